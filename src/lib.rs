@@ -1,0 +1,13 @@
+//! Portal: WebSockets for every language that can call C.
+//!
+//! Four layers; a module may use its own layer and those below it:
+//!
+//! - `ffi`: C names, pointers and statuses. No decision is made here.
+//! - `server`: loops, connections, ids, queues, limits, callbacks. Safe Rust.
+//! - `net`: sockets, readiness, wake-ups. Knows nothing of WebSocket.
+//! - `proto`: bytes in, events and bytes out. No I/O, clock, thread or unsafe.
+//!
+//! `unsafe` has two doors: `net::sys` and `ffi`.
+
+pub mod proto;
+pub mod server;

@@ -1,0 +1,50 @@
+//! Why a call on a server or a websocket failed.
+
+use std::fmt;
+
+/// Why a call failed. Nothing was changed by a call that failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ServerError {
+    /// A value out of range, an unknown option, a bad or conflicting path.
+    Argument,
+    /// The server or websocket has closed, or is closing.
+    Gone,
+    /// The client's send queue is at its limit.
+    Full,
+    /// A message, ping or close reason longer than allowed.
+    TooBig,
+    /// Text that is not UTF-8.
+    Utf8,
+    /// Cannot listen: address in use, not permitted, malformed.
+    Address,
+    /// The operating system refused; the log has the detail.
+    Io,
+    /// Would deadlock or recurse if done from here.
+    Busy,
+    /// This build leaves the feature out.
+    Unsupported,
+    /// A bug in Portal ended what was asked; the log has the detail.
+    Internal,
+    /// An allocation was refused.
+    Memory,
+}
+
+impl fmt::Display for ServerError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Argument => "an argument is out of range",
+            Self::Gone => "the server or websocket has closed",
+            Self::Full => "the send queue is full",
+            Self::TooBig => "the message is too big",
+            Self::Utf8 => "the text is not UTF-8",
+            Self::Address => "the address cannot be listened on",
+            Self::Io => "the operating system refused",
+            Self::Busy => "not possible from here",
+            Self::Unsupported => "this build leaves the feature out",
+            Self::Internal => "a bug in Portal was caught",
+            Self::Memory => "an allocation was refused",
+        })
+    }
+}
+
+impl std::error::Error for ServerError {}

@@ -1,0 +1,1 @@
+//! The HTTP request of an opening handshake, as the application sees it.
