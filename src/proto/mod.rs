@@ -11,21 +11,33 @@
 
 mod close;
 mod error;
+mod extension;
 mod frame;
+mod handshake;
+mod head;
 mod mask;
 mod message;
 mod partial;
+mod path;
+mod refusal;
+mod request;
 mod scratch;
 mod session;
+mod token;
 mod utf8;
 
 pub use close::{may_application_send, may_receive};
 pub use error::ProtoError;
+pub use extension::Extension;
 pub use frame::{
     FrameHead, Header, MAX_CONTROL_PAYLOAD, Opcode, data_head, parse_header, write_close,
     write_ping, write_pong,
 };
+pub use handshake::{Offer, check, may_set_header, write_accept};
+pub use head::HeadScanner;
 pub use mask::{unmask, unmask_down};
+pub use refusal::Refusal;
+pub use request::{MAX_HEADERS, RequestHead, parse_head};
 pub use scratch::Scratch;
 pub use session::{Event, Payload, Session, Step};
 pub use utf8::{Checker, is_utf8};
