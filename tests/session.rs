@@ -322,7 +322,10 @@ fn good_frames_give_the_same_events_however_they_are_cut() {
     let sequences: &[(&str, &[Frame])] = &[
         ("5.6", &[text("")]),
         ("5.6", &[text("hi"), text("é")]),
-        ("5.6", &[frame(true, Binary, [0xff; 5]), text("€"), text("abc")]),
+        (
+            "5.6",
+            &[frame(true, Binary, [0xff; 5]), text("€"), text("abc")],
+        ),
         (
             "5.4",
             &[
@@ -363,7 +366,10 @@ fn good_frames_give_the_same_events_however_they_are_cut() {
         ),
         ("5.5.2", &[ping(""), ping("abc"), frame(true, Pong, "")]),
         ("5.5.1", &[frame(true, Opcode::Close, ""), text("ignored")]),
-        ("5.5.1", &[text("x"), close(1000, ""), frame(true, Ping, "")]),
+        (
+            "5.5.1",
+            &[text("x"), close(1000, ""), frame(true, Ping, "")],
+        ),
         (
             "5.5.1",
             &[frame(false, Text, "never"), close(4999, "böse"), text("")],
@@ -442,7 +448,10 @@ fn bad_frames_give_the_same_failure_however_they_are_cut() {
         ("10.4", &[text("1234567")], ProtoError::TooBig),
         (
             "10.4",
-            &[frame(false, Text, "1234"), frame(false, Continuation, "567")],
+            &[
+                frame(false, Text, "1234"),
+                frame(false, Continuation, "567"),
+            ],
             ProtoError::TooBig,
         ),
         (
@@ -465,7 +474,11 @@ fn bad_frames_give_the_same_failure_however_they_are_cut() {
     let wires: &[(&str, &[u8], ProtoError)] = &[
         ("5.1", b"\x81\x01x", ProtoError::Unmasked),
         ("5.1", b"\x88\x00", ProtoError::Unmasked),
-        ("5.2", b"\x82\xfe\0\x7d\0\0\0\0", ProtoError::LengthNotMinimal),
+        (
+            "5.2",
+            b"\x82\xfe\0\x7d\0\0\0\0",
+            ProtoError::LengthNotMinimal,
+        ),
         (
             "5.2",
             b"\x82\xff\0\0\0\0\0\0\xff\xff\0\0\0\0",
@@ -477,7 +490,11 @@ fn bad_frames_give_the_same_failure_however_they_are_cut() {
             ProtoError::LengthTopBit,
         ),
         ("5.5", b"\x89\xfe\0\x7e\0\0\0\0", ProtoError::LongControl),
-        ("5.5", b"\x88\xff\0\0\0\0\0\x01\0\0\0\0\0\0", ProtoError::LongControl),
+        (
+            "5.5",
+            b"\x88\xff\0\0\0\0\0\x01\0\0\0\0\0\0",
+            ProtoError::LongControl,
+        ),
         ("5.2", b"\x16\x03\x01", ProtoError::ReservedBits),
     ];
     for (section, wire, error) in wires {
@@ -506,8 +523,12 @@ fn any_payload() -> impl Strategy<Value = Vec<u8>> {
 }
 
 fn any_frame() -> impl Strategy<Value = Frame> {
-    let good = select(vec![0x81, 0x81, 0x82, 0x01, 0x02, 0x00, 0x00, 0x80, 0x80, 0x89, 0x89, 0x8a]);
-    let codes = select(vec![999_u16, 1000, 1001, 1003, 1005, 1011, 1016, 3000, 4999]);
+    let good = select(vec![
+        0x81, 0x81, 0x82, 0x01, 0x02, 0x00, 0x00, 0x80, 0x80, 0x89, 0x89, 0x8a,
+    ]);
+    let codes = select(vec![
+        999_u16, 1000, 1001, 1003, 1005, 1011, 1016, 3000, 4999,
+    ]);
     prop_oneof![
         12 => (good, any::<[u8; 4]>(), any_payload())
             .prop_map(|(first, key, payload)| Frame { first, key, payload }),
@@ -519,23 +540,40 @@ fn any_frame() -> impl Strategy<Value = Frame> {
 
 /// Frames that end no session: messages in fragments with control frames between them.
 fn any_messages() -> impl Strategy<Value = Vec<Frame>> {
-    let control = (any::<bool>(), vec(any::<u8>(), 0..20))
-        .prop_map(|(asks, payload)| frame(true, if asks { Opcode::Ping } else { Opcode::Pong }, payload));
-    let pieces = vec((any::<Index>(), proptest::option::of(control)), 0..6);
-    let message = ("\\PC{0,80}", any::<bool>(), any::<[u8; 4]>(), pieces).prop_map(|(text, is_text, key, pieces)| {
-        let mut rest = text.as_bytes();
-        let mut opcode = if is_text { Opcode::Text } else { Opcode::Binary };
-        let mut frames = Vec::new();
-        for (cut, control) in pieces {
-            let (piece, later) = rest.split_at(cut.index(rest.len() + 1));
-            frames.push(Frame { key, ..frame(false, opcode, piece) });
-            frames.extend(control);
-            opcode = Opcode::Continuation;
-            rest = later;
-        }
-        frames.push(Frame { key, ..frame(true, opcode, rest) });
-        frames
+    let control = (any::<bool>(), vec(any::<u8>(), 0..20)).prop_map(|(asks, payload)| {
+        frame(
+            true,
+            if asks { Opcode::Ping } else { Opcode::Pong },
+            payload,
+        )
     });
+    let pieces = vec((any::<Index>(), proptest::option::of(control)), 0..6);
+    let message = ("\\PC{0,80}", any::<bool>(), any::<[u8; 4]>(), pieces).prop_map(
+        |(text, is_text, key, pieces)| {
+            let mut rest = text.as_bytes();
+            let mut opcode = if is_text {
+                Opcode::Text
+            } else {
+                Opcode::Binary
+            };
+            let mut frames = Vec::new();
+            for (cut, control) in pieces {
+                let (piece, later) = rest.split_at(cut.index(rest.len() + 1));
+                frames.push(Frame {
+                    key,
+                    ..frame(false, opcode, piece)
+                });
+                frames.extend(control);
+                opcode = Opcode::Continuation;
+                rest = later;
+            }
+            frames.push(Frame {
+                key,
+                ..frame(true, opcode, rest)
+            });
+            frames
+        },
+    );
     vec(message, 0..6).prop_map(|messages| messages.concat())
 }
 
@@ -831,7 +869,11 @@ fn nothing_is_read_after_a_close_or_a_failure_1_4() {
 #[test]
 fn after_our_close_messages_are_read_past_and_the_clients_close_is_found_5_5_1() {
     let late = wire(&[
-        frame(true, Opcode::Continuation, b" \xff not UTF-8, but who reads it"),
+        frame(
+            true,
+            Opcode::Continuation,
+            b" \xff not UTF-8, but who reads it",
+        ),
         ping("p"),
         text("late"),
         frame(false, Opcode::Binary, ""),
