@@ -191,7 +191,7 @@ fn phrase(status: u16) -> &'static str {
         505 => "HTTP Version Not Supported",
         507 => "Insufficient Storage",
         511 => "Network Authentication Required",
-        400..500 => "Client Error",
+        _ if status < 500 => "Client Error",
         _ => "Server Error",
     }
 }
