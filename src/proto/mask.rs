@@ -1,6 +1,6 @@
 //! The mask over what a client sends (RFC 6455 section 5.3): XOR with a key of four bytes.
 //!
-//! The blocks are arrays of fixed size, so the compiler makes vector instructions of them.
+//! Words of the key's length in blocks of fixed size: so the compiler makes vector instructions of it.
 
 /// Bytes in the key of a frame.
 pub(super) const KEY: usize = 4;
@@ -8,13 +8,14 @@ pub(super) const KEY: usize = 4;
 /// Takes the mask off a piece of a payload, in place.
 ///
 /// `offset` says how many bytes of the payload came before the piece.
+#[inline]
 pub fn unmask(piece: &mut [u8], mut key: [u8; KEY], offset: usize) {
     key.rotate_left(offset % KEY);
-    let (blocks, rest) = piece.as_chunks_mut::<64>();
-    for block in blocks {
-        unmask_block(block, key);
+    let (words, rest) = piece.as_chunks_mut::<KEY>();
+    for word in words {
+        *word = xor(*word, key);
     }
-    for (byte, key) in rest.iter_mut().zip(key.into_iter().cycle()) {
+    for (byte, key) in rest.iter_mut().zip(key) {
         *byte ^= key;
     }
 }
@@ -33,8 +34,7 @@ pub fn unmask_down(keyed: &mut [u8]) -> &mut [u8] {
     let key = [keyed[0], keyed[1], keyed[2], keyed[3]];
 
     let at = move_blocks::<64>(keyed, key, 0);
-    let at = move_blocks::<8>(keyed, key, at);
-    let at = move_blocks::<4>(keyed, key, at);
+    let at = move_blocks::<KEY>(keyed, key, at);
     for at in at..payload_len {
         keyed[at] = keyed[at + KEY] ^ key[at % KEY];
     }
@@ -48,7 +48,9 @@ pub fn unmask_down(keyed: &mut [u8]) -> &mut [u8] {
 fn move_blocks<const N: usize>(keyed: &mut [u8], key: [u8; KEY], mut at: usize) -> usize {
     while let Some(&block) = keyed[at + KEY..].first_chunk::<N>() {
         let mut block = block;
-        unmask_block(&mut block, key);
+        for word in block.as_chunks_mut().0 {
+            *word = xor(*word, key);
+        }
         keyed[at..at + N].copy_from_slice(&block);
         at += N;
     }
@@ -56,10 +58,8 @@ fn move_blocks<const N: usize>(keyed: &mut [u8], key: [u8; KEY], mut at: usize) 
 }
 
 #[inline(always)]
-fn unmask_block<const N: usize>(block: &mut [u8; N], key: [u8; KEY]) {
-    for (index, byte) in block.iter_mut().enumerate() {
-        *byte ^= key[index % KEY];
-    }
+fn xor(word: [u8; KEY], key: [u8; KEY]) -> [u8; KEY] {
+    (u32::from_ne_bytes(word) ^ u32::from_ne_bytes(key)).to_ne_bytes()
 }
 
 #[cfg(test)]
