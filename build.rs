@@ -5,10 +5,20 @@ use std::error::Error;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// The modules of `src/ffi` that C sees, in the header's order. The text on top of each opens its section;
-/// a line `# Name` in it begins a new one.
+/// The modules of `src/ffi` that C sees, in the header's order. The text on top of each opens its
+/// section; a line `# Name` in it begins a new one.
 const SECTIONS: [&str; 12] = [
-    "types", "status", "numbers", "path", "server", "pull", "options", "websocket", "request", "page", "log",
+    "types",
+    "status",
+    "numbers",
+    "path",
+    "server",
+    "pull",
+    "options",
+    "websocket",
+    "request",
+    "page",
+    "log",
     "version",
 ];
 
@@ -22,7 +32,8 @@ fn main() -> Outcome<()> {
     fs::write(header, write_header()?)?;
 
     if env::var("CARGO_CFG_TARGET_OS")? == "linux" {
-        // The number in the soname is that of the interface; another project's library has number 1.
+        // The number in the soname is that of the interface; another project's library has number
+        // 1.
         println!("cargo::rustc-cdylib-link-arg=-Wl,-soname,libportal.so.0");
         // Threads and thread-locals of ours may outlive a dlclose.
         println!("cargo::rustc-cdylib-link-arg=-Wl,-z,nodelete");
@@ -92,8 +103,17 @@ fn write_section(source: &Path) -> Outcome<String> {
         .with_src(source)
         .generate()?
         .write(&mut declarations);
-    section += String::from_utf8(declarations)?.trim();
-    section += "\n";
+    for line in String::from_utf8(declarations)?.trim().lines() {
+        // cbindgen puts `struct` before the structs of this section and not before those of others;
+        // the name alone will do for all.
+        let named = !line.starts_with("typedef");
+        section += &if named {
+            line.replace("struct portal_", "portal_")
+        } else {
+            line.to_owned()
+        };
+        section += "\n";
+    }
     Ok(section)
 }
 

@@ -275,7 +275,8 @@ typedef enum portal_dispatch {
    */
   PORTAL_DISPATCH_IO = 0,
   /**
-   * Each websocket's on a thread of its own, so that a handler may block without holding up others.
+   * Each websocket's on a thread of its own, so that a handler may block without holding up
+   * others.
    */
   PORTAL_DISPATCH_PER_CLIENT = 1,
   /**
@@ -289,28 +290,28 @@ typedef enum portal_dispatch {
  * Paths and handlers
  * ================================================================================================
  *
- * Paths are process-wide: every server serves them. They may be defined, redefined and undefined at
- * any time, also while clients are connected. A connected client's next event goes to the newest
- * definition; clients of an undefined path keep its last one until they leave.
+ * Paths are process-wide: every server serves them. They may be defined, redefined and undefined
+ * at any time, also while clients are connected. A connected client's next event goes to the
+ * newest definition; clients of an undefined path keep its last one until they leave.
  *
  * A path is exact ("/echo"), may hold parameters ("/room/{name}") and may end in a catch-all
  * ("/files/{*rest}"). Exact beats parameter beats catch-all. "{{" is a literal brace. Case and
- * trailing slashes count, nothing is normalised, and the query string is no part of it. A request is
- * split at "/" first and decoded then, so "%2F" stays inside a parameter. Malformed escapes, "%00" and
- * what decodes to other than UTF-8 answer 400; an unknown path answers 404.
+ * trailing slashes count, nothing is normalised, and the query string is no part of it. A request
+ * is split at "/" first and decoded then, so "%2F" stays inside a parameter. Malformed escapes,
+ * "%00" and what decodes to other than UTF-8 answer 400; an unknown path answers 404.
  *
- * A handler that returns other than 0 has failed, except with PORTAL_STATUS_GONE, so that
- * `return portal_send(...)` is a good handler. `error` is told, with PORTAL_STATUS_HANDLER, the event
- * and what was returned; the websocket stays open unless somebody closes it. `error` is also told,
+ * A handler that returns other than 0 has failed, except with PORTAL_STATUS_GONE, so that `return
+ * portal_send(...)` is a good handler. `error` is told, with PORTAL_STATUS_HANDLER, the event and
+ * what was returned; the websocket stays open unless somebody closes it. `error` is also told,
  * before the `disconnect` that follows, of a broken protocol, a limit passed and a failure of the
- * connection other than the client's leaving. End of stream, reset and timeouts are no errors, only
- * `disconnect`. A failing `disconnect` is told afterwards, as the last callback. What fails before a
- * path is known goes to the log and the statistics.
+ * connection other than the client's leaving. End of stream, reset and timeouts are no errors,
+ * only `disconnect`. A failing `disconnect` is told afterwards, as the last callback. What fails
+ * before a path is known goes to the log and the statistics.
  */
 
 /**
- * What went wrong, for `error`. Valid, with its message, until the callback returns (pulled: as long
- * as the records).
+ * What went wrong, for `error`. Valid, with its message, until the callback returns (pulled: as
+ * long as the records).
  */
 typedef struct portal_error {
   /**
@@ -344,9 +345,10 @@ typedef struct portal_error {
  *
  * Fill it with zeros and set `size` first. It is copied; you may drop it after portal_define_path.
  *
- * The functions run on the threads that DISPATCH chooses. Those of one websocket never overlap; those
- * of different websockets may. Each may call every function of this header, but must return
- * normally, and other clients of its thread wait for it. Pointers it is given are valid until it returns.
+ * The functions run on the threads that DISPATCH chooses. Those of one websocket never overlap;
+ * those of different websockets may. Each may call every function of this header, but must return
+ * normally, and other clients of its thread wait for it. Pointers it is given are valid until it
+ * returns.
  */
 typedef struct portal_handlers {
   /**
@@ -358,7 +360,8 @@ typedef struct portal_handlers {
    */
   int32_t (*connect)(portal_websocket websocket, const portal_request *request, void *user_data);
   /**
-   * A whole message has come: PORTAL_MESSAGE_TEXT, checked UTF-8, or PORTAL_MESSAGE_BINARY. Return 0.
+   * A whole message has come: PORTAL_MESSAGE_TEXT, checked UTF-8, or PORTAL_MESSAGE_BINARY.
+   * Return 0.
    */
   int32_t (*message)(portal_websocket websocket,
                      uint32_t type,
@@ -366,32 +369,33 @@ typedef struct portal_handlers {
                      size_t len,
                      void *user_data);
   /**
-   * The websocket has ended. Comes exactly once for every one whose `connect` ran, and never inside
-   * portal_close or portal_abort. The state is CLOSED, sends answer GONE, portal_data still works: free
-   * your data here. Return 0.
+   * The websocket has ended. Comes exactly once for every one whose `connect` ran, and never
+   * inside portal_close or portal_abort. The state is CLOSED, sends answer GONE, portal_data
+   * still works: free your data here. Return 0.
    *
-   * `code` is that of the client's close frame (1005 when it had none), else what Portal sent when it
-   * failed the connection (1002, 1007 to 1011), else 1006. `reason` is never NULL.
+   * `code` is that of the client's close frame (1005 when it had none), else what Portal sent
+   * when it failed the connection (1002, 1007 to 1011), else 1006. `reason` is never NULL.
    */
   int32_t (*disconnect)(portal_websocket websocket,
                         uint32_t code,
                         const char *reason,
                         void *user_data);
   /**
-   * Something went wrong with this websocket. When it is to be closed for it, its state is CLOSING
-   * and `disconnect` follows.
+   * Something went wrong with this websocket. When it is to be closed for it, its state is
+   * CLOSING and `disconnect` follows.
    */
-  void (*error)(portal_websocket websocket, const struct portal_error *error, void *user_data);
+  void (*error)(portal_websocket websocket, const portal_error *error, void *user_data);
   /**
    * A client asks to become a websocket, which is CONNECTING: portal_set_data, portal_data,
    * portal_state_of and portal_abort work; send, ping, close and flush answer BUSY. Return 0 to
-   * accept; then `connect` always runs, even if the client has gone meanwhile. Return 400 to 599 to
-   * reject with that HTTP status. 1 is reserved. Anything else has failed, and rejects with 500.
+   * accept; then `connect` always runs, even if the client has gone meanwhile. Return 400 to 599
+   * to reject with that HTTP status. 1 is reserved. Anything else has failed, and rejects with
+   * 500.
    */
   int32_t (*upgrade)(portal_websocket websocket, portal_request *request, void *user_data);
   /**
-   * After one or more PORTAL_STATUS_FULL: the send queue has fallen to half of MAX_QUEUED. It may begin
-   * before FULL has returned on another thread.
+   * After one or more PORTAL_STATUS_FULL: the send queue has fallen to half of MAX_QUEUED. It
+   * may begin before FULL has returned on another thread.
    */
   void (*drain)(portal_websocket websocket, void *user_data);
   /**
@@ -399,8 +403,8 @@ typedef struct portal_handlers {
    */
   void (*pong)(portal_websocket websocket, const void *data, size_t len, void *user_data);
   /**
-   * Nothing uses `user_data` any more. Comes once per successful definition, on any thread, after that
-   * was replaced or undefined.
+   * Nothing uses `user_data` any more. Comes once per successful definition, on any thread,
+   * after that was replaced or undefined.
    */
   void (*release)(void *user_data);
 } portal_handlers;
@@ -413,9 +417,11 @@ typedef struct portal_handlers {
  * no callback of the old definition runs; that may be inside this call.
  *
  * @param path       Starts with "/". Borrowed until the call returns.
- * @param handlers   Its `size` is at least version 0.1's, at most 4,096 and a multiple of a pointer's;
- *                   bytes that this library does not know must be 0. Borrowed until the call returns.
- * @param user_data  Given to every handler, never followed. May be NULL. It must live until `release`.
+ * @param handlers   Its `size` is at least version 0.1's, at most 4,096 and a multiple of a
+ *                   pointer's; bytes that this library does not know must be 0. Borrowed until the
+ *                   call returns.
+ * @param user_data  Given to every handler, never followed. May be NULL. It must live until
+ *                   `release`.
  *
  * @return PORTAL_STATUS_OK
  * @return PORTAL_STATUS_ARGUMENT     NULL, a bad `size`, a bad path, or one that conflicts.
@@ -427,7 +433,7 @@ typedef struct portal_handlers {
  * @since    0.1
  */
 portal_status portal_define_path(const char *path,
-                                 const struct portal_handlers *handlers,
+                                 const portal_handlers *handlers,
                                  void *user_data);
 
 /**
@@ -449,6 +455,20 @@ portal_status portal_undefine_path(const char *path);
  * ================================================================================================
  * Servers
  * ================================================================================================
+ *
+ * DISPATCH decides on which thread callbacks run:
+ *
+ *     IO          On the server's own loop threads, THREADS of them: 1 by default, so that callbacks
+ *                 never overlap. A websocket stays on its thread.
+ *     PER_CLIENT  Each websocket's on a thread of its own, so that a handler may block without
+ *                 holding up others. When a client's inbound queue is full, it is not read.
+ *     HOST        The library starts no thread; the host drives the server with portal_server_run,
+ *                 _poll or _pull. One call serves whichever loops have work and no other thread: one
+ *                 thread can serve all, up to THREADS may be inside at once. A thread that ends, or is
+ *                 thrown out of a wait, gives its loops back; no lock is held in a wait.
+ *
+ * Time during which Portal itself does not read a client (a busy handler, a host that is
+ * elsewhere) is never held against the client.
  */
 
 /**
@@ -534,11 +554,12 @@ uint32_t portal_server_port(portal_server server);
 /**
  * Closes a server and waits until it has closed.
  *
- * It stops accepting, sends close 1001 to every client, waits up to CLOSE_TIMEOUT for their answers and
- * for queued data, and ends the rest. When the call returns, no callback of that server runs any more
- * and the port is free. It waits for running handlers however long, so hold no lock that a handler
- * takes. Inside a callback of any server it only begins. With HOST dispatch it serves on the calling
- * thread what no other thread serves. A second close at the same time waits too and answers OK.
+ * It stops accepting, sends close 1001 to every client, waits up to CLOSE_TIMEOUT for their
+ * answers and for queued data, and ends the rest. When the call returns, no callback of that
+ * server runs any more and the port is free. It waits for running handlers however long, so hold
+ * no lock that a handler takes. Inside a callback of any server it only begins. With HOST dispatch
+ * it serves on the calling thread what no other thread serves. A second close at the same time
+ * waits too and answers OK.
  *
  * @param server  Any id.
  *
@@ -553,7 +574,8 @@ portal_status portal_server_close(portal_server server);
 /**
  * Begins to close a server as portal_server_close does, and returns.
  *
- * The way for hosts that pull: begin, and pull on until PORTAL_STATUS_GONE, so that no record is lost.
+ * The way for hosts that pull: begin, and pull on until PORTAL_STATUS_GONE, so that no record is
+ * lost.
  *
  * @param server  Any id.
  *
@@ -582,8 +604,8 @@ portal_status portal_server_wait(portal_server server);
 /**
  * HOST dispatch: serves on this thread until the server has closed.
  *
- * One call serves whichever loops have work and no other thread. Up to THREADS threads may be inside
- * portal_server_run, _poll and _pull at once.
+ * One call serves whichever loops have work and no other thread. Up to THREADS threads may be
+ * inside portal_server_run, _poll and _pull at once.
  *
  * @param server  Any id.
  *
@@ -620,8 +642,8 @@ int32_t portal_server_poll(portal_server server, int32_t timeout_ms);
 /**
  * HOST dispatch: the descriptor that is readable while portal_server_poll or _pull has work.
  *
- * It is level-triggered and covers all loops and their timers. It also becomes readable on a send, ping
- * or close from outside a turn. The library owns it: wait on it, and do nothing else with it.
+ * It is level-triggered and covers all loops and their timers. It also becomes readable on a send,
+ * ping or close from outside a turn. The library owns it: wait on it, and do nothing else with it.
  *
  * @param server  Any id.
  *
@@ -679,9 +701,9 @@ portal_status portal_server_reload_tls(portal_server server);
 uint64_t portal_server_stat(portal_server server, uint32_t which);
 
 /*
- * Pulling is for hosts in which callbacks from C are slow, dangerous or impossible: records are filled
- * instead, and nothing but `upgrade` and `release` is called. A handler that fails is then the host's
- * own business.
+ * Pulling is for hosts in which callbacks from C are slow, dangerous or impossible: records are
+ * filled instead, and nothing but `upgrade` and `release` is called. A handler that fails is then
+ * the host's own business.
  */
 
 /**
@@ -721,19 +743,23 @@ typedef struct portal_pulled {
 /**
  * HOST dispatch: one turn without callbacks. Waits for work and fills records with what happened.
  *
- * What the records point to is valid until the same thread's next pull, poll or run of that server, or
- * its end, also across the server's close. What is sent between two pulls leaves at the next pull, or at
- * portal_flush. A signal makes it return what it has.
+ * What the records point to is valid until the same thread's next pull, poll or run of that
+ * server, or its end, also across the server's close. Loops whose records were handed out stay
+ * with the thread until its next call there. What is sent between two pulls leaves at the next
+ * pull, or at portal_flush. A signal makes it return what it has.
  *
  * @param server       Any id.
  * @param timeout_ms   How long to wait for work; negative = no limit, 0 = not at all.
- * @param events       Room for `max` records, aligned as portal_pulled. Written until the call returns.
+ * @param events       Room for `max` records, aligned as portal_pulled. Written until the call
+ *                     returns.
  * @param max          1 to 2^31-1.
- * @param record_size  sizeof(portal_pulled), as you compile it, or more when records of yours begin with
- *                     one; a multiple of its alignment. Bytes that this library does not know become 0.
+ * @param record_size  sizeof(portal_pulled), as you compile it, or more when records of yours
+ *                     begin with one; a multiple of its alignment. Bytes that this library does
+ *                     not know become 0.
  *
  * @return The number of records filled, or a negative status:
- * @return PORTAL_STATUS_ARGUMENT  NULL, `max` or `record_size` out of range, another dispatch than HOST.
+ * @return PORTAL_STATUS_ARGUMENT  NULL, `max` or `record_size` out of range, another dispatch than
+ *                                 HOST.
  * @return PORTAL_STATUS_GONE      The server has ended, or never was.
  * @return PORTAL_STATUS_BUSY      Inside a callback, or one thread more than THREADS.
  * @return PORTAL_STATUS_IO        The system refused.
@@ -743,7 +769,7 @@ typedef struct portal_pulled {
  */
 int32_t portal_server_pull(portal_server server,
                            int32_t timeout_ms,
-                           struct portal_pulled *events,
+                           portal_pulled *events,
                            size_t max,
                            size_t record_size);
 
@@ -751,6 +777,9 @@ int32_t portal_server_pull(portal_server server,
  * ================================================================================================
  * Options
  * ================================================================================================
+ *
+ * A server is started with a copy of them, so one set may start several servers, and may be changed
+ * or destroyed in between.
  */
 
 /**
@@ -758,124 +787,150 @@ int32_t portal_server_pull(portal_server server,
  */
 typedef enum portal_option {
   /**
-   * Text: where to listen. A numeric address (brackets allowed), or a name, looked up once at start.
-   * "unix:/path" is a Unix socket: the port must be 0, a stale socket file is replaced, and the file is
-   * removed on close. "fd:" is reserved.
-   * Default "::", with IPv4 too ("0.0.0.0" where there is no IPv6).
+   * Where to listen: a numeric address (brackets allowed), or a name, looked up once at start.
+   * "unix:/path" is a Unix socket: the port must be 0, a stale socket file is replaced, and the
+   * file is removed on close. "::" is all addresses, IPv4 too ("0.0.0.0" where there is no IPv6).
+   * "fd:" is reserved.
+   *
+   * Text. Default "::".
    */
   PORTAL_OPTION_HOST = 1,
   /**
-   * Number: loops, each with its thread; 0 = one per processor.
-   * Default 1. Range 0 to 1,024.
+   * Loops, each with its thread; 0 = one per processor.
+   *
+   * Number. Default 1. Range 0 to 1,024.
    */
   PORTAL_OPTION_THREADS = 2,
   /**
-   * Number: enum portal_dispatch.
-   * Default 0 (IO). Range 0 to 2.
+   * Where callbacks run: enum portal_dispatch.
+   *
+   * Number. Default 0. Range 0 to 2.
    */
   PORTAL_OPTION_DISPATCH = 3,
   /**
-   * Number: clients that the system keeps waiting to be accepted.
-   * Default 4,096. Range 1 to 2,147,483,647.
+   * Clients that the system keeps waiting to be accepted.
+   *
+   * Number. Default 4,096. Range 1 to 2,147,483,647.
    */
   PORTAL_OPTION_BACKLOG = 4,
   /**
-   * Number: connections at once; 0 = no limit. One over it is answered 503.
-   * Default 0. Range 0 to 9,007,199,254,740,991.
+   * Connections at once; 0 = no limit. One over it is answered 503.
+   *
+   * Number. Default 0. Range 0 to 9,007,199,254,740,991.
    */
   PORTAL_OPTION_MAX_CONNECTIONS = 5,
   /**
-   * Number: connections at once from one address; 0 = no limit. One over it is answered 429.
-   * Default 0. Range 0 to 9,007,199,254,740,991.
+   * Connections at once from one address; 0 = no limit. One over it is answered 429.
+   *
+   * Number. Default 0. Range 0 to 9,007,199,254,740,991.
    */
   PORTAL_OPTION_MAX_CONNECTIONS_PER_IP = 6,
   /**
-   * Number, bytes: an incoming message, after inflation. Over it the client is closed with 1009.
-   * Default 16,777,216. Range 1 to 8,589,934,592.
+   * An incoming message, after inflation. Over it the client is closed with 1009.
+   *
+   * Number, bytes. Default 16,777,216. Range 1 to 8,589,934,592.
    */
   PORTAL_OPTION_MAX_MESSAGE_SIZE = 7,
   /**
-   * Number: frames in one message. Over it the client is closed with 1008.
-   * Default 131,072. Range 1 to 2,147,483,647.
+   * Frames in one incoming message. Over it the client is closed with 1008.
+   *
+   * Number. Default 131,072. Range 1 to 2,147,483,647.
    */
   PORTAL_OPTION_MAX_FRAGMENTS = 8,
   /**
-   * Number, bytes: request line and headers. Over it the client is answered 431.
-   * Default 16,384. Range 128 to 16,777,216.
+   * Request line and headers. Over it the client is answered 431.
+   *
+   * Number, bytes. Default 16,384. Range 128 to 16,777,216.
    */
   PORTAL_OPTION_MAX_HEADER_SIZE = 9,
   /**
-   * Number, bytes: a client's send queue, framed, compressed, and with what keeping it costs. Sends
-   * answer PORTAL_STATUS_FULL once it has reached this, so at most one message more is held.
-   * Default 16,777,216. Range 1 to 8,589,934,592.
+   * A client's send queue: framed, compressed, and with what keeping it costs. Sends answer
+   * PORTAL_STATUS_FULL once it has reached this, so at most one message more is held.
+   *
+   * Number, bytes. Default 16,777,216. Range 1 to 8,589,934,592.
    */
   PORTAL_OPTION_MAX_QUEUED = 10,
   /**
-   * Number, ms: from accept to the end of the request, TLS included.
-   * Default 10,000. Range 1 to 2,147,483,647.
+   * From accept to the end of the request, TLS included.
+   *
+   * Number, ms. Default 10,000. Range 1 to 2,147,483,647.
    */
   PORTAL_OPTION_HANDSHAKE_TIMEOUT = 11,
   /**
-   * Number, ms: without any frame from the client, which is then closed with 1001; 0 = never.
-   * Default 0. Range 0 to 2,147,483,647.
+   * How long a client may send no frame; then it is closed with 1001. 0 = for ever.
+   *
+   * Number, ms. Default 0. Range 0 to 2,147,483,647.
    */
   PORTAL_OPTION_IDLE_TIMEOUT = 12,
   /**
-   * Number, ms: between two pings; 0 = never. A client from which nothing came by the next one is gone
-   * (1006).
-   * Default 30,000. Range 0 to 2,147,483,647.
+   * Between two pings; 0 = none. A client from which nothing came by the next one is gone (1006).
+   *
+   * Number, ms. Default 30,000. Range 0 to 2,147,483,647.
    */
   PORTAL_OPTION_PING_INTERVAL = 13,
   /**
-   * Number, ms: from our close frame (or portal_close) to ending the connection.
-   * Default 5,000. Range 1 to 2,147,483,647.
+   * From our close frame (or portal_close) to ending the connection.
+   *
+   * Number, ms. Default 5,000. Range 1 to 2,147,483,647.
    */
   PORTAL_OPTION_CLOSE_TIMEOUT = 14,
   /**
-   * Text: the origins that may connect, separated by commas, each exactly scheme://host[:port] (RFC
-   * 6455 section 10.2). Another Origin is answered 403; a request without one passes.
-   * Default empty: any.
+   * The origins that may connect (RFC 6455 section 10.2), separated by commas, none twice, each
+   * exactly scheme://host[:port]; empty = any. Another Origin is answered 403; a request without
+   * one passes.
+   *
+   * Text. Default "".
    */
   PORTAL_OPTION_ORIGINS = 15,
   /**
-   * Text: subprotocols, separated by commas, in order of preference (RFC 6455 section 1.9). The first
-   * that the client offers is chosen; with none in common the client is accepted with none.
-   * Default empty.
+   * The subprotocols that the server speaks (RFC 6455 section 1.9), separated by commas, none
+   * twice, in order of preference. The first that the client offers is chosen; with none in
+   * common the client is accepted with none.
+   *
+   * Text. Default "".
    */
   PORTAL_OPTION_SUBPROTOCOLS = 16,
   /**
-   * Number: permessage-deflate (RFC 7692). 0 off, 1 on without context takeover, 2 on with it.
-   * Default 1; 0 in builds without it, in which nothing but 0 is supported. Range 0 to 2.
+   * permessage-deflate (RFC 7692): 0 off, 1 on without context takeover, 2 on with it. A build
+   * without it has the default 0, and takes no other.
+   *
+   * Number. Default 1. Range 0 to 2.
    */
   PORTAL_OPTION_DEFLATE = 17,
   /**
-   * Number: 1 is fastest, 9 is smallest.
-   * Default 1. Range 1 to 9.
+   * How hard to compress: 1 is fastest, 9 is smallest.
+   *
+   * Number. Default 1. Range 1 to 9.
    */
   PORTAL_OPTION_DEFLATE_LEVEL = 18,
   /**
-   * Number, bytes: messages under it go out as they are.
-   * Default 256. Range 0 to 2,147,483,647.
+   * Messages under it go out as they are.
+   *
+   * Number, bytes. Default 256. Range 0 to 2,147,483,647.
    */
   PORTAL_OPTION_DEFLATE_MIN_SIZE = 19,
   /**
-   * Text: a PEM file with the certificate and its chain, read at start. With TLS_KEY: wss://.
-   * Default none.
+   * A PEM file with the certificate and its chain, read at start. With TLS_KEY: wss://.
+   *
+   * Text. Default "".
    */
   PORTAL_OPTION_TLS_CERTIFICATE = 20,
   /**
-   * Text: a PEM file with the key.
-   * Default none.
+   * A PEM file with the certificate's key.
+   *
+   * Text. Default "".
    */
   PORTAL_OPTION_TLS_KEY = 21,
   /**
-   * Text: a PEM file; clients must show a certificate that it signed.
-   * Default none.
+   * A PEM file; clients must show a certificate that it signed.
+   *
+   * Text. Default "".
    */
   PORTAL_OPTION_TLS_CLIENT_CA = 22,
   /**
-   * Text: the value of the "Server" header; empty = no such header.
-   * Default empty.
+   * The value of the "Server" header; empty = no such header.
+   *
+   * Text. Default "".
    */
   PORTAL_OPTION_SERVER_HEADER = 23,
 } portal_option;
@@ -898,7 +953,8 @@ portal_options *portal_options_create(void);
  * @param value    In the range that stands beside the option.
  *
  * @return PORTAL_STATUS_OK
- * @return PORTAL_STATUS_ARGUMENT     NULL, an unknown option, one that takes text, or out of range.
+ * @return PORTAL_STATUS_ARGUMENT     NULL, an unknown option, one that takes text, or out of
+ *                                    range.
  * @return PORTAL_STATUS_UNSUPPORTED  This build leaves the feature out.
  *
  * @threads  Any thread, one at a time for the same options, and inside any callback.
@@ -914,16 +970,15 @@ portal_status portal_options_set_number(portal_options *options, uint32_t option
  * @param value    UTF-8, ends in NUL. Copied.
  *
  * @return PORTAL_STATUS_OK
- * @return PORTAL_STATUS_ARGUMENT     NULL, an unknown option, one that takes a number, or malformed.
+ * @return PORTAL_STATUS_ARGUMENT     NULL, an unknown option, one that takes a number, or
+ *                                    malformed.
  * @return PORTAL_STATUS_UNSUPPORTED  This build leaves the feature out.
  * @return PORTAL_STATUS_MEMORY       An allocation was refused.
  *
  * @threads  Any thread, one at a time for the same options, and inside any callback.
  * @since    0.1
  */
-portal_status portal_options_set_text(portal_options *options,
-                                      uint32_t option,
-                                      const char *value);
+portal_status portal_options_set_text(portal_options *options, uint32_t option, const char *value);
 
 /**
  * Ends a set of options. Servers started with it go on.
@@ -940,13 +995,13 @@ void portal_options_destroy(portal_options *options);
  * Websockets
  * ================================================================================================
  *
- * Sending queues and returns. What is sent inside the callbacks of one turn of the loop leaves in one
- * system call per websocket when the turn ends. Messages leave in the order in which the sends took
- * effect; one thread's in its own order.
+ * Sending queues and returns. What is sent inside the callbacks of one turn of the loop leaves in
+ * one system call per websocket when the turn ends. Messages leave in the order in which the sends
+ * took effect; one thread's in its own order.
  *
- * At half of MAX_QUEUED a client is no longer read, so a handler that answers each message once never
- * meets PORTAL_STATUS_FULL. Who meets it goes on at `drain`; never wait for that inside a callback of
- * the same websocket.
+ * At half of MAX_QUEUED a client is no longer read, so a handler that answers each message once
+ * never meets PORTAL_STATUS_FULL. Who meets it goes on at `drain`; never wait for that inside a
+ * callback of the same websocket.
  */
 
 /**
@@ -982,8 +1037,8 @@ portal_status portal_send(portal_websocket websocket, uint32_t type, const void 
  * PING_INTERVAL sends pings by itself; their answers are not told.
  *
  * @param websocket  Any id.
- * @param data       `len` bytes, which come back in the answer. Borrowed until the call returns. May be
- *                   NULL when `len` is 0.
+ * @param data       `len` bytes, which come back in the answer. Borrowed until the call returns.
+ *                   May be NULL when `len` is 0.
  * @param len        At most 125.
  *
  * @return PORTAL_STATUS_OK
@@ -997,20 +1052,19 @@ portal_status portal_send(portal_websocket websocket, uint32_t type, const void 
  * @threads  Any thread, and inside any callback.
  * @since    0.1
  */
-portal_status portal_ping(portal_websocket websocket,
-                          const void *data,
-                          size_t len);
+portal_status portal_ping(portal_websocket websocket, const void *data, size_t len);
 
 /**
  * Begins the closing handshake (RFC 6455 section 7) and returns.
  *
  * What was queued before leaves first. After the call no new message, pong or drain begins; what
- * arrives is dropped. `disconnect` follows, never inside the call. A client that does not answer within
- * CLOSE_TIMEOUT is ended.
+ * arrives is dropped. `disconnect` follows, never inside the call. A client that does not answer
+ * within CLOSE_TIMEOUT is ended.
  *
  * @param websocket  Any id.
  * @param code       1000, 1001, 1003, 1007 to 1014, 3000 to 4999; 0 is 1000.
- * @param reason     UTF-8, ends in NUL, at most 123 bytes. Borrowed until the call returns. May be NULL.
+ * @param reason     UTF-8, ends in NUL, at most 123 bytes. Borrowed until the call returns. May be
+ *                   NULL.
  *
  * @return PORTAL_STATUS_OK
  * @return PORTAL_STATUS_GONE      The websocket has closed or is closing.
@@ -1023,15 +1077,13 @@ portal_status portal_ping(portal_websocket websocket,
  * @threads  Any thread, and inside any callback.
  * @since    0.1
  */
-portal_status portal_close(portal_websocket websocket,
-                           uint32_t code,
-                           const char *reason);
+portal_status portal_close(portal_websocket websocket, uint32_t code, const char *reason);
 
 /**
  * Hands what is queued to the system now, not at the end of the turn.
  *
- * Never blocks. Inside the websocket's own callback it writes what the socket accepts, elsewhere it
- * wakes the loop. OK does not mean sent.
+ * Never blocks. Inside the websocket's own callback it writes what the socket accepts, elsewhere
+ * it wakes the loop. OK does not mean sent.
  *
  * @param websocket  Any id.
  *
@@ -1047,8 +1099,8 @@ portal_status portal_flush(portal_websocket websocket);
 /**
  * Ends the connection now, without a closing handshake; what is queued is lost.
  *
- * After the call no new message, pong or drain begins. `disconnect` follows with 1006, never inside
- * the call. Inside `upgrade` it refuses the client.
+ * After the call no new message, pong or drain begins. `disconnect` follows with 1006, never
+ * inside the call. Inside `upgrade` it refuses the client.
  *
  * @param websocket  Any id.
  *
@@ -1117,8 +1169,8 @@ void *portal_data(portal_websocket websocket);
  * Requests
  * ================================================================================================
  *
- * A request may be used inside `upgrade` and `connect`, or as long as the pulled record that has it.
- * Every string it gives belongs to it and lives as long.
+ * A request may be used inside `upgrade` and `connect`, or as long as the pulled record that has
+ * it. Every string it gives belongs to it and lives as long.
  */
 
 /**
@@ -1212,16 +1264,15 @@ const char *portal_request_header_value(const portal_request *request, size_t in
  * Reads a parameter of the path, percent-decoded.
  *
  * @param request  May be NULL.
- * @param name     As in the path's definition, without braces and star. Ends in NUL. Borrowed until the
- *                 call returns. May be NULL.
+ * @param name     As in the path's definition, without braces and star. Ends in NUL. Borrowed
+ *                 until the call returns. May be NULL.
  *
  * @return The value, which is UTF-8; NULL when absent.
  *
  * @threads  Inside `upgrade` and `connect`, or the thread that pulled.
  * @since    0.1
  */
-const char *portal_request_param(const portal_request *request,
-                                 const char *name);
+const char *portal_request_param(const portal_request *request, const char *name);
 
 /**
  * Reads who the client is: "192.0.2.1:5000", "[2001:db8::1]:5000" or "unix".
@@ -1253,8 +1304,8 @@ const char *portal_request_subprotocol(const portal_request *request);
  * It replaces one set before; "Set-Cookie" is added.
  *
  * @param request  The one given to `upgrade`.
- * @param name     A token, ends in NUL. Copied. Not Connection, Upgrade, Sec-WebSocket-*, Content-Length
- *                 or Transfer-Encoding.
+ * @param name     A token, ends in NUL. Copied. Not Connection, Upgrade, Sec-WebSocket-*,
+ *                 Content-Length or Transfer-Encoding.
  * @param value    Ends in NUL, holds neither CR nor LF. Copied.
  *
  * @return PORTAL_STATUS_OK
@@ -1332,24 +1383,25 @@ portal_status portal_undefine_page(const char *path);
  */
 
 /**
- * Takes one line of the log. `level` is 1 error, 2 warning, 3 information, 4 debugging, 5 trace; more is
- * told the higher it is. `message` is UTF-8, without an end of line, valid until the callback returns.
+ * Takes one line of the log. `level` is 1 error, 2 warning, 3 information, 4 debugging, 5 trace;
+ * more is told the higher it is. `message` is UTF-8, without an end of line, valid until the
+ * callback returns.
  *
- * Runs on any thread; calls may overlap. It returns normally and should be quick: a loop waits for it.
- * What is logged inside it is dropped.
+ * Runs on any thread; calls may overlap. It returns normally and should be quick: a loop waits for
+ * it. What is logged inside it is dropped.
  */
 typedef void (*portal_on_log)(uint32_t level, const char *message, void *user_data);
 
 /**
  * Sets who takes the log, in place of the one before.
  *
- * When the call returns, the old callback does not run and will not, except around this very call when it
- * is made inside it.
+ * When the call returns, the old callback does not run and will not, except around this very call
+ * when it is made inside it.
  *
  * @param level      1 to 5: lines above it are not told.
  * @param callback   NULL = silent, as at first.
- * @param user_data  Given to the callback, never followed. May be NULL. It must live until the callback is
- *                   replaced.
+ * @param user_data  Given to the callback, never followed. May be NULL. It must live until the
+ *                   callback is replaced.
  *
  * @return PORTAL_STATUS_OK
  * @return PORTAL_STATUS_ARGUMENT  A level out of range.
@@ -1357,15 +1409,13 @@ typedef void (*portal_on_log)(uint32_t level, const char *message, void *user_da
  * @threads  Any thread, and inside any callback.
  * @since    0.1
  */
-portal_status portal_set_log(uint32_t level,
-                             portal_on_log callback,
-                             void *user_data);
+portal_status portal_set_log(uint32_t level, portal_on_log callback, void *user_data);
 
 /**
  * Chooses whether a failing handler stops in the debugger. Off by default.
  *
- * When on, and when a debugger traces the process, a handler that fails raises SIGTRAP before `error` is
- * told.
+ * When on, and when a debugger traces the process, a handler that fails raises SIGTRAP before
+ * `error` is told.
  *
  * @param on  1 or 0.
  *
@@ -1378,7 +1428,8 @@ portal_status portal_set_log(uint32_t level,
 portal_status portal_set_debug_on_error(int32_t on);
 
 /*
- * PORTAL_VERSION and its kin are what a program was compiled against; the functions tell what it runs with.
+ * PORTAL_VERSION and its kin are what a program was compiled against; the functions tell what it
+ * runs with.
  */
 
 /**

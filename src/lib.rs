@@ -9,5 +9,7 @@
 //!
 //! `unsafe` has two doors: `net::sys` and `ffi`.
 
+#[allow(unsafe_code)] // what C hands in, and calls out to C
+mod ffi;
 pub mod proto;
 pub mod server;

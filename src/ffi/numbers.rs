@@ -51,7 +51,8 @@ pub enum portal_state {
 pub enum portal_dispatch {
     /// On the server's own loop threads, THREADS of them. A websocket stays on its thread.
     PORTAL_DISPATCH_IO = 0,
-    /// Each websocket's on a thread of its own, so that a handler may block without holding up others.
+    /// Each websocket's on a thread of its own, so that a handler may block without holding up
+    /// others.
     PORTAL_DISPATCH_PER_CLIENT = 1,
     /// On threads of the host, inside portal_server_run, _poll or _pull. The library starts none.
     PORTAL_DISPATCH_HOST = 2,

@@ -59,3 +59,32 @@ pub unsafe extern "C" fn portal_undefine_page(path: *const c_char) -> portal_sta
         Ok(server::undefine_page(path)?)
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::ptr;
+
+    #[test]
+    fn a_page_without_path_type_or_body_is_an_argument() {
+        let text = c"text/plain".as_ptr();
+        // SAFETY: literals, and what is refused before it is read.
+        unsafe {
+            assert_eq!(portal_define_page(ptr::null(), text, text.cast(), 4), -1);
+            assert_eq!(
+                portal_define_page(c"/".as_ptr(), ptr::null(), text.cast(), 4),
+                -1
+            );
+            assert_eq!(portal_define_page(c"/".as_ptr(), text, ptr::null(), 4), -1);
+            assert_eq!(
+                portal_define_page(c"/".as_ptr(), text, text.cast(), usize::MAX),
+                -4
+            );
+            assert_eq!(
+                portal_define_page(c"/\xff".as_ptr(), text, text.cast(), 4),
+                -1
+            );
+            assert_eq!(portal_undefine_page(ptr::null()), -1);
+        }
+    }
+}

@@ -1,7 +1,7 @@
 //! # Requests
 //!
-//! A request may be used inside `upgrade` and `connect`, or as long as the pulled record that has it.
-//! Every string it gives belongs to it and lives as long.
+//! A request may be used inside `upgrade` and `connect`, or as long as the pulled record that has
+//! it. Every string it gives belongs to it and lives as long.
 
 use std::ffi::{CStr, c_char};
 use std::ptr;
@@ -69,7 +69,7 @@ pub unsafe extern "C" fn portal_request_header(
     name: *const c_char,
 ) -> *const c_char {
     // SAFETY: the caller's request and string, or NULL.
-    unsafe { find(request, name, |request, name| request.header(name.to_bytes())) }
+    unsafe { find(request, name, Request::header) }
 }
 
 /// Counts the headers, repeated ones each.
@@ -128,8 +128,8 @@ pub unsafe extern "C" fn portal_request_header_value(
 /// Reads a parameter of the path, percent-decoded.
 ///
 /// @param request  May be NULL.
-/// @param name     As in the path's definition, without braces and star. Ends in NUL. Borrowed until the
-///                 call returns. May be NULL.
+/// @param name     As in the path's definition, without braces and star. Ends in NUL. Borrowed
+///                 until the call returns. May be NULL.
 ///
 /// @return The value, which is UTF-8; NULL when absent.
 ///
@@ -141,7 +141,7 @@ pub unsafe extern "C" fn portal_request_param(
     name: *const c_char,
 ) -> *const c_char {
     // SAFETY: the caller's request and string, or NULL.
-    unsafe { find(request, name, |request, name| request.param(name.to_str().ok()?)) }
+    unsafe { find(request, name, Request::param) }
 }
 
 /// Reads who the client is: "192.0.2.1:5000", "[2001:db8::1]:5000" or "unix".
@@ -179,8 +179,8 @@ pub unsafe extern "C" fn portal_request_subprotocol(
 /// It replaces one set before; "Set-Cookie" is added.
 ///
 /// @param request  The one given to `upgrade`.
-/// @param name     A token, ends in NUL. Copied. Not Connection, Upgrade, Sec-WebSocket-*, Content-Length
-///                 or Transfer-Encoding.
+/// @param name     A token, ends in NUL. Copied. Not Connection, Upgrade, Sec-WebSocket-*,
+///                 Content-Length or Transfer-Encoding.
 /// @param value    Ends in NUL, holds neither CR nor LF. Copied.
 ///
 /// @return PORTAL_STATUS_OK
@@ -230,4 +230,145 @@ pub unsafe extern "C" fn portal_request_select_subprotocol(
         let name = unsafe { string(name) }?;
         Ok(request.select_subprotocol(name.to_bytes())?)
     })
+}
+
+/// What `read` finds, as C sees it; NULL for NULL.
+///
+/// # Safety
+///
+/// `request` is NULL or the caller's.
+unsafe fn read(
+    request: *const portal_request,
+    read: impl for<'a> FnOnce(&'a Request) -> Option<&'a CStr>,
+) -> *const c_char {
+    guard_or(ptr::null(), || {
+        // SAFETY: NULL, or a `Request` that we disguised.
+        let request = unsafe { borrow(request.cast::<Request>()) };
+        request
+            .ok()
+            .and_then(read)
+            .map_or(ptr::null(), CStr::as_ptr)
+    })
+}
+
+/// The same for what is never absent: "" for NULL.
+///
+/// # Safety
+///
+/// As for [`read`].
+unsafe fn read_or_empty(
+    request: *const portal_request,
+    part: impl for<'a> FnOnce(&'a Request) -> &'a CStr,
+) -> *const c_char {
+    // SAFETY: what is asked of the caller is what `read` asks.
+    let found = unsafe { read(request, |request| Some(part(request))) };
+    if found.is_null() { c"".as_ptr() } else { found }
+}
+
+/// The same for what has a name.
+///
+/// # Safety
+///
+/// As for [`read`]; `name` is NULL or ends in NUL.
+unsafe fn find(
+    request: *const portal_request,
+    name: *const c_char,
+    find: impl for<'a> FnOnce(&'a Request, &[u8]) -> Option<&'a CStr>,
+) -> *const c_char {
+    // SAFETY: what is asked of the caller is what `string` asks.
+    let Ok(name) = (unsafe { string(name) }) else {
+        return ptr::null();
+    };
+    // SAFETY: what is asked of the caller is what `read` asks.
+    unsafe { read(request, |request| find(request, name.to_bytes())) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ffi::callback::disguise;
+
+    /// What C would read; None for NULL.
+    fn seen<'a>(text: *const c_char) -> Option<&'a CStr> {
+        // SAFETY: these tests keep their requests until they end.
+        (!text.is_null()).then(|| unsafe { CStr::from_ptr(text) })
+    }
+
+    #[test]
+    fn a_request_that_is_null_answers_nothing() {
+        let none = ptr::null_mut();
+        // SAFETY: NULL may be passed, and the strings are literals.
+        unsafe {
+            for text in [
+                portal_request_target(none),
+                portal_request_path(none),
+                portal_request_query(none),
+                portal_request_peer(none),
+                portal_request_subprotocol(none),
+            ] {
+                assert_eq!(seen(text), Some(c""));
+            }
+            for text in [
+                portal_request_header(none, c"Host".as_ptr()),
+                portal_request_header_name(none, 0),
+                portal_request_header_value(none, 0),
+                portal_request_param(none, c"name".as_ptr()),
+            ] {
+                assert_eq!(seen(text), None);
+            }
+            assert_eq!(portal_request_header_count(none), 0);
+            assert_eq!(
+                portal_request_set_header(none, c"X".as_ptr(), c"1".as_ptr()),
+                -1
+            );
+            assert_eq!(
+                portal_request_select_subprotocol(none, c"chat".as_ptr()),
+                -1
+            );
+        }
+    }
+
+    #[test]
+    fn each_part_is_read_from_c() {
+        let request = Request::example();
+        let c = disguise(&request);
+        // SAFETY: the request of this test, literals and NULL.
+        unsafe {
+            assert_eq!(seen(portal_request_target(c)), Some(c"/a%20b?q"));
+            assert_eq!(seen(portal_request_path(c)), Some(c"/a b"));
+            assert_eq!(seen(portal_request_query(c)), Some(c"q"));
+            assert_eq!(seen(portal_request_header(c, c"HOST".as_ptr())), Some(c"h"));
+            assert_eq!(seen(portal_request_header(c, ptr::null())), None);
+            assert_eq!(portal_request_header_count(c), 1);
+            assert_eq!(seen(portal_request_header_name(c, 0)), Some(c"Host"));
+            assert_eq!(seen(portal_request_header_value(c, 0)), Some(c"h"));
+            assert_eq!(seen(portal_request_header_name(c, usize::MAX)), None);
+            assert_eq!(
+                seen(portal_request_param(c, c"name".as_ptr())),
+                Some(c"a b")
+            );
+            assert_eq!(seen(portal_request_param(c, ptr::null())), None);
+            assert_eq!(seen(portal_request_peer(c)), Some(c"unix"));
+
+            let c = c.cast_mut();
+            assert_eq!(portal_request_select_subprotocol(c, c"other".as_ptr()), -1);
+            assert_eq!(portal_request_select_subprotocol(c, ptr::null()), -1);
+            assert_eq!(portal_request_select_subprotocol(c, c"chat".as_ptr()), 0);
+            assert_eq!(seen(portal_request_subprotocol(c)), Some(c"chat"));
+            assert_eq!(
+                portal_request_set_header(c, c"X-One".as_ptr(), c"1".as_ptr()),
+                0
+            );
+            assert_eq!(
+                portal_request_set_header(c, c"X-One".as_ptr(), ptr::null()),
+                -1
+            );
+            request.seal();
+            assert_eq!(
+                portal_request_set_header(c, c"X-One".as_ptr(), c"2".as_ptr()),
+                -9
+            );
+            assert_eq!(portal_request_select_subprotocol(c, c"chat".as_ptr()), -9);
+        }
+    }
 }

@@ -1,6 +1,20 @@
 //! # Servers
+//!
+//! DISPATCH decides on which thread callbacks run:
+//!
+//!     IO          On the server's own loop threads, THREADS of them: 1 by default, so that callbacks
+//!                 never overlap. A websocket stays on its thread.
+//!     PER_CLIENT  Each websocket's on a thread of its own, so that a handler may block without
+//!                 holding up others. When a client's inbound queue is full, it is not read.
+//!     HOST        The library starts no thread; the host drives the server with portal_server_run,
+//!                 _poll or _pull. One call serves whichever loops have work and no other thread: one
+//!                 thread can serve all, up to THREADS may be inside at once. A thread that ends, or is
+//!                 thrown out of a wait, gives its loops back; no lock is held in a wait.
+//!
+//! Time during which Portal itself does not read a client (a busy handler, a host that is
+//! elsewhere) is never held against the client.
 
-use super::guard::{guard, guard_or};
+use super::guard::{guard, guard_number, guard_or};
 use super::pointer::{borrow, place};
 use super::status::portal_status_value::PORTAL_STATUS_ARGUMENT;
 use super::status::{Outcome, portal_status};
@@ -96,11 +110,12 @@ pub extern "C" fn portal_server_port(server: portal_server) -> u32 {
 
 /// Closes a server and waits until it has closed.
 ///
-/// It stops accepting, sends close 1001 to every client, waits up to CLOSE_TIMEOUT for their answers and
-/// for queued data, and ends the rest. When the call returns, no callback of that server runs any more
-/// and the port is free. It waits for running handlers however long, so hold no lock that a handler
-/// takes. Inside a callback of any server it only begins. With HOST dispatch it serves on the calling
-/// thread what no other thread serves. A second close at the same time waits too and answers OK.
+/// It stops accepting, sends close 1001 to every client, waits up to CLOSE_TIMEOUT for their
+/// answers and for queued data, and ends the rest. When the call returns, no callback of that
+/// server runs any more and the port is free. It waits for running handlers however long, so hold
+/// no lock that a handler takes. Inside a callback of any server it only begins. With HOST dispatch
+/// it serves on the calling thread what no other thread serves. A second close at the same time
+/// waits too and answers OK.
 ///
 /// @param server  Any id.
 ///
@@ -116,7 +131,8 @@ pub extern "C" fn portal_server_close(server: portal_server) -> portal_status {
 
 /// Begins to close a server as portal_server_close does, and returns.
 ///
-/// The way for hosts that pull: begin, and pull on until PORTAL_STATUS_GONE, so that no record is lost.
+/// The way for hosts that pull: begin, and pull on until PORTAL_STATUS_GONE, so that no record is
+/// lost.
 ///
 /// @param server  Any id.
 ///
@@ -147,8 +163,8 @@ pub extern "C" fn portal_server_wait(server: portal_server) -> portal_status {
 
 /// HOST dispatch: serves on this thread until the server has closed.
 ///
-/// One call serves whichever loops have work and no other thread. Up to THREADS threads may be inside
-/// portal_server_run, _poll and _pull at once.
+/// One call serves whichever loops have work and no other thread. Up to THREADS threads may be
+/// inside portal_server_run, _poll and _pull at once.
 ///
 /// @param server  Any id.
 ///
@@ -187,8 +203,8 @@ pub extern "C" fn portal_server_poll(server: portal_server, timeout_ms: i32) -> 
 
 /// HOST dispatch: the descriptor that is readable while portal_server_poll or _pull has work.
 ///
-/// It is level-triggered and covers all loops and their timers. It also becomes readable on a send, ping
-/// or close from outside a turn. The library owns it: wait on it, and do nothing else with it.
+/// It is level-triggered and covers all loops and their timers. It also becomes readable on a send,
+/// ping or close from outside a turn. The library owns it: wait on it, and do nothing else with it.
 ///
 /// @param server  Any id.
 ///
@@ -253,4 +269,35 @@ pub extern "C" fn portal_server_stat(server: portal_server, which: u32) -> u64 {
 /// Guards a body that answers a count; one over 2^31-1 is that.
 pub(super) fn count(body: impl FnOnce() -> Outcome<u32>) -> i32 {
     guard_number(|| Ok(i32::try_from(body()?).unwrap_or(i32::MAX)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::ptr;
+
+    #[test]
+    fn a_start_that_cannot_be_leaves_no_id() {
+        let mut server = 7;
+        let misaligned = ptr::without_provenance(1);
+        // SAFETY: a place of this test, and what is not followed.
+        unsafe {
+            assert_eq!(portal_server_start(0, ptr::null(), ptr::null_mut()), -1);
+            assert_eq!(
+                portal_server_start(65_536, ptr::null(), &raw mut server),
+                -1
+            );
+            assert_eq!(server, 0);
+            server = 7;
+            assert_eq!(portal_server_start(0, misaligned, &raw mut server), -1);
+            assert_eq!(server, 0);
+        }
+    }
+
+    #[test]
+    fn a_count_fits_a_number_that_has_a_sign() {
+        assert_eq!(count(|| Ok(3)), 3);
+        assert_eq!(count(|| Ok(u32::MAX)), i32::MAX);
+        assert_eq!(count(|| Err(PORTAL_STATUS_ARGUMENT)), -1);
+    }
 }

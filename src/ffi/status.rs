@@ -84,23 +84,47 @@ impl From<FailureKind> for portal_status_value {
 /// Name and meaning of each status, by its number turned positive.
 const STATUSES: [(&CStr, &CStr); 15] = [
     (c"PORTAL_STATUS_OK", c"Done."),
-    (c"PORTAL_STATUS_ARGUMENT", c"An argument is missing, out of range or malformed."),
-    (c"PORTAL_STATUS_GONE", c"The server or websocket has closed or is closing."),
-    (c"PORTAL_STATUS_FULL", c"The client's send queue is at its limit."),
-    (c"PORTAL_STATUS_TOO_BIG", c"The data is longer than allowed."),
+    (
+        c"PORTAL_STATUS_ARGUMENT",
+        c"An argument is missing, out of range or malformed.",
+    ),
+    (
+        c"PORTAL_STATUS_GONE",
+        c"The server or websocket has closed or is closing.",
+    ),
+    (
+        c"PORTAL_STATUS_FULL",
+        c"The client's send queue is at its limit.",
+    ),
+    (
+        c"PORTAL_STATUS_TOO_BIG",
+        c"The data is longer than allowed.",
+    ),
     (c"PORTAL_STATUS_UTF8", c"The text is not UTF-8."),
-    (c"PORTAL_STATUS_ADDRESS", c"The address cannot be listened on."),
-    (c"PORTAL_STATUS_TLS", c"Certificate and key are missing, unreadable or not a pair."),
+    (
+        c"PORTAL_STATUS_ADDRESS",
+        c"The address cannot be listened on.",
+    ),
+    (
+        c"PORTAL_STATUS_TLS",
+        c"Certificate and key are missing, unreadable or not a pair.",
+    ),
     (c"PORTAL_STATUS_IO", c"The operating system refused."),
     (c"PORTAL_STATUS_BUSY", c"This cannot be done from here."),
-    (c"PORTAL_STATUS_UNSUPPORTED", c"This build leaves the feature out."),
+    (
+        c"PORTAL_STATUS_UNSUPPORTED",
+        c"This build leaves the feature out.",
+    ),
     (c"PORTAL_STATUS_INTERNAL", c"A bug in Portal was caught."),
     (c"PORTAL_STATUS_HANDLER", c"A handler failed."),
     (c"PORTAL_STATUS_PROTOCOL", c"The client broke the protocol."),
     (c"PORTAL_STATUS_MEMORY", c"An allocation was refused."),
 ];
 
-const UNKNOWN: (&CStr, &CStr) = (c"PORTAL_STATUS_UNKNOWN", c"A status that this version does not know.");
+const UNKNOWN: (&CStr, &CStr) = (
+    c"PORTAL_STATUS_UNKNOWN",
+    c"A status that this version does not know.",
+);
 
 fn describe(status: portal_status) -> (&'static CStr, &'static CStr) {
     status
@@ -134,4 +158,46 @@ pub extern "C" fn portal_status_name(status: i32) -> *const c_char {
 #[unsafe(no_mangle)]
 pub extern "C" fn portal_status_text(status: i32) -> *const c_char {
     guard_or(UNKNOWN.1, || describe(status).1).as_ptr()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_status_is_named_as_the_header_spells_it() {
+        let source = include_str!("status.rs");
+        for (number, (name, _)) in (0..).zip(STATUSES) {
+            let name = name.to_str().expect("a name is UTF-8");
+            assert!(
+                source.contains(&format!("    {name} = {},\n", -number)),
+                "{name} is not {}",
+                -number
+            );
+        }
+        assert!(
+            !source.contains(&format!(" = -{},", STATUSES.len())),
+            "a status has no name"
+        );
+    }
+
+    #[test]
+    fn a_status_that_is_none_has_a_name_and_a_text_too() {
+        for status in [1, -15, i32::MAX, i32::MIN] {
+            // SAFETY: both are valid for ever.
+            let (name, text) = unsafe {
+                (
+                    CStr::from_ptr(portal_status_name(status)),
+                    CStr::from_ptr(portal_status_text(status)),
+                )
+            };
+            assert_eq!(name, c"PORTAL_STATUS_UNKNOWN");
+            assert!(!text.is_empty());
+        }
+        // SAFETY: as above.
+        assert_eq!(
+            unsafe { CStr::from_ptr(portal_status_name(-2)) },
+            c"PORTAL_STATUS_GONE"
+        );
+    }
 }

@@ -1,12 +1,12 @@
 //! # Websockets
 //!
-//! Sending queues and returns. What is sent inside the callbacks of one turn of the loop leaves in one
-//! system call per websocket when the turn ends. Messages leave in the order in which the sends took
-//! effect; one thread's in its own order.
+//! Sending queues and returns. What is sent inside the callbacks of one turn of the loop leaves in
+//! one system call per websocket when the turn ends. Messages leave in the order in which the sends
+//! took effect; one thread's in its own order.
 //!
-//! At half of MAX_QUEUED a client is no longer read, so a handler that answers each message once never
-//! meets PORTAL_STATUS_FULL. Who meets it goes on at `drain`; never wait for that inside a callback of
-//! the same websocket.
+//! At half of MAX_QUEUED a client is no longer read, so a handler that answers each message once
+//! never meets PORTAL_STATUS_FULL. Who meets it goes on at `drain`; never wait for that inside a
+//! callback of the same websocket.
 
 use std::ffi::{c_char, c_void};
 use std::ptr;
@@ -74,8 +74,8 @@ fn message_kind(number: u32) -> Outcome<Kind> {
 /// PING_INTERVAL sends pings by itself; their answers are not told.
 ///
 /// @param websocket  Any id.
-/// @param data       `len` bytes, which come back in the answer. Borrowed until the call returns. May be
-///                   NULL when `len` is 0.
+/// @param data       `len` bytes, which come back in the answer. Borrowed until the call returns.
+///                   May be NULL when `len` is 0.
 /// @param len        At most 125.
 ///
 /// @return PORTAL_STATUS_OK
@@ -104,12 +104,13 @@ pub unsafe extern "C" fn portal_ping(
 /// Begins the closing handshake (RFC 6455 section 7) and returns.
 ///
 /// What was queued before leaves first. After the call no new message, pong or drain begins; what
-/// arrives is dropped. `disconnect` follows, never inside the call. A client that does not answer within
-/// CLOSE_TIMEOUT is ended.
+/// arrives is dropped. `disconnect` follows, never inside the call. A client that does not answer
+/// within CLOSE_TIMEOUT is ended.
 ///
 /// @param websocket  Any id.
 /// @param code       1000, 1001, 1003, 1007 to 1014, 3000 to 4999; 0 is 1000.
-/// @param reason     UTF-8, ends in NUL, at most 123 bytes. Borrowed until the call returns. May be NULL.
+/// @param reason     UTF-8, ends in NUL, at most 123 bytes. Borrowed until the call returns. May be
+///                   NULL.
 ///
 /// @return PORTAL_STATUS_OK
 /// @return PORTAL_STATUS_GONE      The websocket has closed or is closing.
@@ -140,8 +141,8 @@ pub unsafe extern "C" fn portal_close(
 
 /// Hands what is queued to the system now, not at the end of the turn.
 ///
-/// Never blocks. Inside the websocket's own callback it writes what the socket accepts, elsewhere it
-/// wakes the loop. OK does not mean sent.
+/// Never blocks. Inside the websocket's own callback it writes what the socket accepts, elsewhere
+/// it wakes the loop. OK does not mean sent.
 ///
 /// @param websocket  Any id.
 ///
@@ -158,8 +159,8 @@ pub extern "C" fn portal_flush(websocket: portal_websocket) -> portal_status {
 
 /// Ends the connection now, without a closing handshake; what is queued is lost.
 ///
-/// After the call no new message, pong or drain begins. `disconnect` follows with 1006, never inside
-/// the call. Inside `upgrade` it refuses the client.
+/// After the call no new message, pong or drain begins. `disconnect` follows with 1006, never
+/// inside the call. Inside `upgrade` it refuses the client.
 ///
 /// @param websocket  Any id.
 ///
@@ -227,4 +228,26 @@ pub extern "C" fn portal_set_data(websocket: portal_websocket, data: *mut c_void
 #[unsafe(no_mangle)]
 pub extern "C" fn portal_data(websocket: portal_websocket) -> *mut c_void {
     guard_or(ptr::null_mut(), || server::data(websocket))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bad_data_is_refused_before_a_websocket_is_looked_for() {
+        let byte: *const c_void = c"x".as_ptr().cast();
+        // SAFETY: one byte, or what is refused before it is read.
+        unsafe {
+            for kind in [0, 3, u32::MAX] {
+                assert_eq!(portal_send(0, kind, byte, 1), -1, "{kind}");
+            }
+            assert_eq!(portal_send(0, 1, ptr::null(), 1), -1);
+            assert_eq!(portal_ping(0, ptr::null(), 1), -1);
+            for len in [isize::MAX as usize + 1, usize::MAX] {
+                assert_eq!(portal_send(0, 2, byte, len), -4);
+                assert_eq!(portal_ping(0, byte, len), -4);
+            }
+        }
+    }
 }
