@@ -91,7 +91,7 @@ fn write_section(source: &Path) -> Outcome<String> {
         Some(headed) => {
             let (name, text) = headed.split_once('\n').unwrap_or((headed, ""));
             let rule = "=".repeat(96);
-            comment(&format!("{rule}\n{name}\n{rule}\n{text}").trim_end())
+            comment(format!("{rule}\n{name}\n{rule}\n{text}").trim_end())
         }
         None => comment(&text),
     };

@@ -938,7 +938,7 @@ typedef enum portal_option {
 /**
  * Makes a set of options, all at their defaults.
  *
- * @return The options; portal_options_destroy ends them. NULL when there is no memory.
+ * @return The options; portal_options_destroy ends them. NULL when that failed.
  *
  * @threads  Any thread, and inside any callback.
  * @since    0.1

@@ -24,6 +24,7 @@ use crate::server::{self, Options};
 /// Which figure portal_server_stat reads. Totals count from the server's start and end with it.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(dead_code)] // for C
 pub enum portal_stat {
     /// Websockets open now.
     PORTAL_STAT_CONNECTIONS = 1,

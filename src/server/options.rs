@@ -59,6 +59,7 @@ pub(crate) struct Setting {
 /// What a setting takes.
 pub(crate) enum Value {
     Number {
+        #[allow(dead_code)] // the header's comments are compared with it
         unit: &'static str,
         default: i64,
         range: RangeInclusive<i64>,
@@ -433,9 +434,19 @@ mod tests {
     #[test]
     fn the_header_tells_the_default_and_range_of_each_setting() {
         let header = include_str!("../../include/portal.h");
-        for Setting { number, name, value, .. } in &SETTINGS {
+        for Setting {
+            number,
+            name,
+            value,
+            ..
+        } in &SETTINGS
+        {
             let told = match value {
-                Value::Number { unit, default, range } => format!(
+                Value::Number {
+                    unit,
+                    default,
+                    range,
+                } => format!(
                     "Number{}{unit}. Default {}. Range {} to {}.",
                     if unit.is_empty() { "" } else { ", " },
                     // Without permessage-deflate the default is 0; the header is the same for all builds.
@@ -446,7 +457,10 @@ mod tests {
                 Value::Text { default } => format!("Text. Default \"{default}\"."),
             };
             let lines = format!("   * {told}\n   */\n  PORTAL_OPTION_{name} = {number},\n");
-            assert!(header.contains(&lines), "the comment of {name} lacks: {told}");
+            assert!(
+                header.contains(&lines),
+                "the comment of {name} lacks: {told}"
+            );
         }
     }
 
