@@ -63,7 +63,6 @@ impl From<ServerError> for portal_status_value {
             ServerError::Io => PORTAL_STATUS_IO,
             ServerError::Busy => PORTAL_STATUS_BUSY,
             ServerError::Unsupported => PORTAL_STATUS_UNSUPPORTED,
-            ServerError::Internal => PORTAL_STATUS_INTERNAL,
             ServerError::Memory => PORTAL_STATUS_MEMORY,
         }
     }

@@ -307,7 +307,7 @@ impl Loop {
                     at += step.taken;
                     budget -= u32::from(self.tell(turn, token, path, step.event));
                 }
-                Next::Request => match self.read_request(turn, token, &mut input[at..]) {
+                Next::Request => match self.read_request(turn, token, &input[at..]) {
                     Some(taken) => at += taken,
                     None => return (at, Some(Hold::Later)),
                 },
@@ -490,7 +490,9 @@ impl Loop {
                     .get(token)
                     .and_then(|conn| conn.extra().hand.take());
                 drop(core);
-                hand.map(super::client_thread::Hand::join);
+                if let Some(hand) = hand {
+                    hand.join();
+                }
                 return self.core.borrow_mut().vacate(token);
             }
             Due::Disconnect if !connected => return self.forget(token),
