@@ -189,6 +189,9 @@ impl Loop {
         };
         let code = callback::run(|| application.upgrade(websocket, &request));
         request.seal();
+        if let Sink::Call(count) = turn.sink {
+            *count += 1;
+        }
         self.decided(turn, token, code, request);
     }
 

@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use super::Core;
 use crate::net::Token;
 use crate::proto;
-use crate::server::clock::ROUND;
+use crate::server::clock::{ROUND, Ticks};
 use crate::server::conns::Phase;
 
 /// The payload of Portal's own pings; their answers are not the application's business.
@@ -31,13 +31,13 @@ impl Core {
     }
 
     /// Looks after the connections whose turn has come in these ticks.
-    pub fn sweep(&mut self, ticks: std::ops::RangeInclusive<u32>) {
-        if ticks.is_empty() {
+    pub fn sweep(&mut self, ticks: Ticks) {
+        if ticks.count == 0 {
             return;
         }
         self.accepting |= self.stalled && self.listener.is_some();
-        for tick in ticks.take(ROUND as usize) {
-            let mut group = (tick % ROUND) as usize;
+        for passed in 0..ticks.count.min(ROUND) {
+            let mut group = (ticks.first.wrapping_add(passed) % ROUND) as usize;
             while group < self.conns.groups() {
                 let tokens: Vec<Token> = self.conns.group(group).collect();
                 tokens.into_iter().for_each(|token| self.look_after(token));
