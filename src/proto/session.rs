@@ -99,8 +99,8 @@ impl Session {
 
     /// Reads `input` up to the first event.
     ///
-    /// Payloads are unmasked where they lie and lent from there; bytes behind what was taken stay as
-    /// they are. Call again with the rest until [`Event::NeedMore`], then with what comes next.
+    /// Payloads are unmasked where they lie and lent from there; bytes behind what was taken stay
+    /// as they are. Call again with the rest until [`Event::NeedMore`], then with what comes next.
     #[inline]
     pub fn next<'a>(
         &mut self,
