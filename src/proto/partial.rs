@@ -227,8 +227,8 @@ impl Partial {
     }
 }
 
-/// Unmasks the payload at `payload_at` of a control frame whose key lies before it, if all of it has
-/// come. Returns where it lies then, and a NUL.
+/// Unmasks the payload at `payload_at` of a control frame whose key lies before it, if all of it is
+/// there. Returns where it lies then, and a NUL.
 fn unmask_whole(header: &Header, input: &mut [u8], payload_at: usize) -> Option<Range<usize>> {
     let keyed_at = payload_at - KEY;
     let keyed_len = KEY + header.payload_len as usize;

@@ -168,7 +168,7 @@ impl Session {
         input: &'a mut [u8],
     ) -> Step<'a> {
         let input_len = input.len();
-        if self.phase == Phase::Finished {
+        if self.phase == Phase::Finished || input_len == 0 {
             return Step {
                 taken: input_len,
                 event: Event::NeedMore,
