@@ -118,6 +118,7 @@ mod tests {
         assert_eq!(guard(|| Err(PORTAL_STATUS_FULL)), -3);
         assert_eq!(guard_number(|| Ok(7)), 7);
         assert_eq!(guard_number(|| Err(PORTAL_STATUS_FULL)), -3);
+        assert_eq!(guard(|| panic!("a bug")), -11);
     }
 
     #[test]

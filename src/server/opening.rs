@@ -135,18 +135,15 @@ impl Loop {
                 .iter()
                 .position(|offered| offered == name)
         });
+        let (path, peer) = (request.path(), peer.to_string());
         let parts = RequestParts {
-            target: request.target.to_string(),
-            path: request.path().into_owned(),
-            query: request.query.to_owned(),
-            headers: request
-                .headers
-                .iter()
-                .map(|(name, value)| (name.as_bytes().to_vec(), value.to_vec()))
-                .collect(),
-            params: entered.params.clone(),
-            peer: peer.to_string(),
-            offered: offer.subprotocols.clone(),
+            target: &request.target,
+            path: &path,
+            query: request.query,
+            headers: &request.headers,
+            params: &entered.params,
+            peer: &peer,
+            offered: &offer.subprotocols,
             chosen,
         };
         match Request::new(&parts) {

@@ -7,21 +7,21 @@ use super::{Answer, ServerError};
 use crate::proto;
 
 /// What a request is made of.
-#[derive(Clone, Debug, Default)]
-pub struct RequestParts {
+#[derive(Clone, Copy, Debug, Default)]
+pub struct RequestParts<'a> {
     /// Path and query as sent.
-    pub target: String,
+    pub target: &'a str,
     /// Decoded, without the query.
-    pub path: String,
+    pub path: &'a str,
     /// What stands after the `?`, as sent.
-    pub query: String,
+    pub query: &'a str,
     /// As sent, in order.
-    pub headers: Vec<(Vec<u8>, Vec<u8>)>,
+    pub headers: &'a [(&'a str, &'a [u8])],
     /// Decoded.
-    pub params: Vec<(String, String)>,
-    pub peer: String,
+    pub params: &'a [(String, String)],
+    pub peer: &'a str,
     /// The subprotocols that the client offers, in order.
-    pub offered: Vec<String>,
+    pub offered: &'a [String],
     /// Which of them the options chose.
     pub chosen: Option<usize>,
 }
@@ -67,7 +67,7 @@ impl Request {
     /// # Errors
     ///
     /// Memory.
-    pub fn new(parts: &RequestParts) -> Answer<Self> {
+    pub fn new(parts: &RequestParts<'_>) -> Answer<Self> {
         let mut text = Text::for_parts(parts)?;
         let target = text.add(parts.target.as_bytes())?;
         let path = text.add(parts.path.as_bytes())?;
@@ -75,8 +75,8 @@ impl Request {
         let peer = text.add(parts.peer.as_bytes())?;
 
         let mut headers = reserve(parts.headers.len())?;
-        for (name, value) in &parts.headers {
-            let (name, value) = (text.add(name)?, text.add(value)?);
+        for (name, value) in parts.headers {
+            let (name, value) = (text.add(name.as_bytes())?, text.add(value)?);
             headers.push(Header {
                 name,
                 value,
@@ -84,16 +84,16 @@ impl Request {
             });
         }
         for (index, header) in headers.iter_mut().enumerate() {
-            if let Some(values) = repeated(&parts.headers, index) {
+            if let Some(values) = repeated(parts.headers, index) {
                 header.joined = text.add(&values?)?;
             }
         }
         let mut params = reserve(parts.params.len())?;
-        for (name, value) in &parts.params {
+        for (name, value) in parts.params {
             params.push((text.add(name.as_bytes())?, text.add(value.as_bytes())?));
         }
         let mut offered = reserve(parts.offered.len())?;
-        for name in &parts.offered {
+        for name in parts.offered {
             offered.push(text.add(name.as_bytes())?);
         }
         Ok(Self {
@@ -115,13 +115,13 @@ impl Request {
     #[cfg(test)]
     pub(crate) fn example() -> Self {
         let parts = RequestParts {
-            target: "/a%20b?q".into(),
-            path: "/a b".into(),
-            query: "q".into(),
-            headers: vec![(b"Host".to_vec(), b"h".to_vec())],
-            params: vec![("name".into(), "a b".into())],
-            peer: "unix".into(),
-            offered: vec!["chat".into()],
+            target: "/a%20b?q",
+            path: "/a b",
+            query: "q",
+            headers: &[("Host", b"h")],
+            params: &[("name".into(), "a b".into())],
+            peer: "unix",
+            offered: &["chat".into()],
             chosen: None,
         };
         Self::new(&parts).expect("memory for a small request")
@@ -257,10 +257,10 @@ struct Text(Vec<u8>);
 
 impl Text {
     /// With room for all strings of a request, as long as no header is repeated.
-    fn for_parts(parts: &RequestParts) -> Answer<Self> {
-        let single = [&parts.target, &parts.path, &parts.query, &parts.peer]
+    fn for_parts(parts: &RequestParts<'_>) -> Answer<Self> {
+        let single = [parts.target, parts.path, parts.query, parts.peer]
             .into_iter()
-            .chain(&parts.offered);
+            .chain(parts.offered.iter().map(String::as_str));
         let single = single.map(|text| text.len() + 1).sum::<usize>();
         let headers = parts
             .headers
@@ -301,8 +301,8 @@ impl Text {
 
 /// The joined values of the headers with the name that this one has; None for a header that stands
 /// alone, or is not the first of its name.
-fn repeated(headers: &[(Vec<u8>, Vec<u8>)], index: usize) -> Option<Answer<Vec<u8>>> {
-    let name = &headers[index].0;
+fn repeated(headers: &[(&str, &[u8])], index: usize) -> Option<Answer<Vec<u8>>> {
+    let name = headers[index].0;
     let same = || {
         headers
             .iter()
@@ -316,7 +316,7 @@ fn repeated(headers: &[(Vec<u8>, Vec<u8>)], index: usize) -> Option<Answer<Vec<u
         return None;
     }
     // Cookies hold commas (RFC 6265 section 5.4).
-    let separator: &[u8] = if name.eq_ignore_ascii_case(b"Cookie") {
+    let separator: &[u8] = if name.eq_ignore_ascii_case("Cookie") {
         b"; "
     } else {
         b", "
@@ -352,37 +352,40 @@ mod tests {
     use super::*;
     use ServerError::{Argument, Busy};
 
-    fn request(change: impl FnOnce(&mut RequestParts)) -> Request {
-        let mut parts = RequestParts {
-            target: "/room/caf%C3%A9?x=1".into(),
-            path: "/room/caf\u{e9}".into(),
-            query: "x=1".into(),
-            peer: "[2001:db8::1]:5000".into(),
-            ..RequestParts::default()
+    fn request(parts: RequestParts<'_>) -> Request {
+        let parts = RequestParts {
+            target: "/room/caf%C3%A9?x=1",
+            path: "/room/caf\u{e9}",
+            query: "x=1",
+            peer: "[2001:db8::1]:5000",
+            ..parts
         };
-        change(&mut parts);
         Request::new(&parts).expect("memory for a small request")
     }
 
-    fn with_headers(headers: &[(&str, &str)]) -> Request {
-        request(|parts| {
-            parts.headers = headers
-                .iter()
-                .map(|&(name, value)| (name.into(), value.into()))
-                .collect();
+    fn with_headers(headers: &[(&str, &[u8])]) -> Request {
+        request(RequestParts {
+            headers,
+            ..RequestParts::default()
         })
     }
 
     fn with_offered(offered: &[&str], chosen: Option<usize>) -> Request {
-        request(|parts| {
-            parts.offered = offered.iter().map(|&name| name.into()).collect();
-            parts.chosen = chosen;
+        let offered: Vec<String> = offered.iter().map(|&name| name.into()).collect();
+        request(RequestParts {
+            offered: &offered,
+            chosen,
+            ..RequestParts::default()
         })
     }
 
     #[test]
     fn each_part_is_read_back() {
-        let request = request(|parts| parts.params = vec![("name".into(), "caf\u{e9}".into())]);
+        let params = [("name".into(), "caf\u{e9}".into())];
+        let request = request(RequestParts {
+            params: &params,
+            ..RequestParts::default()
+        });
         assert_eq!(request.target(), c"/room/caf%C3%A9?x=1");
         assert_eq!(request.path(), c"/room/caf\u{e9}");
         assert_eq!(request.query(), c"x=1");
@@ -413,7 +416,7 @@ mod tests {
 
     #[test]
     fn headers_are_found_in_any_case_and_listed_as_sent() {
-        let request = with_headers(&[("Host", "example.org"), ("x-EMPTY", "")]);
+        let request = with_headers(&[("Host", b"example.org"), ("x-EMPTY", b"")]);
         assert_eq!(request.header(b"hOST"), Some(c"example.org"));
         assert_eq!(request.header(b"X-Empty"), Some(c""));
         assert_eq!(request.header(b"X-Emp"), None);
@@ -431,12 +434,12 @@ mod tests {
     #[test]
     fn repeated_headers_are_joined_by_commas_and_cookies_by_semicolons() {
         let request = with_headers(&[
-            ("Accept", "a"),
-            ("Cookie", "x=1"),
-            ("ACCEPT", ""),
-            ("cookie", "y=2, 3"),
-            ("Host", "h"),
-            ("accept", "b"),
+            ("Accept", b"a"),
+            ("Cookie", b"x=1"),
+            ("ACCEPT", b""),
+            ("cookie", b"y=2, 3"),
+            ("Host", b"h"),
+            ("accept", b"b"),
         ]);
         assert_eq!(request.header(b"accept"), Some(c"a, , b"));
         assert_eq!(request.header(b"Cookie"), Some(c"x=1; y=2, 3"));
@@ -447,13 +450,13 @@ mod tests {
 
     #[test]
     fn a_value_need_not_be_utf8() {
-        let request = request(|parts| parts.headers = vec![(b"X".to_vec(), b"\xff".to_vec())]);
+        let request = with_headers(&[("X", b"\xff")]);
         assert_eq!(request.header(b"x"), Some(c"\xff"));
     }
 
     #[test]
     fn addresses_stay_when_the_request_moves_and_changes() {
-        let request = with_headers(&[("Host", "h")]);
+        let request = with_headers(&[("Host", b"h")]);
         let before = (
             request.path().as_ptr(),
             request.header(b"host").map(CStr::as_ptr),
@@ -486,7 +489,7 @@ mod tests {
 
     #[test]
     fn a_header_of_the_answer_replaces_the_one_before_and_cookies_add_up() {
-        let request = request(|_| ());
+        let request = request(RequestParts::default());
         for (name, value) in [
             ("X-One", "1"),
             ("Set-Cookie", "a=1"),
@@ -515,7 +518,7 @@ mod tests {
 
     #[test]
     fn a_header_that_belongs_to_the_handshake_or_breaks_the_line_is_refused() {
-        let request = request(|_| ());
+        let request = request(RequestParts::default());
         for name in [
             "Connection",
             "upgrade",
