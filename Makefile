@@ -107,7 +107,7 @@ conformance: $(BUILD)/echo-server
 .PHONY: fuzz
 fuzz:
 	scripts/install-fuzz $(BUILD)/tools
-	PATH="$(BUILD)/tools/bin:$$PATH" scripts/run-fuzz $(SECONDS) $(BUILD)/fuzz
+	CARGO_TARGET_DIR=$(TARGET)/fuzz PATH="$(BUILD)/tools/bin:$$PATH" scripts/run-fuzz $(SECONDS) $(BUILD)/fuzz
 
 ## bench         the server's processor time per message, beside fastwebsockets
 .PHONY: bench
