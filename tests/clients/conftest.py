@@ -12,6 +12,7 @@ def echo():
     """The echo program, shared by the tests of a file."""
     with running([os.environ["ECHO_PROGRAM"], "0"]) as program:
         yield program
+        program.stop()
 
 
 @pytest.fixture
@@ -19,3 +20,4 @@ def own_echo():
     """An echo program of the test's own, which it may stop."""
     with running([os.environ["ECHO_PROGRAM"], "0"]) as program:
         yield program
+        program.stop()

@@ -32,18 +32,22 @@ class Program:
         self.process.send_signal(signal.SIGINT)
 
     def exit_status(self):
+        """Waits for the program's end."""
         return self.process.wait(DEADLINE)
+
+    def stop(self):
+        """Ends the program in order."""
+        self.interrupt()
+        assert self.exit_status() == 0
 
 
 @contextlib.contextmanager
 def running(command):
-    """The program, for as long as the block runs; however that ends, so does the program."""
+    """The program, for as long as the block runs at most: if it has not ended by then, it is killed."""
     program = Program(command)
     try:
         program.read_port()
         yield program
-        program.interrupt()
-        assert program.exit_status() == 0
     finally:
         program.process.kill()
         program.process.wait()
