@@ -33,7 +33,12 @@ fn shake_hands(stream: &mut TcpStream, port: u16) -> io::Result<()> {
     let mut piece = [0; 1024];
     while !answer.ends_with(b"\r\n\r\n") {
         match stream.read(&mut piece)? {
-            0 => return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the server hung up")),
+            0 => {
+                return Err(io::Error::new(
+                    io::ErrorKind::UnexpectedEof,
+                    "the server hung up",
+                ));
+            }
             taken => answer.extend_from_slice(&piece[..taken]),
         }
     }
@@ -52,7 +57,10 @@ pub fn processor_time(process: i32) -> io::Result<Duration> {
     if failure != 0 {
         return Err(io::Error::from_raw_os_error(failure));
     }
-    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    let mut time = libc::timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
     // SAFETY: `time` is a local that the call writes.
     if unsafe { libc::clock_gettime(clock, &mut time) } != 0 {
         return Err(io::Error::last_os_error());
@@ -65,14 +73,23 @@ pub fn anonymous_memory(process: i32) -> io::Result<u64> {
     let rollup = fs::read_to_string(format!("/proc/{process}/smaps_rollup"))?;
     rollup
         .lines()
-        .find_map(|line| line.strip_prefix("Anonymous:")?.strip_suffix("kB")?.trim().parse::<u64>().ok())
+        .find_map(|line| {
+            line.strip_prefix("Anonymous:")?
+                .strip_suffix("kB")?
+                .trim()
+                .parse::<u64>()
+                .ok()
+        })
         .map(|kibibytes| kibibytes * 1024)
         .ok_or_else(|| io::Error::other("the system does not tell the anonymous memory"))
 }
 
 /// The arguments as numbers, in the order in which `usage` names them.
 pub fn numbers<const COUNT: usize>(usage: &str) -> [u32; COUNT] {
-    let given: Vec<u32> = std::env::args().skip(1).map_while(|word| word.parse().ok()).collect();
+    let given: Vec<u32> = std::env::args()
+        .skip(1)
+        .map_while(|word| word.parse().ok())
+        .collect();
     <[u32; COUNT]>::try_from(given).unwrap_or_else(|_| {
         eprintln!("usage: {usage}");
         std::process::exit(2);

@@ -12,12 +12,18 @@ use tokio::net::TcpListener;
 use tokio::task::{spawn, unconstrained};
 
 fn main() -> std::io::Result<()> {
-    tokio::runtime::Builder::new_current_thread().enable_io().build()?.block_on(serve())
+    tokio::runtime::Builder::new_current_thread()
+        .enable_io()
+        .build()?
+        .block_on(serve())
 }
 
 async fn serve() -> std::io::Result<()> {
     let listener = TcpListener::bind("127.0.0.1:0").await?;
-    println!("listening on ws://localhost:{}/", listener.local_addr()?.port());
+    println!(
+        "listening on ws://localhost:{}/",
+        listener.local_addr()?.port()
+    );
     loop {
         let (stream, _) = listener.accept().await?;
         stream.set_nodelay(true)?;

@@ -52,12 +52,21 @@ impl Load {
                 let stream = open(Ipv4Addr::LOCALHOST, port)?;
                 stream.set_nonblocking(true)?;
                 let mut stream = TcpStream::from_std(stream);
-                poll.registry().register(&mut stream, Token(index), Interest::READABLE)?;
+                poll.registry()
+                    .register(&mut stream, Token(index), Interest::READABLE)?;
                 Ok(Client { stream, heard: 0 })
             })
             .collect::<io::Result<_>>()?;
-        let outgoing = (0..depth).flat_map(|index| masked_frame(&payload, index as u32)).collect();
-        let mut load = Load { poll, clients, outgoing, echo: frame(&payload, None), depth };
+        let outgoing = (0..depth)
+            .flat_map(|index| masked_frame(&payload, index as u32))
+            .collect();
+        let mut load = Load {
+            poll,
+            clients,
+            outgoing,
+            echo: frame(&payload, None),
+            depth,
+        };
         for index in 0..load.clients.len() {
             load.send(index, depth)?;
         }
@@ -91,7 +100,12 @@ impl Load {
         let mut echoes = 0;
         loop {
             match client.stream.read(buffer) {
-                Ok(0) => return Err(io::Error::new(ErrorKind::UnexpectedEof, "the server hung up")),
+                Ok(0) => {
+                    return Err(io::Error::new(
+                        ErrorKind::UnexpectedEof,
+                        "the server hung up",
+                    ));
+                }
                 Ok(taken) => {
                     echoes += client.check(&buffer[..taken], &self.echo)?;
                     if taken < buffer.len() && echoes >= self.depth {
@@ -106,7 +120,9 @@ impl Load {
 
     fn send(&mut self, index: usize, count: usize) -> io::Result<()> {
         let length = self.outgoing.len() / self.depth * count;
-        self.clients[index].stream.write_all(&self.outgoing[..length])
+        self.clients[index]
+            .stream
+            .write_all(&self.outgoing[..length])
     }
 }
 
@@ -118,7 +134,10 @@ impl Client {
             let due = &echo[self.heard..];
             let length = due.len().min(input.len());
             if input[..length] != due[..length] {
-                return Err(io::Error::new(ErrorKind::InvalidData, "an echo differs from its message"));
+                return Err(io::Error::new(
+                    ErrorKind::InvalidData,
+                    "an echo differs from its message",
+                ));
             }
             input = &input[length..];
             self.heard += length;
@@ -132,7 +151,10 @@ impl Client {
 }
 
 fn masked_frame(payload: &[u8], index: u32) -> Vec<u8> {
-    frame(payload, Some((index + 1).wrapping_mul(0x9e37_79b9).to_be_bytes()))
+    frame(
+        payload,
+        Some((index + 1).wrapping_mul(0x9e37_79b9).to_be_bytes()),
+    )
 }
 
 /// A text frame as a client (with a key) or a server (without) sends it.
@@ -151,6 +173,11 @@ fn frame(payload: &[u8], key: Option<[u8; 4]>) -> Vec<u8> {
         }
     }
     let key = key.inspect(|key| frame.extend(key)).unwrap_or_default();
-    frame.extend(payload.iter().zip(key.iter().cycle()).map(|(byte, key)| byte ^ key));
+    frame.extend(
+        payload
+            .iter()
+            .zip(key.iter().cycle())
+            .map(|(byte, key)| byte ^ key),
+    );
     frame
 }

@@ -19,7 +19,10 @@ fn main() -> io::Result<()> {
             clients.push(open(source(clients.len()), port)?);
         }
         let grown = anonymous_memory(process as i32)?.saturating_sub(before);
-        println!("{count} idle clients: {:.1} bytes each", grown as f64 / count as f64);
+        println!(
+            "{count} idle clients: {:.1} bytes each",
+            grown as f64 / count as f64
+        );
     }
     Ok(())
 }
