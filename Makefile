@@ -10,10 +10,10 @@ PORT ?= 4433
 SECONDS ?= 60
 PREFIX ?= /usr/local
 DESTDIR ?=
-AUTOBAHN_HOME ?= $(or $(XDG_CACHE_HOME:%=%/portal),$(CURDIR)/build)/autobahn
+AUTOBAHN_HOME ?= $(or $(XDG_CACHE_HOME:%=%/portal),$(abspath $(BUILD)))/autobahn
 
 TARGET := $(abspath $(or $(CARGO_TARGET_DIR),target))
-BUILD := $(CURDIR)/build
+BUILD := build
 CMAKE := cmake -S . -G Ninja -DPORTAL_CARGO_TARGET_DIR=$(TARGET)
 BENCH_CARGO := cargo build --quiet --locked --release --manifest-path bench/Cargo.toml --target-dir $(TARGET)/bench
 
@@ -24,7 +24,7 @@ help:
 ## echo          serve the echo example on port 4433; PORT=…
 .PHONY: echo
 echo: $(BUILD)/echo
-	exec $(BUILD)/echo $(PORT)
+	exec ./$< $(PORT)
 
 ## test          everything: format, lints, tests in Rust and C, clients, a short fuzz run
 .PHONY: test
@@ -41,12 +41,14 @@ check: lint unit abi
 fmt:
 	cargo fmt
 	cargo fmt --manifest-path bench/Cargo.toml --all
+	cargo fmt --manifest-path fuzz/Cargo.toml
 
 ## lint          is the code formatted, and does Clippy find nothing?
 .PHONY: lint
 lint:
 	cargo fmt --check
 	cargo fmt --manifest-path bench/Cargo.toml --all --check
+	cargo fmt --manifest-path fuzz/Cargo.toml --check
 	cargo clippy --locked --all-targets -- -D warnings
 	cargo clippy --locked --manifest-path bench/Cargo.toml --target-dir $(TARGET)/bench --all-targets -- -D warnings
 
@@ -91,10 +93,10 @@ $(BUILD)/cmake/build.ninja: CMakeLists.txt
 clients: $(BUILD)/echo
 	scripts/install-clients $(BUILD)/clients
 	scripts/install-packages chromium
-	ECHO_PROGRAM=$(BUILD)/echo CC="$(CC)" LIBRARY_FOLDER=$(BUILD)/lib \
+	ECHO_PROGRAM=$(BUILD)/echo CC="$(CC)" LIBRARY_FOLDER=$(abspath $(BUILD)/lib) \
 	  PYTHONPATH=$(BUILD)/clients/python PYTHONDONTWRITEBYTECODE=1 \
 	  python3 -m pytest -q -W error -p no:cacheprovider tests/clients
-	ECHO_PROGRAM=$(BUILD)/echo NODE_PATH=$(BUILD)/clients/node/node_modules \
+	ECHO_PROGRAM=$(BUILD)/echo NODE_PATH=$(abspath $(BUILD))/clients/node/node_modules \
 	  node --test --test-reporter=spec tests/clients/ws.test.js tests/clients/chromium.test.js
 
 ## conformance   the Autobahn testsuite, cases 1 to 10
@@ -107,7 +109,7 @@ conformance: $(BUILD)/echo-server
 .PHONY: fuzz
 fuzz:
 	scripts/install-fuzz $(BUILD)/tools
-	CARGO_TARGET_DIR=$(TARGET)/fuzz PATH="$(BUILD)/tools/bin:$$PATH" scripts/run-fuzz $(SECONDS) $(BUILD)/fuzz
+	CARGO_TARGET_DIR=$(TARGET)/fuzz PATH="$(abspath $(BUILD))/tools/bin:$$PATH" scripts/run-fuzz $(SECONDS) $(BUILD)/fuzz
 
 ## bench         the server's processor time per message, beside fastwebsockets
 .PHONY: bench
@@ -147,7 +149,7 @@ library:
 	ln -sf libportal.so $(BUILD)/lib/libportal.so.0
 
 CFLAGS ?= -O2
-C_PROGRAM = $(CC) -std=gnu11 -Wall -Wextra $(CFLAGS) -Iinclude $< -o $@ -L$(BUILD)/lib -Wl,-rpath,$(BUILD)/lib -lportal -pthread
+C_PROGRAM = $(CC) -std=gnu11 -Wall -Wextra $(CFLAGS) -Iinclude $< -o $@ -L$(BUILD)/lib -Wl,-rpath,$(abspath $(BUILD)/lib) -lportal -pthread
 
 $(BUILD)/echo: c-examples/echo.c library
 	$(C_PROGRAM)
