@@ -1,0 +1,158 @@
+# Portal's targets, the same by hand and in CI. `make echo` needs Rust and a C compiler; the others
+# install what else they need once, as far as it is missing.
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DELETE_ON_ERROR:
+
+# Settings, for example `make echo PORT=8080`.
+PORT ?= 4433
+SECONDS ?= 60
+PREFIX ?= /usr/local
+DESTDIR ?=
+AUTOBAHN_HOME ?= $(or $(XDG_CACHE_HOME:%=%/portal),$(abspath $(BUILD)))/autobahn
+
+TARGET := $(abspath $(or $(CARGO_TARGET_DIR),target))
+BUILD := build
+CMAKE := cmake -S . -G Ninja -DPORTAL_CARGO_TARGET_DIR=$(TARGET)
+BENCH_CARGO := cargo build --quiet --locked --release --manifest-path bench/Cargo.toml --target-dir $(TARGET)/bench
+
+.PHONY: help
+help:
+	@sed -n 's/^## //p' Makefile
+
+## echo          serve the echo example on port 4433; PORT=…
+.PHONY: echo
+echo: $(BUILD)/echo
+	exec ./$< $(PORT)
+
+## test          everything: format, lints, tests in Rust and C, clients, a short fuzz run
+.PHONY: test
+test:
+	scripts/install-packages
+	scripts/test lint unit abi c clients 'fuzz SECONDS=10'
+
+## check         what runs before a commit
+.PHONY: check
+check: lint unit abi
+
+## fmt           format the code
+.PHONY: fmt
+fmt:
+	cargo fmt
+	cargo fmt --manifest-path bench/Cargo.toml --all
+	cargo fmt --manifest-path fuzz/Cargo.toml
+
+## lint          is the code formatted, and does Clippy find nothing?
+.PHONY: lint
+lint:
+	cargo fmt --check
+	cargo fmt --manifest-path bench/Cargo.toml --all --check
+	cargo fmt --manifest-path fuzz/Cargo.toml --check
+	cargo clippy --locked --all-targets -- -D warnings
+	cargo clippy --locked --manifest-path bench/Cargo.toml --target-dir $(TARGET)/bench --all-targets -- -D warnings
+
+## unit          the tests in Rust
+.PHONY: unit
+unit:
+	cargo test --locked
+
+## docs          the documentation of the Rust code
+.PHONY: docs
+docs:
+	RUSTDOCFLAGS='-D warnings' cargo doc --locked --no-deps --document-private-items
+
+## header        rewrite include/portal.h and portal.symbols from the source
+.PHONY: header
+header:
+	scripts/header update
+
+## abi           are the header, the exported names and the soname what they should be?
+.PHONY: abi
+abi: library
+	scripts/header check $(BUILD)/lib/libportal.so
+
+## c             the C and C++ programs and the install tests, through CMake and ctest
+.PHONY: c
+c: $(BUILD)/cmake/build.ninja
+	cmake --build $(BUILD)/cmake
+	ctest --test-dir $(BUILD)/cmake --output-on-failure --no-tests=error
+
+## install-test  those of them that install Portal and use it from outside
+.PHONY: install-test
+install-test: $(BUILD)/cmake/build.ninja
+	cmake --build $(BUILD)/cmake
+	ctest --test-dir $(BUILD)/cmake --output-on-failure --no-tests=error -R install
+
+$(BUILD)/cmake/build.ninja: CMakeLists.txt
+	scripts/install-packages cmake ninja pkg-config valgrind
+	$(CMAKE) -B $(BUILD)/cmake
+
+## clients       Python, Node and Chromium talk to the echo example; the README's example serves
+.PHONY: clients
+clients: $(BUILD)/echo
+	scripts/install-clients $(BUILD)/clients
+	scripts/install-packages chromium
+	ECHO_PROGRAM=$(BUILD)/echo CC="$(CC)" LIBRARY_FOLDER=$(abspath $(BUILD)/lib) \
+	  PYTHONPATH=$(BUILD)/clients/python PYTHONDONTWRITEBYTECODE=1 \
+	  python3 -m pytest -q -W error -p no:cacheprovider tests/clients
+	ECHO_PROGRAM=$(BUILD)/echo NODE_PATH=$(abspath $(BUILD))/clients/node/node_modules \
+	  node --test --test-reporter=spec tests/clients/ws.test.js tests/clients/chromium.test.js
+
+## conformance   the Autobahn testsuite, cases 1 to 10
+.PHONY: conformance
+conformance: $(BUILD)/echo-server
+	AUTOBAHN_HOME=$(AUTOBAHN_HOME) tests/conformance/install
+	AUTOBAHN_HOME=$(AUTOBAHN_HOME) tests/conformance/run $(BUILD)/echo-server
+
+## fuzz          every fuzz target, for SECONDS=60 each
+.PHONY: fuzz
+fuzz:
+	scripts/install-fuzz $(BUILD)/tools
+	CARGO_TARGET_DIR=$(TARGET)/fuzz PATH="$(abspath $(BUILD))/tools/bin:$$PATH" scripts/run-fuzz $(SECONDS) $(BUILD)/fuzz
+
+## bench         the server's processor time per message, beside fastwebsockets
+.PHONY: bench
+bench: $(BUILD)/echo-server
+	$(BENCH_CARGO)
+	bench/run echo $(TARGET)/bench/release/echo-load \
+	  portal=$(BUILD)/echo-server fastwebsockets=$(TARGET)/bench/release/bench-peer
+
+## bench-idle    memory for each of 10,000 and 19,000 idle clients
+.PHONY: bench-idle
+bench-idle: $(BUILD)/echo-server
+	$(BENCH_CARGO)
+	bench/run idle $(TARGET)/bench/release/idle-load \
+	  portal=$(BUILD)/echo-server fastwebsockets=$(TARGET)/bench/release/bench-peer
+
+## install       header, libraries, pkg-config and CMake files; PREFIX=/usr/local DESTDIR=…
+.PHONY: install
+install:
+	$(CMAKE) -B $(BUILD)/install -DPORTAL_BUILD_TESTS=OFF -DPORTAL_BUILD_EXAMPLES=OFF \
+	  -DCMAKE_INSTALL_PREFIX=$(PREFIX)
+	cmake --build $(BUILD)/install
+	DESTDIR=$(DESTDIR) cmake --install $(BUILD)/install
+
+## clean         remove all that was built
+.PHONY: clean
+clean:
+	cargo clean
+	rm -rf $(BUILD)
+
+# Cargo knows what is out of date, so it is asked each time. Only the libraries for C: a Rust library
+# beside them would keep cargo from optimising across crates.
+.PHONY: library
+library:
+	cargo rustc --locked --release --lib --crate-type=cdylib,staticlib
+	mkdir -p $(BUILD)/lib
+	ln -sf $(TARGET)/release/libportal.so $(BUILD)/lib/libportal.so
+	ln -sf libportal.so $(BUILD)/lib/libportal.so.0
+
+CFLAGS ?= -O2
+C_PROGRAM = $(CC) -std=gnu11 -Wall -Wextra $(CFLAGS) -Iinclude $< -o $@ -L$(BUILD)/lib -Wl,-rpath,$(abspath $(BUILD)/lib) -lportal -pthread
+
+$(BUILD)/echo: c-examples/echo.c library
+	$(C_PROGRAM)
+
+$(BUILD)/echo-server: tests/conformance/server.c library
+	$(C_PROGRAM)

@@ -1,0 +1,48 @@
+/* echo-server: sends back what it hears and says nothing else. For the conformance suite and the
+ * benches, which need an echo without a greeting.
+ *
+ *   echo-server [port]        0, the default, lets the system choose
+ */
+#include <portal.h>
+
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+static int32_t echo(portal_websocket websocket, uint32_t type, const void *data, size_t len, void *user_data)
+{
+    (void)user_data;
+    return portal_send(websocket, type, data, len);
+}
+
+static void must(portal_status status, const char *what)
+{
+    if (status == PORTAL_STATUS_OK)
+        return;
+    fprintf(stderr, "echo-server: cannot %s: %s\n", what, portal_status_text(status));
+    exit(EXIT_FAILURE);
+}
+
+int main(int argc, char **argv)
+{
+    const portal_handlers handlers = { .size = sizeof handlers, .message = echo };
+    const uint32_t port = argc > 1 ? (uint32_t)atoi(argv[1]) : 0;
+    portal_server server;
+    sigset_t stop;
+    int received;
+
+    /* Held back from every thread, so that sigwait gets them. */
+    sigemptyset(&stop);
+    sigaddset(&stop, SIGINT);
+    sigaddset(&stop, SIGTERM);
+    pthread_sigmask(SIG_BLOCK, &stop, NULL);
+
+    must(portal_define_path("/", &handlers, NULL), "define the path");
+    must(portal_server_start(port, NULL, &server), "start");
+    printf("listening on ws://localhost:%u/\n", (unsigned)portal_server_port(server));
+    fflush(stdout);
+
+    sigwait(&stop, &received);
+    must(portal_server_close(server), "close");
+    return EXIT_SUCCESS;
+}
