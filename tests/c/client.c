@@ -27,7 +27,7 @@ struct client {
 
 /* ---- connecting ---- */
 
-static client *dial(int family, const void *address, socklen_t size, int receive_buffer)
+static client *dial(int family, const void *address, socklen_t size)
 {
     client *self = calloc(1, sizeof *self);
     const int yes = 1;
@@ -35,8 +35,6 @@ static client *dial(int family, const void *address, socklen_t size, int receive
     CHECK(self != NULL);
     self->socket = socket(family, SOCK_STREAM | SOCK_CLOEXEC, 0);
     CHECK(self->socket >= 0);
-    if (receive_buffer != 0)
-        CHECK(setsockopt(self->socket, SOL_SOCKET, SO_RCVBUF, &receive_buffer, sizeof receive_buffer) == 0);
     if (connect(self->socket, address, size) != 0)
         FAIL("cannot connect: %s", strerror(errno));
     if (family != AF_UNIX)
@@ -44,22 +42,9 @@ static client *dial(int family, const void *address, socklen_t size, int receive
     return self;
 }
 
-static client *dial_loopback(uint32_t port, int receive_buffer)
-{
-    const struct sockaddr_in address = {
-        .sin_family = AF_INET, .sin_port = htons((uint16_t)port), .sin_addr = { htonl(INADDR_LOOPBACK) }
-    };
-    return dial(AF_INET, &address, sizeof address, receive_buffer);
-}
-
 client *client_dial(uint32_t port)
 {
-    return dial_loopback(port, 0);
-}
-
-client *client_dial_slow(uint32_t port)
-{
-    return dial_loopback(port, 1);
+    return client_dial_address("127.0.0.1", port);
 }
 
 client *client_dial_address(const char *address, uint32_t port)
@@ -68,9 +53,9 @@ client *client_dial_address(const char *address, uint32_t port)
     struct sockaddr_in6 v6 = { .sin6_family = AF_INET6, .sin6_port = htons((uint16_t)port) };
 
     if (inet_pton(AF_INET, address, &v4.sin_addr) == 1)
-        return dial(AF_INET, &v4, sizeof v4, 0);
+        return dial(AF_INET, &v4, sizeof v4);
     CHECK(inet_pton(AF_INET6, address, &v6.sin6_addr) == 1);
-    return dial(AF_INET6, &v6, sizeof v6, 0);
+    return dial(AF_INET6, &v6, sizeof v6);
 }
 
 client *client_dial_unix(const char *path)
@@ -79,7 +64,7 @@ client *client_dial_unix(const char *path)
 
     CHECK(strlen(path) < sizeof address.sun_path);
     strcpy(address.sun_path, path);
-    return dial(AF_UNIX, &address, sizeof address, 0);
+    return dial(AF_UNIX, &address, sizeof address);
 }
 
 client *client_connect(uint32_t port, const char *path)
@@ -377,8 +362,13 @@ void client_expect_close(client *self, uint32_t code, const char *reason)
 
 void client_expect_end(client *self)
 {
-    if (self->read != self->filled || receive(self))
+    if (client_hears_anything(self))
         FAIL("there is more where the end was expected");
+}
+
+int client_hears_anything(client *self)
+{
+    return self->read != self->filled || receive(self);
 }
 
 void client_farewell(client *self)

@@ -27,7 +27,6 @@ struct response {
 client *client_dial(uint32_t port);                       /* 127.0.0.1 */
 client *client_dial_address(const char *address, uint32_t port);
 client *client_dial_unix(const char *path);
-client *client_dial_slow(uint32_t port);                  /* with the smallest receive buffer there is */
 client *client_connect(uint32_t port, const char *path);  /* dials and shakes hands */
 void client_shake_hands(client *, const char *path, const char *more_headers);
 void client_destroy(client *);                            /* NULL is fine */
@@ -53,6 +52,7 @@ void client_expect(client *, enum opcode, const void *data, size_t len);
 void client_expect_text(client *, const char *text);
 void client_expect_close(client *, uint32_t code, const char *reason); /* code 0: an empty one; reason NULL: any */
 void client_expect_end(client *);                                 /* end of stream, or a reset */
+int client_hears_anything(client *);                               /* waits; 0 at the end of stream or a reset */
 void client_farewell(client *);     /* the whole closing handshake, then client_destroy */
 int client_socket(const client *);
 

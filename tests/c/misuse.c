@@ -211,7 +211,7 @@ static void options_have_kinds_and_ranges(void)
 
 static void a_start_that_fails_leaves_no_server(void)
 {
-    portal_options *unix_socket = options_with((struct setting[]){ { PORTAL_OPTION_HOST, .text = "unix:/tmp/portal-misuse" }, { 0 } });
+    portal_options *unix_socket = options_with((struct setting[]){ { PORTAL_OPTION_HOST, .text = "unix:/nowhere/socket" }, { 0 } });
     portal_server started = 4711;
 
     CHECK_STATUS(portal_server_start(0, NULL, NULL), PORTAL_STATUS_ARGUMENT);
