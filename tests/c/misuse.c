@@ -2,45 +2,12 @@
 #include "check.h"
 #include "client.h"
 #include "journal.h"
+#include "nobody.h"
 #include "serve.h"
 
 static portal_server server;
 static portal_websocket websocket;
 static client *friend;
-
-/* Every function that takes the id of a server, given one that is none. */
-static void check_no_server(portal_server id)
-{
-    portal_pulled events[4];
-
-    CHECK_NUMBER(portal_server_port(id), 0);
-    CHECK_NUMBER(portal_server_stat(id, PORTAL_STAT_CONNECTIONS), 0);
-    CHECK_STATUS(portal_server_begin_close(id), PORTAL_STATUS_GONE);
-    CHECK_STATUS(portal_server_close(id), PORTAL_STATUS_GONE);
-    CHECK_STATUS(portal_server_wait(id), PORTAL_STATUS_GONE);
-    CHECK_STATUS(portal_server_run(id), PORTAL_STATUS_GONE);
-    CHECK_STATUS(portal_server_poll(id, 0), PORTAL_STATUS_GONE);
-    CHECK_STATUS(portal_server_pull(id, 0, events, COUNT(events), sizeof *events), PORTAL_STATUS_GONE);
-    CHECK_STATUS(portal_server_fd(id), PORTAL_STATUS_GONE);
-    CHECK_STATUS(portal_server_wake(id), PORTAL_STATUS_GONE);
-    CHECK_STATUS(portal_server_reload_tls(id), PORTAL_STATUS_GONE);
-}
-
-/* Every function that takes the id of a websocket, given one that is none. */
-static void check_no_websocket(portal_websocket id)
-{
-    int anything;
-
-    CHECK_STATUS(portal_send(id, PORTAL_MESSAGE_TEXT, "words", 5), PORTAL_STATUS_GONE);
-    CHECK_STATUS(portal_ping(id, "", 0), PORTAL_STATUS_GONE);
-    CHECK_STATUS(portal_close(id, 1000, "reason"), PORTAL_STATUS_GONE);
-    CHECK_STATUS(portal_flush(id), PORTAL_STATUS_GONE);
-    CHECK_STATUS(portal_abort(id), PORTAL_STATUS_GONE);
-    CHECK_STATUS(portal_set_data(id, &anything), PORTAL_STATUS_GONE);
-    CHECK(portal_data(id) == NULL);
-    CHECK_NUMBER(portal_state_of(id), PORTAL_STATE_CLOSED);
-    CHECK_NUMBER(portal_queued(id), 0);
-}
 
 static void ids_that_are_none_answer_gone(void)
 {
@@ -68,25 +35,6 @@ static void ids_are_exact_in_a_double(void)
 {
     CHECK(server != 0 && server < 1ull << 53);
     CHECK(websocket != 0 && websocket < 1ull << 53);
-}
-
-static void a_million_random_ids_do_nothing(void)
-{
-    uint64_t random = 0x9e3779b97f4a7c15;
-
-    for (int i = 0; i < 1000000; ++i) {
-        random ^= random << 13;
-        random ^= random >> 7;
-        random ^= random << 17;
-        /* Half of them look like ids, and half of those like ids of our time. */
-        const uint64_t id = i % 4 < 2 ? random : i % 4 == 2 ? random >> 11 : random >> 11 & ~(uint64_t)0x3ffff00fffff00;
-        if (id == server || id == websocket)
-            continue;
-        check_no_server(id);
-        check_no_websocket(id);
-    }
-    client_say(friend, "still there");
-    client_expect_text(friend, "still there");
 }
 
 static void what_is_sent_is_checked_first(void)
@@ -311,7 +259,6 @@ int main(void)
     RUN(no_request_has_no_parts);
     RUN(every_status_has_a_name_and_a_text);
     RUN(the_version_is_the_header_s);
-    RUN(a_million_random_ids_do_nothing);
 
     client_farewell(friend);
     CHECK_OK(portal_server_close(server));
