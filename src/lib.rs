@@ -9,5 +9,5 @@
 //!
 //! `unsafe` has two doors: `net::sys` and `ffi`.
 
+mod net;
 pub mod proto;
-pub mod server;

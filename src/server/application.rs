@@ -19,6 +19,21 @@ pub enum EventKind {
     Error = 7,
 }
 
+impl EventKind {
+    /// Its name, as in the application's handlers.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Upgrade => "upgrade",
+            Self::Connect => "connect",
+            Self::Message => "message",
+            Self::Disconnect => "disconnect",
+            Self::Drain => "drain",
+            Self::Pong => "pong",
+            Self::Error => "error",
+        }
+    }
+}
+
 /// What kind of thing went wrong, for [`Application::error`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FailureKind {

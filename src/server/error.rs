@@ -48,3 +48,9 @@ impl fmt::Display for ServerError {
 }
 
 impl std::error::Error for ServerError {}
+
+impl From<std::collections::TryReserveError> for ServerError {
+    fn from(_: std::collections::TryReserveError) -> Self {
+        Self::Memory
+    }
+}

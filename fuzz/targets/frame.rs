@@ -1,0 +1,24 @@
+//! Any bytes as a frame header: nothing panics, and what was decided stays so with more bytes.
+
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use portal::proto::{Parsed, parse_header};
+
+fuzz_target!(|input: &[u8]| {
+    let whole = parse_header(input);
+    for len in 0..input.len() {
+        match parse_header(&input[..len]) {
+            Ok(Parsed::NeedMore(missing)) => assert!(missing > 0),
+            decided => {
+                assert_eq!(decided, whole, "after {len} bytes");
+                break;
+            }
+        }
+    }
+    if let Ok(Parsed::Done(header, taken)) = whole {
+        assert!(taken <= input.len() && taken <= 14);
+        assert_eq!(header.key, input[taken - 4..taken]);
+        assert!(header.payload_len < 1 << 63);
+    }
+});

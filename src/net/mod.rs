@@ -1,0 +1,14 @@
+//! Sockets, readiness and wake-ups. Knows nothing of WebSocket.
+
+mod listener;
+mod poller;
+mod signal;
+mod socket;
+mod sys;
+
+pub use listener::{Address, Listener, Peer};
+pub use poller::{Happening, Poller, Token, Waker};
+pub use signal::Signal;
+pub use socket::Socket;
+pub use sys::process;
+pub use sys::wait::{Readiness, Union, wait_readable};

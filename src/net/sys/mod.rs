@@ -1,0 +1,13 @@
+//! The only door to system calls that neither std nor mio offers.
+#![allow(unsafe_code)]
+
+pub mod process;
+pub mod socket;
+pub mod wait;
+
+use std::io;
+
+/// What a system call answered, with `errno` when that is negative.
+fn checked(answer: isize) -> io::Result<usize> {
+    usize::try_from(answer).map_err(|_| io::Error::last_os_error())
+}

@@ -1,0 +1,140 @@
+//! What a client can do wrong after the opening handshake, and the close code each one means.
+
+use std::fmt;
+
+/// Which rule the client broke. Section numbers are those of RFC 6455.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ProtoError {
+    /// A frame without a mask (5.1).
+    Unmasked,
+    /// A reserved bit that no extension gave a meaning (5.2).
+    ReservedBits,
+    /// An opcode without a meaning (5.2).
+    ReservedOpcode(u8),
+    /// A length written with more bytes than it needs (5.2).
+    LengthNotMinimal,
+    /// A 64-bit length with its top bit set (5.2).
+    LengthTopBit,
+    /// A ping, pong or close in fragments (5.5).
+    FragmentedControl,
+    /// A ping, pong or close of more than 125 bytes (5.5).
+    LongControl,
+    /// A continuation with nothing to continue (5.4).
+    LoneContinuation,
+    /// A new message before the last fragment of the one before (5.4).
+    InterruptedMessage,
+    /// A close frame with half a code (5.5.1).
+    HalfCloseCode,
+    /// A close code that may not be sent (7.4).
+    CloseCode(u16),
+    /// Text or a close reason that is not UTF-8 (8.1).
+    NotUtf8,
+    /// A message over `max_message_size` (10.4).
+    TooBig,
+    /// A message of more frames than `max_fragments` (10.4).
+    TooManyFragments,
+    /// The system refused the memory for a message.
+    OutOfMemory,
+}
+
+impl ProtoError {
+    /// The code with which the connection is failed.
+    #[must_use]
+    pub fn close_code(self) -> u16 {
+        match self {
+            Self::Unmasked
+            | Self::ReservedBits
+            | Self::ReservedOpcode(_)
+            | Self::LengthNotMinimal
+            | Self::LengthTopBit
+            | Self::FragmentedControl
+            | Self::LongControl
+            | Self::LoneContinuation
+            | Self::InterruptedMessage
+            | Self::HalfCloseCode
+            | Self::CloseCode(_) => 1002,
+            Self::NotUtf8 => 1007,
+            Self::TooManyFragments => 1008,
+            Self::TooBig => 1009,
+            Self::OutOfMemory => 1011,
+        }
+    }
+
+    /// The message is over a limit of size.
+    #[must_use]
+    pub fn is_too_big(self) -> bool {
+        self == Self::TooBig
+    }
+
+    /// Text was not UTF-8.
+    #[must_use]
+    pub fn is_utf8(self) -> bool {
+        self == Self::NotUtf8
+    }
+
+    /// Not the client's fault: memory was refused.
+    #[must_use]
+    pub fn is_memory(self) -> bool {
+        self == Self::OutOfMemory
+    }
+}
+
+impl fmt::Display for ProtoError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Unmasked => "the client sent a frame without a mask",
+            Self::ReservedBits => "the client set a reserved bit of a frame",
+            Self::ReservedOpcode(opcode) => {
+                return write!(f, "the client sent the reserved opcode {opcode:#x}");
+            }
+            Self::LengthNotMinimal => "the client wrote a frame length with too many bytes",
+            Self::LengthTopBit => "the client sent a frame length over 2^63",
+            Self::FragmentedControl => "the client fragmented a control frame",
+            Self::LongControl => "the client sent a control frame of more than 125 bytes",
+            Self::LoneContinuation => "the client continued a message that it had not begun",
+            Self::InterruptedMessage => "the client began a message inside another",
+            Self::HalfCloseCode => "the client sent a close frame with half a code",
+            Self::CloseCode(code) => {
+                return write!(
+                    f,
+                    "the client sent the close code {code}, which may not be sent"
+                );
+            }
+            Self::NotUtf8 => "the client sent text that is not UTF-8",
+            Self::TooBig => "the client's message is too big",
+            Self::TooManyFragments => "the client's message has too many fragments",
+            Self::OutOfMemory => "no memory for the client's message",
+        })
+    }
+}
+
+impl std::error::Error for ProtoError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_error_has_its_close_code() {
+        let cases = [
+            ("5.1", ProtoError::Unmasked, 1002),
+            ("5.2", ProtoError::ReservedBits, 1002),
+            ("5.2", ProtoError::ReservedOpcode(3), 1002),
+            ("5.2", ProtoError::LengthNotMinimal, 1002),
+            ("5.2", ProtoError::LengthTopBit, 1002),
+            ("5.4", ProtoError::LoneContinuation, 1002),
+            ("5.4", ProtoError::InterruptedMessage, 1002),
+            ("5.5", ProtoError::FragmentedControl, 1002),
+            ("5.5", ProtoError::LongControl, 1002),
+            ("5.5.1", ProtoError::HalfCloseCode, 1002),
+            ("7.4", ProtoError::CloseCode(1005), 1002),
+            ("8.1", ProtoError::NotUtf8, 1007),
+            ("10.4", ProtoError::TooManyFragments, 1008),
+            ("10.4", ProtoError::TooBig, 1009),
+            ("7.4.1", ProtoError::OutOfMemory, 1011),
+        ];
+        for (section, error, code) in cases {
+            assert_eq!(error.close_code(), code, "{section}: {error}");
+        }
+    }
+}

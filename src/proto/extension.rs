@@ -1,0 +1,168 @@
+//! What a client offers in `Sec-WebSocket-Extensions` (RFC 6455 section 9.1).
+
+use super::token::{is_token_byte, token};
+
+/// One offer: an extension and how the client would use it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Extension {
+    /// As the client wrote it.
+    pub name: String,
+    /// Names, and the values of those that have one.
+    pub parameters: Vec<(String, Option<String>)>,
+}
+
+/// Reads the value of one header and appends its offers to `offers`, in the client's order. Nothing
+/// is returned when it is malformed.
+pub(super) fn parse(value: &[u8], offers: &mut Vec<Extension>) -> Option<()> {
+    let mut reader = Reader { rest: value };
+    loop {
+        if reader.is_at_end() {
+            return Some(());
+        }
+        if reader.take(b',') {
+            continue;
+        }
+        offers.push(reader.extension()?);
+        if !reader.is_at_end() && !reader.take(b',') {
+            return None;
+        }
+    }
+}
+
+struct Reader<'a> {
+    rest: &'a [u8],
+}
+
+impl Reader<'_> {
+    fn extension(&mut self) -> Option<Extension> {
+        let name = self.token()?;
+        let mut parameters = Vec::new();
+        while self.take(b';') {
+            let name = self.token()?;
+            let value = if self.take(b'=') {
+                Some(self.value()?)
+            } else {
+                None
+            };
+            parameters.push((name, value));
+        }
+        Some(Extension { name, parameters })
+    }
+
+    /// A token, or one in quotes.
+    fn value(&mut self) -> Option<String> {
+        if !self.take(b'"') {
+            return self.token();
+        }
+        let mut value = Vec::new();
+        loop {
+            let (&byte, rest) = self.rest.split_first()?;
+            self.rest = rest;
+            match byte {
+                b'"' => return token(&value).map(str::to_owned),
+                b'\\' => {
+                    let (&escaped, rest) = self.rest.split_first()?;
+                    self.rest = rest;
+                    value.push(escaped);
+                }
+                byte => value.push(byte),
+            }
+        }
+    }
+
+    fn token(&mut self) -> Option<String> {
+        self.skip_space();
+        let len = self
+            .rest
+            .iter()
+            .take_while(|&&byte| is_token_byte(byte))
+            .count();
+        let (bytes, rest) = self.rest.split_at(len);
+        self.rest = rest;
+        token(bytes).map(str::to_owned)
+    }
+
+    /// Takes `sign` if it is the next that is no white space.
+    fn take(&mut self, sign: u8) -> bool {
+        self.skip_space();
+        match self.rest.split_first() {
+            Some((&first, rest)) if first == sign => {
+                self.rest = rest;
+                true
+            }
+            _ => false,
+        }
+    }
+
+    fn is_at_end(&mut self) -> bool {
+        self.skip_space();
+        self.rest.is_empty()
+    }
+
+    fn skip_space(&mut self) {
+        while let [b' ' | b'\t', rest @ ..] = self.rest {
+            self.rest = rest;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn offers(value: &str) -> Option<Vec<String>> {
+        let mut offers = Vec::new();
+        parse(value.as_bytes(), &mut offers)?;
+        let text = |offer: &Extension| {
+            let mut text = offer.name.clone();
+            for (name, value) in &offer.parameters {
+                text += &format!(";{name}={}", value.as_deref().unwrap_or("(none)"));
+            }
+            text
+        };
+        Some(offers.iter().map(text).collect())
+    }
+
+    #[test]
+    fn offers_are_read_in_their_order_9_1() {
+        let cases = [
+            ("foo", vec!["foo"]),
+            (" foo , bar\t;x ; y = 1", vec!["foo", "bar;x=(none);y=1"]),
+            (
+                "permessage-deflate; client_max_window_bits",
+                vec!["permessage-deflate;client_max_window_bits=(none)"],
+            ),
+            ("a; b=\"c\", d; e=\"f\\g\"", vec!["a;b=c", "d;e=fg"]),
+            (",, a,", vec!["a"]),
+            ("", vec![]),
+        ];
+        for (value, expected) in cases {
+            assert_eq!(
+                offers(value),
+                Some(expected.into_iter().map(str::to_owned).collect()),
+                "{value:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn malformed_offers_are_none_9_1() {
+        for value in [
+            "a b",
+            "a;",
+            "a;=1",
+            "a;b=",
+            "a;b=\"",
+            "a;b=\"c",
+            "a;b=\"\"",
+            "a;b=\"c,d\"",
+            "a;b=\"c\\",
+            "a=1",
+            "@",
+            "a;b=c d",
+            "é",
+        ] {
+            assert_eq!(offers(value), None, "{value:?}");
+        }
+    }
+}

@@ -1,0 +1,458 @@
+//! Frames: the header of a client's, and whole ones of ours (RFC 6455 section 5.2).
+
+use super::{Kind, Parsed, ProtoError, mask};
+
+/// Bytes that a ping, pong or close may carry (RFC 6455 section 5.5).
+pub const MAX_CONTROL_PAYLOAD: usize = 125;
+
+/// The longest header of a client's frame: two bytes, a 64-bit length and the key.
+pub(super) const MAX_HEADER: usize = 14;
+/// The shortest: two bytes and the key.
+const MIN_HEADER: usize = 6;
+
+const FIN: u8 = 0x80;
+/// The three bits for extensions. When permessage-deflate is negotiated, the first of them will be
+/// allowed at the beginning of a message.
+const RESERVED: u8 = 0x70;
+const OPCODE: u8 = 0x0f;
+const MASKED: u8 = 0x80;
+/// Second byte of a header, without the mask bit: the length follows in 16 or in 64 bits.
+const LENGTH_IN_16: u8 = 126;
+const LENGTH_IN_64: u8 = 127;
+
+/// What a frame is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Opcode {
+    /// More of a fragmented message.
+    Continuation = 0,
+    /// A text, or its first fragment.
+    Text = 1,
+    /// A binary message, or its first fragment.
+    Binary = 2,
+    /// The last frame of its sender.
+    Close = 8,
+    /// A question whether the other side is there.
+    Ping = 9,
+    /// The answer to a ping.
+    Pong = 10,
+}
+
+impl Opcode {
+    fn from_bits(bits: u8) -> Result<Self, ProtoError> {
+        Ok(match bits {
+            0 => Self::Continuation,
+            1 => Self::Text,
+            2 => Self::Binary,
+            8 => Self::Close,
+            9 => Self::Ping,
+            10 => Self::Pong,
+            _ => return Err(ProtoError::ReservedOpcode(bits)),
+        })
+    }
+
+    /// Close, ping and pong, which may stand between the fragments of a message.
+    #[must_use]
+    pub fn is_control(self) -> bool {
+        self as u8 >= Self::Close as u8
+    }
+}
+
+impl From<Kind> for Opcode {
+    fn from(kind: Kind) -> Self {
+        match kind {
+            Kind::Text => Self::Text,
+            Kind::Binary => Self::Binary,
+        }
+    }
+}
+
+/// The header of a client's frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Header {
+    /// The last frame of its message.
+    pub fin: bool,
+    /// What the frame is.
+    pub opcode: Opcode,
+    /// The mask over the payload.
+    pub key: [u8; mask::KEY],
+    /// Bytes of payload that follow; below 2^63.
+    pub payload_len: u64,
+}
+
+/// Reads one client frame header from the front of `input`.
+///
+/// Nothing is consumed and nothing is kept: the caller drops the bytes counted in
+/// [`Parsed::Done`], or calls again with a longer slice after [`Parsed::NeedMore`]. The payload stays
+/// where it is, still masked.
+///
+/// # Errors
+///
+/// The connection must be failed with close code 1002; the variant says which rule of RFC 6455
+/// section 5 the client broke. Rules are checked in the order of the bytes that they are about, so
+/// that cutting the input changes nothing.
+pub fn parse_header(input: &[u8]) -> Result<Parsed<Header>, ProtoError> {
+    let Some(&first) = input.first() else {
+        return Ok(Parsed::NeedMore(MIN_HEADER));
+    };
+    if first & RESERVED != 0 {
+        return Err(ProtoError::ReservedBits);
+    }
+    let opcode = Opcode::from_bits(first & OPCODE)?;
+    let fin = first & FIN != 0;
+    if opcode.is_control() && !fin {
+        return Err(ProtoError::FragmentedControl);
+    }
+
+    let Some(&second) = input.get(1) else {
+        return Ok(Parsed::NeedMore(MIN_HEADER - 1));
+    };
+    if second & MASKED == 0 {
+        return Err(ProtoError::Unmasked);
+    }
+    let short_length = second & !MASKED;
+    if opcode.is_control() && usize::from(short_length) > MAX_CONTROL_PAYLOAD {
+        return Err(ProtoError::LongControl);
+    }
+
+    let (length_bytes, least) = match short_length {
+        LENGTH_IN_16 => (2, 126),
+        LENGTH_IN_64 => (8, 65_536),
+        _ => (0, 0),
+    };
+    if length_bytes == 8 && input.get(2).is_some_and(|top| top & 0x80 != 0) {
+        return Err(ProtoError::LengthTopBit);
+    }
+    let header_len = MIN_HEADER + length_bytes;
+    if input.len() < header_len {
+        return Ok(Parsed::NeedMore(header_len - input.len()));
+    }
+    let payload_len = match &input[2..2 + length_bytes] {
+        [] => u64::from(short_length),
+        length => length
+            .iter()
+            .fold(0, |value, &byte| value << 8 | u64::from(byte)),
+    };
+    if payload_len < least {
+        return Err(ProtoError::LengthNotMinimal);
+    }
+    let [.., a, b, c, d] = input[..header_len] else {
+        unreachable!("a header holds a key")
+    };
+    Ok(Parsed::Done(
+        Header {
+            fin,
+            opcode,
+            key: [a, b, c, d],
+            payload_len,
+        },
+        header_len,
+    ))
+}
+
+/// Where a message lies that is whole in one frame.
+pub(super) struct WholeMessage {
+    pub kind: Kind,
+    /// Where the key begins, and behind it the payload.
+    pub key_at: usize,
+    pub payload_len: usize,
+    /// Where the frame ends.
+    pub end: usize,
+}
+
+/// Reads the frame at the front of `input` if it is what clients send most: a whole message in one
+/// frame, all of it there. What is anything else or wrong is left to [`parse_header`].
+#[inline(always)]
+pub(super) fn whole_message(input: &[u8]) -> Option<WholeMessage> {
+    const TEXT: u8 = FIN | Opcode::Text as u8;
+    const BINARY: u8 = FIN | Opcode::Binary as u8;
+
+    let &[first, second] = input.first_chunk()?;
+    let kind = match first {
+        TEXT => Kind::Text,
+        BINARY => Kind::Binary,
+        _ => return None,
+    };
+    if second & MASKED == 0 {
+        return None;
+    }
+    let (key_at, payload_len) = match second & !MASKED {
+        LENGTH_IN_16 => {
+            let &[_, _, high, low] = input.first_chunk()?;
+            (4, usize::from(u16::from_be_bytes([high, low])))
+        }
+        LENGTH_IN_64 => {
+            let &[_, _, ref length @ ..] = input.first_chunk::<10>()?;
+            (10, usize::try_from(u64::from_be_bytes(*length)).ok()?)
+        }
+        short => (2, usize::from(short)),
+    };
+    let is_minimal = match key_at {
+        4 => payload_len >= 126,
+        10 => payload_len >= 65_536,
+        _ => true,
+    };
+    let end = payload_len.checked_add(key_at + mask::KEY)?;
+    (is_minimal && end <= input.len()).then_some(WholeMessage {
+        kind,
+        key_at,
+        payload_len,
+        end,
+    })
+}
+
+/// The header of a message of ours: one frame, unmasked, with the shortest length.
+#[derive(Clone, Copy, Debug)]
+pub struct FrameHead {
+    bytes: [u8; 10],
+    len: u8,
+}
+
+impl FrameHead {
+    /// The bytes to send before the payload.
+    #[inline]
+    #[must_use]
+    pub fn as_slice(&self) -> &[u8] {
+        &self.bytes[..usize::from(self.len)]
+    }
+}
+
+/// The header of a message of `payload_len` bytes.
+#[inline]
+#[must_use]
+pub fn data_head(kind: Kind, payload_len: u64) -> FrameHead {
+    let mut bytes = [0; 10];
+    bytes[0] = FIN | Opcode::from(kind) as u8;
+    let len = match payload_len {
+        0..126 => {
+            bytes[1] = payload_len as u8;
+            2
+        }
+        126..65_536 => {
+            bytes[1] = LENGTH_IN_16;
+            bytes[2..4].copy_from_slice(&(payload_len as u16).to_be_bytes());
+            4
+        }
+        _ => {
+            bytes[1] = LENGTH_IN_64;
+            bytes[2..].copy_from_slice(&payload_len.to_be_bytes());
+            10
+        }
+    };
+    FrameHead { bytes, len }
+}
+
+/// Appends a ping; what is over [`MAX_CONTROL_PAYLOAD`] is left out.
+pub fn write_ping(out: &mut Vec<u8>, payload: &[u8]) {
+    write_control(out, Opcode::Ping, &[payload]);
+}
+
+/// Appends a pong; what is over [`MAX_CONTROL_PAYLOAD`] is left out.
+pub fn write_pong(out: &mut Vec<u8>, payload: &[u8]) {
+    write_control(out, Opcode::Pong, &[payload]);
+}
+
+/// Appends a close frame. Without a code there is no place for a reason; one that is too long is
+/// cut after the last character that fits.
+pub fn write_close(out: &mut Vec<u8>, code: Option<u16>, reason: &[u8]) {
+    match code {
+        None => write_control(out, Opcode::Close, &[]),
+        Some(code) => {
+            let code = code.to_be_bytes();
+            let mut end = reason.len().min(MAX_CONTROL_PAYLOAD - code.len());
+            while end > 0 && reason.get(end).is_some_and(|byte| byte & 0xc0 == 0x80) {
+                end -= 1;
+            }
+            write_control(out, Opcode::Close, &[&code, &reason[..end]]);
+        }
+    }
+}
+
+fn write_control(out: &mut Vec<u8>, opcode: Opcode, parts: &[&[u8]]) {
+    let payload = parts
+        .iter()
+        .copied()
+        .flatten()
+        .copied()
+        .take(MAX_CONTROL_PAYLOAD);
+    let payload_len = parts
+        .iter()
+        .map(|part| part.len())
+        .sum::<usize>()
+        .min(MAX_CONTROL_PAYLOAD);
+    out.extend([FIN | opcode as u8, payload_len as u8]);
+    out.extend(payload);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_header_cut_anywhere_asks_for_exactly_the_missing_bytes() {
+        let wires: [&[u8]; 3] = [
+            &[0x82, 0xfd, 1, 2, 3, 4],
+            &[0x82, 0xfe, 0x01, 0x00, 1, 2, 3, 4],
+            &[0x82, 0xff, 0, 0, 0, 0, 0, 1, 0, 0, 1, 2, 3, 4],
+        ];
+        for (wire, payload_len) in wires.into_iter().zip([125, 256, 65_536]) {
+            for cut in 0..wire.len() {
+                // Before the second byte has come, the shortest header is all that is known.
+                let whole = if cut < 2 { MIN_HEADER } else { wire.len() };
+                assert_eq!(
+                    parse_header(&wire[..cut]),
+                    Ok(Parsed::NeedMore(whole - cut)),
+                    "cut at {cut}"
+                );
+            }
+            let header = Header {
+                fin: true,
+                opcode: Opcode::Binary,
+                key: [1, 2, 3, 4],
+                payload_len,
+            };
+            assert_eq!(parse_header(wire), Ok(Parsed::Done(header, wire.len())));
+        }
+    }
+
+    #[test]
+    fn a_header_that_breaks_a_rule_fails_with_the_first_byte_that_does() {
+        use ProtoError::*;
+        // Section of RFC 6455, header, what is wrong, and how many bytes show it.
+        let cases: &[(&str, &[u8], ProtoError, usize)] = &[
+            ("5.2", &[0xc1, 0x80, 0, 0, 0, 0], ReservedBits, 1),
+            ("5.2", &[0xa1, 0x80, 0, 0, 0, 0], ReservedBits, 1),
+            ("5.2", &[0x91, 0x80, 0, 0, 0, 0], ReservedBits, 1),
+            ("5.2", &[0xf9, 0x80, 0, 0, 0, 0], ReservedBits, 1),
+            ("5.2", &[0x83, 0x80, 0, 0, 0, 0], ReservedOpcode(3), 1),
+            ("5.2", &[0x07, 0x80, 0, 0, 0, 0], ReservedOpcode(7), 1),
+            ("5.2", &[0x8b, 0x80, 0, 0, 0, 0], ReservedOpcode(11), 1),
+            ("5.2", &[0x0f, 0x80, 0, 0, 0, 0], ReservedOpcode(15), 1),
+            ("5.5", &[0x08, 0x80, 0, 0, 0, 0], FragmentedControl, 1),
+            ("5.5", &[0x09, 0x80, 0, 0, 0, 0], FragmentedControl, 1),
+            ("5.5", &[0x0a, 0x80, 0, 0, 0, 0], FragmentedControl, 1),
+            ("5.1", &[0x81, 0x00, 0, 0, 0, 0], Unmasked, 2),
+            ("5.1", &[0x89, 0x7e, 0, 0, 0, 0], Unmasked, 2),
+            ("5.5", &[0x88, 0xfe, 0, 126, 0, 0, 0, 0], LongControl, 2),
+            ("5.5", &[0x89, 0xfe, 0, 126, 0, 0, 0, 0], LongControl, 2),
+            (
+                "5.5",
+                &[0x8a, 0xff, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0],
+                LongControl,
+                2,
+            ),
+            (
+                "5.2",
+                &[0x82, 0xff, 0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0],
+                LengthTopBit,
+                3,
+            ),
+            (
+                "5.2",
+                &[
+                    0x82, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0,
+                ],
+                LengthTopBit,
+                3,
+            ),
+            (
+                "5.2",
+                &[0x82, 0xfe, 0, 125, 0, 0, 0, 0],
+                LengthNotMinimal,
+                8,
+            ),
+            ("5.2", &[0x82, 0xfe, 0, 0, 0, 0, 0, 0], LengthNotMinimal, 8),
+            (
+                "5.2",
+                &[0x82, 0xff, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 0, 0, 0, 0],
+                LengthNotMinimal,
+                14,
+            ),
+        ];
+        for &(section, wire, error, shown_by) in cases {
+            for len in 0..=wire.len() {
+                let parsed = parse_header(&wire[..len]);
+                if len < shown_by {
+                    assert!(
+                        matches!(parsed, Ok(Parsed::NeedMore(_))),
+                        "{section}: {error}, {len} bytes"
+                    );
+                } else {
+                    assert_eq!(parsed, Err(error), "{section}: {len} bytes");
+                }
+            }
+            assert!(whole_message(wire).is_none(), "{section}: {error}");
+        }
+    }
+
+    #[test]
+    fn the_largest_length_is_read_and_not_computed_with() {
+        let wire = [
+            0x82, 0xff, 0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0,
+        ];
+        let Ok(Parsed::Done(header, 14)) = parse_header(&wire) else {
+            panic!("not read")
+        };
+        assert_eq!(header.payload_len, u64::MAX >> 1);
+        assert!(whole_message(&wire).is_none());
+    }
+
+    #[test]
+    fn a_message_has_the_shortest_header_5_2() {
+        let cases: [(u64, &[u8]); 9] = [
+            (0, &[0x81, 0]),
+            (1, &[0x81, 1]),
+            (125, &[0x81, 125]),
+            (126, &[0x81, 126, 0, 126]),
+            (65_535, &[0x81, 126, 0xff, 0xff]),
+            (65_536, &[0x81, 127, 0, 0, 0, 0, 0, 1, 0, 0]),
+            (
+                (1 << 32) - 1,
+                &[0x81, 127, 0, 0, 0, 0, 0xff, 0xff, 0xff, 0xff],
+            ),
+            (1 << 32, &[0x81, 127, 0, 0, 0, 1, 0, 0, 0, 0]),
+            (
+                u64::MAX >> 1,
+                &[0x81, 127, 0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff],
+            ),
+        ];
+        for (payload_len, head) in cases {
+            assert_eq!(
+                data_head(Kind::Text, payload_len).as_slice(),
+                head,
+                "{payload_len}"
+            );
+            assert_eq!(data_head(Kind::Binary, payload_len).as_slice()[0], 0x82);
+        }
+    }
+
+    #[test]
+    fn control_frames_are_unmasked_and_at_most_125_bytes_long_5_5() {
+        let mut out = Vec::new();
+        write_ping(&mut out, b"hi");
+        write_pong(&mut out, b"");
+        write_close(&mut out, None, b"no place for it");
+        write_close(&mut out, Some(1000), b"bye");
+        assert_eq!(out, b"\x89\x02hi\x8a\x00\x88\x00\x88\x05\x03\xe8bye");
+
+        out.clear();
+        write_pong(&mut out, &[7; 126]);
+        assert_eq!((out.len(), out[1]), (127, 125));
+    }
+
+    #[test]
+    fn a_reason_that_is_too_long_is_cut_between_characters() {
+        for (reason, kept) in [
+            ("x".repeat(123), 123),
+            ("x".repeat(124), 123),
+            (format!("{}é", "x".repeat(122)), 122),
+            (format!("{}😀😀", "x".repeat(120)), 120),
+            (format!("{}😀😀", "x".repeat(119)), 123),
+        ] {
+            let mut out = Vec::new();
+            write_close(&mut out, Some(1001), reason.as_bytes());
+            assert_eq!(usize::from(out[1]), 2 + kept);
+            assert_eq!(out[4..], reason.as_bytes()[..kept]);
+        }
+    }
+}

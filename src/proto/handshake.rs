@@ -1,0 +1,280 @@
+//! The opening handshake: whether a request is one, and how it is accepted (RFC 6455 section 4.2).
+
+use std::collections::HashSet;
+
+use base64::prelude::{BASE64_STANDARD, Engine as _};
+use sha1::{Digest as _, Sha1};
+
+use super::refusal::write_header;
+use super::token::{elements, token};
+use super::{Extension, Refusal, RequestHead, extension};
+
+/// What every WebSocket server appends to a client's key (RFC 6455 section 1.3).
+const ACCEPT_SUFFIX: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
+
+/// What a client offers in a good opening handshake.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Offer {
+    /// The value of `Sec-WebSocket-Accept`.
+    pub accept: [u8; 28],
+    /// The subprotocols that the client speaks, in its order of preference.
+    pub subprotocols: Vec<String>,
+    /// The extensions that the client knows, in its order of preference.
+    pub extensions: Vec<Extension>,
+}
+
+/// Checks an opening handshake.
+///
+/// # Errors
+///
+/// 405 for a method other than GET; 426 for a request without `Upgrade: websocket` or for a version
+/// other than 13; 400 for all else that is not as RFC 6455 section 4.2.1 wants it.
+pub fn check(head: &RequestHead<'_>) -> Result<Offer, Refusal> {
+    if head.method != "GET" {
+        return Err(Refusal::method_not_allowed("GET"));
+    }
+    if head.body_announced() {
+        return Err(Refusal::bad_request("A handshake has no body."));
+    }
+    if !head.wants_websocket() {
+        return Err(Refusal::upgrade_required());
+    }
+    if !head.lists("Connection", "upgrade") || head.lists("Connection", "close") {
+        return Err(Refusal::bad_request(
+            "The Connection header does not say Upgrade.",
+        ));
+    }
+    if only(head, "Sec-WebSocket-Version") != Some(b"13") {
+        return Err(Refusal::unsupported_version());
+    }
+    let Some(accept) = only(head, "Sec-WebSocket-Key").and_then(accept) else {
+        return Err(Refusal::bad_request(
+            "There is not one good Sec-WebSocket-Key.",
+        ));
+    };
+    if head.header("Origin").count() > 1 {
+        return Err(Refusal::bad_request("The Origin header comes twice."));
+    }
+    let Some(subprotocols) = subprotocols(head) else {
+        return Err(Refusal::bad_request(
+            "The Sec-WebSocket-Protocol header is malformed.",
+        ));
+    };
+    let Some(extensions) = extensions(head) else {
+        return Err(Refusal::bad_request(
+            "The Sec-WebSocket-Extensions header is malformed.",
+        ));
+    };
+    Ok(Offer {
+        accept,
+        subprotocols,
+        extensions,
+    })
+}
+
+/// The value of a header that comes exactly once.
+fn only<'a>(head: &RequestHead<'a>, name: &str) -> Option<&'a [u8]> {
+    let mut values = head.header(name);
+    values.next().filter(|_| values.next().is_none())
+}
+
+/// The answer to a key, which must be 16 bytes in base64.
+fn accept(key: &[u8]) -> Option<[u8; 28]> {
+    let mut nonce = [0; 18];
+    if BASE64_STANDARD.decode_slice(key, &mut nonce).ok()? != 16 {
+        return None;
+    }
+    let digest = Sha1::new()
+        .chain_update(key)
+        .chain_update(ACCEPT_SUFFIX)
+        .finalize();
+    let mut accept = [0; 28];
+    let len = BASE64_STANDARD.encode_slice(digest, &mut accept).ok()?;
+    (len == accept.len()).then_some(accept)
+}
+
+/// The subprotocols: tokens, each once, at least one where the header is there.
+fn subprotocols(head: &RequestHead<'_>) -> Option<Vec<String>> {
+    let mut known = HashSet::new();
+    let mut subprotocols = Vec::new();
+    for value in head.header("Sec-WebSocket-Protocol") {
+        let mut names = elements(value).peekable();
+        names.peek()?;
+        for name in names {
+            let name = token(name)?;
+            if !known.insert(name) {
+                return None;
+            }
+            subprotocols.push(name.to_owned());
+        }
+    }
+    Some(subprotocols)
+}
+
+fn extensions(head: &RequestHead<'_>) -> Option<Vec<Extension>> {
+    let mut extensions = Vec::new();
+    for value in head.header("Sec-WebSocket-Extensions") {
+        extension::parse(value, &mut extensions)?;
+    }
+    Some(extensions)
+}
+
+/// Appends the response that accepts a handshake. Frames follow it.
+///
+/// `server_header` is the value of `Server`; empty: none. `extra` are headers of the application,
+/// for each of which [`may_set_header`] said yes.
+pub fn write_accept(
+    out: &mut Vec<u8>,
+    accept: &[u8; 28],
+    subprotocol: Option<&str>,
+    server_header: &str,
+    extra: &[(String, String)],
+) {
+    out.extend_from_slice(b"HTTP/1.1 101 Switching Protocols\r\n");
+    write_header(out, "Upgrade", "websocket");
+    write_header(out, "Connection", "Upgrade");
+    out.extend_from_slice(b"Sec-WebSocket-Accept: ");
+    out.extend_from_slice(accept);
+    out.extend_from_slice(b"\r\n");
+    if let Some(subprotocol) = subprotocol {
+        write_header(out, "Sec-WebSocket-Protocol", subprotocol);
+    }
+    let has_server = extra
+        .iter()
+        .any(|(name, _)| name.eq_ignore_ascii_case("Server"));
+    if !server_header.is_empty() && !has_server {
+        write_header(out, "Server", server_header);
+    }
+    for (name, value) in extra {
+        write_header(out, name, value);
+    }
+    out.extend_from_slice(b"\r\n");
+}
+
+/// Whether an application may add this header to a response.
+///
+/// The name is a token, the value is UTF-8 without control characters other than tabs, and the
+/// header is none of those on which the handshake and the length of a body depend.
+#[must_use]
+pub fn may_set_header(name: &[u8], value: &[u8]) -> bool {
+    const OURS: [&str; 4] = [
+        "Connection",
+        "Upgrade",
+        "Content-Length",
+        "Transfer-Encoding",
+    ];
+    const OUR_PREFIX: &str = "Sec-WebSocket-";
+
+    let Some(name) = token(name) else {
+        return false;
+    };
+    let is_ours = OURS.iter().any(|ours| name.eq_ignore_ascii_case(ours))
+        || name
+            .get(..OUR_PREFIX.len())
+            .is_some_and(|start| start.eq_ignore_ascii_case(OUR_PREFIX));
+    let is_text = std::str::from_utf8(value).is_ok_and(|value| {
+        value
+            .bytes()
+            .all(|byte| byte == b'\t' || !byte.is_ascii_control())
+    });
+    !is_ours && is_text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_key_of_the_rfc_gets_the_answer_of_the_rfc_1_3() {
+        assert_eq!(
+            accept(b"dGhlIHNhbXBsZSBub25jZQ=="),
+            Some(*b"s3pPLMBiTxaQ9kYGzzhZRbK+xOo=")
+        );
+    }
+
+    #[test]
+    fn a_key_is_base64_of_sixteen_bytes_4_1() {
+        let bad: [&[u8]; 9] = [
+            b"",
+            b"dGhlIHNhbXBsZSBub25jZQ",
+            b"dGhlIHNhbXBsZSBub25jZQ=",
+            b"dGhlIHNhbXBsZSBub25jZQ===",
+            b"dGhlIHNhbXBsZSBub25jZR==",
+            b"dGhlIHNhbXBsZSBub25j",
+            b"dGhlIHNhbXBsZSBub25jZXM=",
+            b"dGhlIHNhbXBsZSBub25jZ_==",
+            b"dGhlIHNhbXBs ZSBub25jZQ=",
+        ];
+        for key in bad {
+            assert_eq!(accept(key), None, "{key:?}");
+        }
+        assert_eq!(accept(&[b'A'; 4000]), None);
+    }
+
+    #[test]
+    fn an_acceptance_holds_what_was_chosen_4_2_2() {
+        let mut out = Vec::new();
+        let extra = [("Set-Cookie".to_owned(), "a=b".to_owned())];
+        write_accept(
+            &mut out,
+            b"s3pPLMBiTxaQ9kYGzzhZRbK+xOo=",
+            Some("chat"),
+            "portal",
+            &extra,
+        );
+        assert_eq!(
+            String::from_utf8(out).unwrap(),
+            "HTTP/1.1 101 Switching Protocols\r\n\
+             Upgrade: websocket\r\n\
+             Connection: Upgrade\r\n\
+             Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\
+             Sec-WebSocket-Protocol: chat\r\n\
+             Server: portal\r\n\
+             Set-Cookie: a=b\r\n\
+             \r\n"
+        );
+
+        let mut out = Vec::new();
+        write_accept(&mut out, b"s3pPLMBiTxaQ9kYGzzhZRbK+xOo=", None, "", &[]);
+        let text = String::from_utf8(out).unwrap();
+        assert!(!text.contains("Protocol:") && !text.contains("Server:"));
+    }
+
+    #[test]
+    fn an_application_may_not_set_what_the_handshake_depends_on() {
+        let good: [(&str, &[u8]); 5] = [
+            ("Set-Cookie", b"a=b; Path=/"),
+            ("X-Empty", b""),
+            ("X-Tab", b"a\tb"),
+            ("X-Word", "é".as_bytes()),
+            ("Server", b"mine"),
+        ];
+        for (name, value) in good {
+            assert!(may_set_header(name.as_bytes(), value), "{name}");
+        }
+        let bad: [(&str, &[u8]); 16] = [
+            ("Connection", b"x"),
+            ("uPGRADE", b"x"),
+            ("content-length", b"0"),
+            ("Transfer-Encoding", b"chunked"),
+            ("Sec-WebSocket-Accept", b"x"),
+            ("sec-websocket-", b"x"),
+            ("Sec-WebSocket-Protocol", b"x"),
+            ("", b"x"),
+            ("a b", b"x"),
+            ("a:", b"x"),
+            ("a\r\n", b"x"),
+            ("X", b"a\r\nb"),
+            ("X", b"a\nb"),
+            ("X", b"a\0"),
+            ("X", b"\x7f"),
+            ("X", b"\xff"),
+        ];
+        for (name, value) in bad {
+            assert!(
+                !may_set_header(name.as_bytes(), value),
+                "{name:?}: {value:?}"
+            );
+        }
+    }
+}

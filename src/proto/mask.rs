@@ -1,0 +1,129 @@
+//! The mask over what a client sends (RFC 6455 section 5.3): XOR with a key of four bytes.
+//!
+//! Words of the key's length in blocks of fixed size: so the compiler makes vector instructions of it.
+
+/// Bytes in the key of a frame.
+pub(super) const KEY: usize = 4;
+
+/// Takes the mask off a piece of a payload, in place.
+///
+/// `offset` says how many bytes of the payload came before the piece.
+#[inline]
+pub fn unmask(piece: &mut [u8], mut key: [u8; KEY], offset: usize) {
+    key.rotate_left(offset % KEY);
+    let (words, rest) = piece.as_chunks_mut::<KEY>();
+    for word in words {
+        *word = xor(*word, key);
+    }
+    for (byte, key) in rest.iter_mut().zip(key) {
+        *byte ^= key;
+    }
+}
+
+/// Takes the mask off a whole payload and moves it down over its key, in one pass.
+///
+/// `keyed` is the key and the payload right behind it. Four bytes become free behind the payload
+/// this way; the first of them becomes NUL. What is returned is the payload with this NUL.
+///
+/// # Panics
+///
+/// When `keyed` is shorter than a key.
+#[inline]
+pub fn unmask_down(keyed: &mut [u8]) -> &mut [u8] {
+    let payload_len = keyed.len() - KEY;
+    let key = [keyed[0], keyed[1], keyed[2], keyed[3]];
+
+    let at = move_blocks::<64>(keyed, key, 0);
+    let at = move_blocks::<KEY>(keyed, key, at);
+    for at in at..payload_len {
+        keyed[at] = keyed[at + KEY] ^ key[at % KEY];
+    }
+    keyed[payload_len] = 0;
+    &mut keyed[..=payload_len]
+}
+
+/// Unmasks and moves blocks of `N` bytes, a multiple of the key's length, from `at` on, as long as
+/// whole ones are left. Returns where the next one would begin.
+#[inline(always)]
+fn move_blocks<const N: usize>(keyed: &mut [u8], key: [u8; KEY], mut at: usize) -> usize {
+    while let Some(&block) = keyed[at + KEY..].first_chunk::<N>() {
+        let mut block = block;
+        for word in block.as_chunks_mut().0 {
+            *word = xor(*word, key);
+        }
+        keyed[at..at + N].copy_from_slice(&block);
+        at += N;
+    }
+    at
+}
+
+#[inline(always)]
+fn xor(word: [u8; KEY], key: [u8; KEY]) -> [u8; KEY] {
+    (u32::from_ne_bytes(word) ^ u32::from_ne_bytes(key)).to_ne_bytes()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KEYS: [[u8; 4]; 3] = [
+        [0, 0, 0, 0],
+        [0xff, 0xff, 0xff, 0xff],
+        [0x12, 0x34, 0xa5, 0x7e],
+    ];
+
+    fn lengths() -> impl Iterator<Item = usize> {
+        (0..200).chain([255, 256, 257, 1023, 1024, 1029])
+    }
+
+    fn sample(len: usize) -> Vec<u8> {
+        (0..len)
+            .map(|index| (index * 7 + index / 64) as u8)
+            .collect()
+    }
+
+    fn masked(payload: &[u8], key: [u8; 4]) -> Vec<u8> {
+        payload
+            .iter()
+            .enumerate()
+            .map(|(index, byte)| byte ^ key[index % 4])
+            .collect()
+    }
+
+    #[test]
+    fn a_payload_is_unmasked_whole_and_in_two_pieces_5_3() {
+        for key in KEYS {
+            for len in lengths() {
+                let payload = sample(len);
+                for cut in [0, 1, 2, 3, 4, 5, 63, 64, 65, len]
+                    .into_iter()
+                    .filter(|&cut| cut <= len)
+                {
+                    let mut wire = masked(&payload, key);
+                    unmask(&mut wire[..cut], key, 0);
+                    unmask(&mut wire[cut..], key, cut);
+                    assert_eq!(wire, payload, "{len} bytes, cut at {cut}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_payload_moves_over_its_key_and_touches_nothing_else() {
+        for key in KEYS {
+            for len in lengths() {
+                let payload = sample(len);
+                let mut input = vec![0xee; 2];
+                input.extend(key);
+                input.extend(masked(&payload, key));
+                input.extend([0xdd; 3]);
+
+                let lent = unmask_down(&mut input[2..6 + len]);
+
+                assert_eq!(lent.split_last(), Some((&0, &payload[..])), "{len} bytes");
+                assert_eq!(input[..2], [0xee; 2], "{len} bytes");
+                assert_eq!(input[6 + len..], [0xdd; 3], "{len} bytes");
+            }
+        }
+    }
+}

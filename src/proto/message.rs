@@ -1,0 +1,138 @@
+//! From pieces and fragments to one message, and how large it may become (RFC 6455 section 5.4).
+
+use super::{Checker, Kind, Limits, ProtoError};
+
+/// A message of which not everything has come.
+#[derive(Debug)]
+pub(super) struct Assembly {
+    kind: Kind,
+    bytes: Vec<u8>,
+    text: Checker,
+    frames: u32,
+}
+
+impl Assembly {
+    /// Begins a message in an empty buffer.
+    pub fn new(kind: Kind, buffer: Vec<u8>) -> Self {
+        Self {
+            kind,
+            bytes: buffer,
+            text: Checker::default(),
+            frames: 0,
+        }
+    }
+
+    pub fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    /// Decides by its header alone whether one more frame may become part of the message.
+    pub fn admit(&mut self, payload_len: u64, limits: &Limits) -> Result<(), ProtoError> {
+        self.frames = self.frames.saturating_add(1);
+        if self.frames > limits.max_fragments.max(1) {
+            return Err(ProtoError::TooManyFragments);
+        }
+        let room = limits.max_message_size.saturating_sub(self.bytes.len());
+        if payload_len > room as u64 {
+            return Err(ProtoError::TooBig);
+        }
+        Ok(())
+    }
+
+    /// Adds a piece, unmasked. Memory grows with what has come, not with what was announced.
+    pub fn append(&mut self, piece: &[u8]) -> Result<(), ProtoError> {
+        if self.kind == Kind::Text && !self.text.push(piece) {
+            return Err(ProtoError::NotUtf8);
+        }
+        append(&mut self.bytes, piece)
+    }
+
+    /// Ends the message: its bytes and the NUL behind them.
+    pub fn finish(mut self) -> Result<Vec<u8>, ProtoError> {
+        if !self.text.is_complete() {
+            return Err(ProtoError::NotUtf8);
+        }
+        append(&mut self.bytes, &[0])?;
+        Ok(self.bytes)
+    }
+
+    /// Gives the buffer away; the message will not be finished.
+    pub fn into_buffer(self) -> Vec<u8> {
+        self.bytes
+    }
+
+    /// Forgets what has come, but not that the message has begun.
+    pub fn discard(&mut self) {
+        self.bytes = Vec::new();
+        self.text = Checker::default();
+    }
+}
+
+/// Appends `piece`, or fails when the system refuses the memory.
+pub(super) fn append(bytes: &mut Vec<u8>, piece: &[u8]) -> Result<(), ProtoError> {
+    bytes
+        .try_reserve(piece.len())
+        .map_err(|_| ProtoError::OutOfMemory)?;
+    bytes.extend_from_slice(piece);
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIMITS: Limits = Limits {
+        max_message_size: 10,
+        max_fragments: 3,
+    };
+
+    #[test]
+    fn a_frame_that_would_pass_the_size_limit_is_refused_by_its_header() {
+        let mut message = Assembly::new(Kind::Binary, Vec::new());
+        assert_eq!(message.admit(11, &LIMITS), Err(ProtoError::TooBig));
+        assert_eq!(
+            message.admit(u64::MAX >> 1, &LIMITS),
+            Err(ProtoError::TooBig)
+        );
+
+        let mut message = Assembly::new(Kind::Binary, Vec::new());
+        assert_eq!(message.admit(10, &LIMITS), Ok(()));
+        message.append(&[1; 10]).unwrap();
+        assert_eq!(message.admit(0, &LIMITS), Ok(()));
+        assert_eq!(message.admit(1, &LIMITS), Err(ProtoError::TooBig));
+    }
+
+    #[test]
+    fn an_announced_length_reserves_nothing() {
+        let limits = Limits {
+            max_message_size: usize::MAX,
+            max_fragments: 1,
+        };
+        let mut message = Assembly::new(Kind::Binary, Vec::new());
+        message.admit(1 << 40, &limits).unwrap();
+        assert_eq!(message.bytes.capacity(), 0);
+        message.append(b"little").unwrap();
+        assert!(message.bytes.capacity() < 64);
+    }
+
+    #[test]
+    fn every_fragment_counts_also_an_empty_one() {
+        let mut message = Assembly::new(Kind::Binary, Vec::new());
+        for _ in 0..3 {
+            assert_eq!(message.admit(0, &LIMITS), Ok(()));
+        }
+        assert_eq!(message.admit(0, &LIMITS), Err(ProtoError::TooManyFragments));
+    }
+
+    #[test]
+    fn a_text_ends_between_characters_8_1() {
+        let mut message = Assembly::new(Kind::Text, Vec::new());
+        message.append(b"\xe2\x82").unwrap();
+        assert_eq!(message.finish(), Err(ProtoError::NotUtf8));
+
+        let mut message = Assembly::new(Kind::Text, Vec::new());
+        message.append(b"\xe2\x82").unwrap();
+        message.append(b"\xac").unwrap();
+        assert_eq!(message.finish().as_deref(), Ok("€\0".as_bytes()));
+    }
+}

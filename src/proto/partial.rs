@@ -1,0 +1,234 @@
+//! What a session holds while the end of an input cuts a frame or a message, and how it goes on.
+
+use std::mem;
+use std::ops::Range;
+
+use super::frame::MAX_HEADER;
+use super::mask::{KEY, unmask, unmask_down};
+use super::message::{Assembly, append};
+use super::{Header, Kind, Limits, Opcode, Parsed, ProtoError, Scratch, parse_header};
+
+/// Which frames are reported; the others are read past.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Interest {
+    Everything,
+    Close,
+}
+
+impl Interest {
+    fn is_in(self, opcode: Opcode) -> bool {
+        self == Self::Everything || opcode == Opcode::Close
+    }
+}
+
+/// What [`Partial::read`] came upon.
+pub(super) enum Found {
+    /// The end of the input.
+    Nothing,
+    /// A message, put together, and a NUL.
+    Message(Kind, Vec<u8>),
+    /// The payload of a control frame that was cut, and a NUL.
+    CutControl(Opcode, Vec<u8>),
+    /// Where in the input the payload of a control frame lies, and a NUL.
+    Control(Opcode, Range<usize>),
+}
+
+/// The pieces of a frame and the fragments of a message that have come.
+#[derive(Debug, Default)]
+pub(super) struct Partial {
+    /// The beginning of a header.
+    header: [u8; MAX_HEADER],
+    header_len: usize,
+    /// The frame whose payload is arriving.
+    frame: Option<CutFrame>,
+    /// What has come of the payload of a control frame.
+    control: Vec<u8>,
+    /// The message whose pieces are arriving.
+    message: Option<Assembly>,
+}
+
+/// A frame whose header has come, but not all of its payload.
+#[derive(Debug)]
+struct CutFrame {
+    header: Header,
+    /// Bytes of payload that have not come.
+    missing: u64,
+}
+
+impl Partial {
+    /// Nothing is held.
+    pub fn is_empty(&self) -> bool {
+        self.header_len == 0 && self.frame.is_none() && self.message.is_none()
+    }
+
+    /// How many bytes are missing of a data frame.
+    pub fn missing_data(&self) -> Option<u64> {
+        let frame = self.frame.as_ref()?;
+        (!frame.header.opcode.is_control()).then_some(frame.missing)
+    }
+
+    /// Forgets what has come of a message, but not that it has begun.
+    pub fn discard_message(&mut self) {
+        if let Some(message) = &mut self.message {
+            message.discard();
+        }
+    }
+
+    /// Forgets everything and gives the buffers away.
+    pub fn clear(&mut self) -> [Vec<u8>; 2] {
+        let Self {
+            control, message, ..
+        } = mem::take(self);
+        [
+            control,
+            message.map(Assembly::into_buffer).unwrap_or_default(),
+        ]
+    }
+
+    /// Reads `input` up to the first message or frame that is reported. Returns how many bytes were
+    /// taken, too.
+    pub fn read(
+        &mut self,
+        interest: Interest,
+        limits: &Limits,
+        scratch: &mut Scratch,
+        input: &mut [u8],
+    ) -> Result<(usize, Found), ProtoError> {
+        let mut taken = 0;
+        loop {
+            let mut frame = match self.frame.take() {
+                Some(frame) => frame,
+                None => {
+                    let (header_taken, header) = self.read_header(&input[taken..])?;
+                    taken += header_taken;
+                    let Some(header) = header else {
+                        return Ok((taken, Found::Nothing));
+                    };
+
+                    let has_key_before = header_taken >= KEY;
+                    let is_whole = header.payload_len <= (input.len() - taken) as u64;
+                    if header.opcode.is_control()
+                        && interest.is_in(header.opcode)
+                        && has_key_before
+                        && is_whole
+                    {
+                        let end = taken + header.payload_len as usize;
+                        unmask_down(&mut input[taken - KEY..end]);
+                        return Ok((
+                            end,
+                            Found::Control(header.opcode, taken - KEY..end - KEY + 1),
+                        ));
+                    }
+                    self.begin(&header, interest, limits, scratch)?;
+                    CutFrame {
+                        missing: header.payload_len,
+                        header,
+                    }
+                }
+            };
+
+            let rest = &mut input[taken..];
+            let piece_len =
+                usize::try_from(frame.missing).map_or(rest.len(), |len| len.min(rest.len()));
+            if interest.is_in(frame.header.opcode) {
+                self.read_payload(&frame, &mut rest[..piece_len])?;
+            }
+            taken += piece_len;
+            frame.missing -= piece_len as u64;
+            if frame.missing > 0 {
+                self.frame = Some(frame);
+                return Ok((taken, Found::Nothing));
+            }
+            match self.end(&frame.header, interest, scratch)? {
+                Found::Nothing => {}
+                found => return Ok((taken, found)),
+            }
+        }
+    }
+
+    /// Reads a header, or as much of it as there is, and returns how many bytes of `input` belong
+    /// to it.
+    fn read_header(&mut self, input: &[u8]) -> Result<(usize, Option<Header>), ProtoError> {
+        let mut taken = 0;
+        loop {
+            let missing = match parse_header(&self.header[..self.header_len])? {
+                Parsed::Done(header, _) => {
+                    self.header_len = 0;
+                    return Ok((taken, Some(header)));
+                }
+                Parsed::NeedMore(missing) => missing,
+            };
+            if taken == input.len() {
+                return Ok((taken, None));
+            }
+            let piece = &input[taken..input.len().min(taken + missing)];
+            self.header[self.header_len..][..piece.len()].copy_from_slice(piece);
+            self.header_len += piece.len();
+            taken += piece.len();
+        }
+    }
+
+    /// Decides by its header whether a frame may come now, and makes room for it.
+    fn begin(
+        &mut self,
+        header: &Header,
+        interest: Interest,
+        limits: &Limits,
+        scratch: &mut Scratch,
+    ) -> Result<(), ProtoError> {
+        let kind = match header.opcode {
+            Opcode::Close | Opcode::Ping | Opcode::Pong => {
+                self.control = scratch.buffer();
+                return Ok(());
+            }
+            Opcode::Continuation => None,
+            Opcode::Text => Some(Kind::Text),
+            Opcode::Binary => Some(Kind::Binary),
+        };
+        let message = match (kind, &mut self.message) {
+            (None, None) => return Err(ProtoError::LoneContinuation),
+            (Some(_), Some(_)) => return Err(ProtoError::InterruptedMessage),
+            (None, Some(message)) => message,
+            (Some(kind), none) => none.insert(Assembly::new(kind, scratch.buffer())),
+        };
+        match interest {
+            Interest::Everything => message.admit(header.payload_len, limits),
+            Interest::Close => Ok(()),
+        }
+    }
+
+    /// Takes in a piece of the payload of `frame`.
+    fn read_payload(&mut self, frame: &CutFrame, piece: &mut [u8]) -> Result<(), ProtoError> {
+        let offset = frame.header.payload_len - frame.missing;
+        unmask(piece, frame.header.key, (offset % KEY as u64) as usize);
+        match &mut self.message {
+            Some(message) if !frame.header.opcode.is_control() => message.append(piece),
+            _ => append(&mut self.control, piece),
+        }
+    }
+
+    /// Ends a frame of which everything has come.
+    fn end(
+        &mut self,
+        header: &Header,
+        interest: Interest,
+        scratch: &mut Scratch,
+    ) -> Result<Found, ProtoError> {
+        if header.opcode.is_control() {
+            let mut payload = mem::take(&mut self.control);
+            if interest.is_in(header.opcode) {
+                append(&mut payload, &[0])?;
+                return Ok(Found::CutControl(header.opcode, payload));
+            }
+            scratch.recycle(payload);
+        } else if header.fin
+            && let Some(message) = self.message.take()
+        {
+            if interest.is_in(header.opcode) {
+                return Ok(Found::Message(message.kind(), message.finish()?));
+            }
+            scratch.recycle(message.into_buffer());
+        }
+        Ok(Found::Nothing)
+    }
+}

@@ -1,0 +1,219 @@
+//! The head of a request: its target and headers, read strictly (RFC 9112).
+
+use std::borrow::Cow;
+
+use super::token::elements;
+use super::{Refusal, path};
+
+/// A request with more headers is refused with 431.
+pub const MAX_HEADERS: usize = 100;
+
+/// The head of a request, as [`parse_head`] reads it.
+#[derive(Clone, Debug)]
+pub struct RequestHead<'a> {
+    /// `GET`, most of the time; case counts.
+    pub method: &'a str,
+    /// Path and query as sent; without scheme and host where the client sent them, too.
+    pub target: Cow<'a, str>,
+    /// What stands behind the first `?`, as sent; empty when there is none.
+    pub query: &'a str,
+    /// Names and values as sent and in their order, without the white space around a value.
+    pub headers: Vec<(&'a str, &'a [u8])>,
+    /// The decoded path, in which a NUL stands for `%2F`.
+    route: Cow<'a, str>,
+}
+
+impl<'a> RequestHead<'a> {
+    /// The decoded path.
+    #[must_use]
+    pub fn path(&self) -> Cow<'_, str> {
+        path::with_slashes(&self.route)
+    }
+
+    /// The decoded path for matching: a NUL stands for `%2F`, so that every `/` separates segments.
+    #[must_use]
+    pub fn route(&self) -> &str {
+        &self.route
+    }
+
+    /// The values of all headers of that name, in any case.
+    pub fn header<'s>(&'s self, name: &'s str) -> impl Iterator<Item = &'a [u8]> + 's {
+        self.headers
+            .iter()
+            .filter(move |(known, _)| known.eq_ignore_ascii_case(name))
+            .map(|&(_, value)| value)
+    }
+
+    /// Whether the header, a list of tokens, holds `token`, in any case.
+    #[must_use]
+    pub fn lists(&self, name: &str, token: &str) -> bool {
+        self.header(name)
+            .flat_map(elements)
+            .any(|element| element.eq_ignore_ascii_case(token.as_bytes()))
+    }
+
+    /// Whether the client wants a WebSocket.
+    #[must_use]
+    pub fn wants_websocket(&self) -> bool {
+        self.lists("Upgrade", "websocket")
+    }
+
+    /// Whether a body follows the head.
+    #[must_use]
+    pub fn body_announced(&self) -> bool {
+        self.header("Transfer-Encoding").next().is_some()
+            || self.header("Content-Length").any(|length| length != b"0")
+    }
+
+    /// From which site the page came that asks, if a browser said so.
+    #[must_use]
+    pub fn origin(&self) -> Option<&'a [u8]> {
+        self.header("Origin").next()
+    }
+}
+
+/// Reads a head, of which [`HeadScanner`](super::HeadScanner) has found the end.
+///
+/// # Errors
+///
+/// 431 for more than [`MAX_HEADERS`] headers; 400 for anything that RFC 9112 does not allow, for
+/// HTTP/1.0, and for a target that names no path.
+pub fn parse_head(head: &mut [u8]) -> Result<RequestHead<'_>, Refusal> {
+    let empty_lines = head
+        .chunks_exact(2)
+        .take_while(|line| line == b"\r\n")
+        .count();
+    let head = &mut head[2 * empty_lines..];
+    normalise_version(head)?;
+    let head = &*head;
+
+    let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
+    let mut request = httparse::Request::new(&mut headers);
+    let (method, target) = match request.parse(head) {
+        Ok(httparse::Status::Complete(len)) if len == head.len() => (
+            request.method.unwrap_or_default(),
+            request.path.unwrap_or_default(),
+        ),
+        Err(httparse::Error::TooManyHeaders) => {
+            return Err(Refusal::head_too_large("The request has too many headers."));
+        }
+        _ => return Err(Refusal::bad_request("The request is malformed.")),
+    };
+    let headers = request
+        .headers
+        .iter()
+        .map(|header| (header.name, header.value))
+        .collect();
+
+    let Some((target, raw_path, query)) = split_target(target) else {
+        return Err(Refusal::bad_request(
+            "The target is not one that can be served.",
+        ));
+    };
+    let Some(route) = path::decode(raw_path) else {
+        return Err(Refusal::bad_request(
+            "The path is not percent-encoded UTF-8.",
+        ));
+    };
+    let head = RequestHead {
+        method,
+        target,
+        query,
+        headers,
+        route,
+    };
+    check_host(&head)?;
+    Ok(head)
+}
+
+/// Makes HTTP/1.1 of every HTTP/1.x from that on: `httparse` knows no later one, and they mean the
+/// same to us (RFC 9110 section 2.5).
+fn normalise_version(head: &mut [u8]) -> Result<(), Refusal> {
+    let line_len = head
+        .iter()
+        .position(|&byte| byte == b'\r')
+        .unwrap_or(head.len());
+    match &mut head[..line_len] {
+        [
+            ..,
+            b' ',
+            b'H',
+            b'T',
+            b'T',
+            b'P',
+            b'/',
+            b'1',
+            b'.',
+            minor @ b'1'..=b'9',
+        ] => {
+            *minor = b'1';
+            Ok(())
+        }
+        _ => Err(Refusal::bad_request("HTTP/1.1 is spoken here.")),
+    }
+}
+
+/// Splits a target in origin-form, or absolute-form (RFC 9112 section 3.2), into what is left of it
+/// without scheme and host, its path and its query.
+fn split_target(target: &str) -> Option<(Cow<'_, str>, &str, &str)> {
+    if target.contains('#') || !target.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return None;
+    }
+    let target = if target.starts_with('/') {
+        target
+    } else {
+        without_host(target)?
+    };
+    let (path, query) = target.split_once('?').unwrap_or((target, ""));
+    if path.is_empty() {
+        return Some((Cow::Owned(format!("/{target}")), "/", query));
+    }
+    Some((Cow::Borrowed(target), path, query))
+}
+
+/// What stands behind scheme and host of a target in absolute-form.
+fn without_host(target: &str) -> Option<&str> {
+    let (scheme, rest) = target.split_once("://")?;
+    if !["http", "https", "ws", "wss"]
+        .iter()
+        .any(|known| scheme.eq_ignore_ascii_case(known))
+    {
+        return None;
+    }
+    let (host, rest) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
+    is_plausible_host(host.as_bytes()).then_some(rest)
+}
+
+/// Exactly one `Host` (RFC 9112 section 3.2).
+fn check_host(head: &RequestHead<'_>) -> Result<(), Refusal> {
+    let mut hosts = head.header("Host");
+    match (hosts.next(), hosts.next()) {
+        (Some(host), None) if is_plausible_host(host) => Ok(()),
+        (Some(_), None) => Err(Refusal::bad_request("The Host header holds no host.")),
+        (None, _) => Err(Refusal::bad_request("The Host header is missing.")),
+        (Some(_), Some(_)) => Err(Refusal::bad_request("The Host header comes twice.")),
+    }
+}
+
+/// A name or an address (an IPv6 one in brackets), and a port behind a colon if there is one.
+fn is_plausible_host(host: &[u8]) -> bool {
+    let (name, port) = match host.iter().rposition(|&byte| byte == b':') {
+        Some(colon) if !host.ends_with(b"]") => (&host[..colon], &host[colon + 1..]),
+        _ => (host, &[][..]),
+    };
+    let is_name = match name {
+        [b'[', address @ .., b']'] => {
+            !address.is_empty()
+                && address
+                    .iter()
+                    .all(|&byte| is_name_byte(byte) || byte == b':')
+        }
+        name => !name.is_empty() && name.iter().copied().all(is_name_byte),
+    };
+    is_name && port.len() <= 5 && port.iter().all(u8::is_ascii_digit)
+}
+
+/// What a registered name may hold (RFC 3986 section 3.2.2).
+fn is_name_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"-._~%!$&'()*+,;=".contains(&byte)
+}

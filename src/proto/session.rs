@@ -1,0 +1,243 @@
+//! What a client sends after the opening handshake, as events (RFC 6455 sections 5 to 7).
+
+use super::frame::whole_message;
+use super::partial::{Found, Interest, Partial};
+use super::{Kind, Limits, Opcode, ProtoError, Scratch, is_utf8, may_receive, unmask_down};
+
+/// One client's side of a connection.
+///
+/// Between messages it owns nothing; while one is cut by the end of an input, what came of it.
+#[derive(Debug, Default)]
+pub struct Session {
+    partial: Option<Box<Partial>>,
+    phase: Phase,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Phase {
+    /// Everything is read and reported.
+    #[default]
+    Open,
+    /// Everything is read, only the client's close frame is reported.
+    Closing,
+    /// The client has closed or broken a rule; what still comes is no frame any more.
+    Finished,
+}
+
+/// What was found at the front of an input.
+#[derive(Debug)]
+pub struct Step<'a> {
+    /// How many bytes were taken; the rest is for the next call.
+    pub taken: usize,
+    /// What happened with them.
+    pub event: Event<'a>,
+}
+
+/// What the client did.
+#[derive(Debug)]
+pub enum Event<'a> {
+    /// It sent a message.
+    Message(Kind, Payload<'a>),
+    /// It asks for a pong with this payload.
+    Ping(Payload<'a>),
+    /// It answered a ping, or nothing.
+    Pong(Payload<'a>),
+    /// It closes: its code, or none, and its reason, which is UTF-8. All that follows is swallowed.
+    Close(Option<u16>, Payload<'a>),
+    /// It broke a rule. The whole input was taken, and all that follows is swallowed.
+    Failed(ProtoError),
+    /// Nothing that is complete; everything was taken.
+    NeedMore,
+}
+
+/// Bytes of a client, with one NUL behind them that does not count.
+#[derive(Debug)]
+pub enum Payload<'a> {
+    /// They lie in the input, from which later messages may be lent beside them.
+    Lent(&'a [u8]),
+    /// They came in pieces. [`Scratch::recycle`] takes the buffer back.
+    Whole(Vec<u8>),
+}
+
+impl Payload<'_> {
+    /// The bytes without the NUL.
+    #[inline]
+    #[must_use]
+    pub fn bytes(&self) -> &[u8] {
+        let terminated = self.terminated();
+        &terminated[..terminated.len().saturating_sub(1)]
+    }
+
+    /// The bytes with the NUL.
+    #[inline]
+    #[must_use]
+    pub fn terminated(&self) -> &[u8] {
+        match self {
+            Self::Lent(bytes) => bytes,
+            Self::Whole(bytes) => bytes,
+        }
+    }
+
+    /// The same without its first `count` bytes, of which there are so many.
+    fn without_first(self, count: usize) -> Self {
+        match self {
+            Self::Lent(bytes) => Self::Lent(&bytes[count..]),
+            Self::Whole(mut bytes) => {
+                bytes.drain(..count);
+                Self::Whole(bytes)
+            }
+        }
+    }
+}
+
+impl Session {
+    /// The session of a client whose opening handshake is done.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Reads `input` up to the first event.
+    ///
+    /// Payloads are unmasked where they lie and lent from there; bytes behind what was taken stay as
+    /// they are. Call again with the rest until [`Event::NeedMore`], then with what comes next.
+    #[inline]
+    pub fn next<'a>(
+        &mut self,
+        limits: &Limits,
+        scratch: &mut Scratch,
+        input: &'a mut [u8],
+    ) -> Step<'a> {
+        if self.phase != Phase::Open || self.partial.is_some() {
+            return self.next_of_any(limits, scratch, input);
+        }
+        let input_len = input.len();
+        match whole_message(input) {
+            Some(frame) if frame.payload_len <= limits.max_message_size => {
+                let payload = unmask_down(&mut input[frame.key_at..frame.end]);
+                if frame.kind == Kind::Text && !is_utf8(&payload[..frame.payload_len]) {
+                    return self.fail(scratch, ProtoError::NotUtf8, input_len);
+                }
+                Step {
+                    taken: frame.end,
+                    event: Event::Message(frame.kind, Payload::Lent(payload)),
+                }
+            }
+            _ => self.next_of_any(limits, scratch, input),
+        }
+    }
+
+    /// From now on messages, pings and pongs are read past: after our own close frame nobody is
+    /// interested in them. Their framing is still checked. The client's close frame is reported.
+    pub fn drop_messages(&mut self) {
+        if self.phase == Phase::Open {
+            self.phase = Phase::Closing;
+        }
+        if let Some(partial) = &mut self.partial {
+            partial.discard_message();
+        }
+    }
+
+    /// The connection has ended: what is held is given back, and no event comes any more.
+    pub fn abandon(&mut self, scratch: &mut Scratch) {
+        self.phase = Phase::Finished;
+        if let Some(partial) = self.partial.take() {
+            scratch.recycle_partial(partial);
+        }
+    }
+
+    /// Nothing is held: no cut frame, no message of which fragments are missing.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        self.partial.is_none()
+    }
+
+    /// How many bytes are missing of a cut data frame.
+    #[must_use]
+    pub fn expects(&self) -> Option<u64> {
+        self.partial.as_ref()?.missing_data()
+    }
+
+    /// [`Session::next`] for all that is not a whole message in one frame.
+    #[cold]
+    #[inline(never)]
+    fn next_of_any<'a>(
+        &mut self,
+        limits: &Limits,
+        scratch: &mut Scratch,
+        input: &'a mut [u8],
+    ) -> Step<'a> {
+        let input_len = input.len();
+        if self.phase == Phase::Finished {
+            return Step {
+                taken: input_len,
+                event: Event::NeedMore,
+            };
+        }
+        let interest = match self.phase {
+            Phase::Open => Interest::Everything,
+            _ => Interest::Close,
+        };
+        let mut partial = self.partial.take().unwrap_or_else(|| scratch.partial());
+        let found = partial.read(interest, limits, scratch, input);
+        if found.is_err() || partial.is_empty() {
+            scratch.recycle_partial(partial);
+        } else {
+            self.partial = Some(partial);
+        }
+        let event = found.and_then(|(taken, found)| {
+            let event = match found {
+                Found::Nothing => Event::NeedMore,
+                Found::Message(kind, bytes) => Event::Message(kind, Payload::Whole(bytes)),
+                Found::CutControl(opcode, bytes) => control_event(opcode, Payload::Whole(bytes))?,
+                Found::Control(opcode, place) => {
+                    control_event(opcode, Payload::Lent(&input[place]))?
+                }
+            };
+            Ok(Step { taken, event })
+        });
+        match event {
+            Ok(step) => {
+                if let Event::Close(..) = step.event {
+                    self.abandon(scratch);
+                }
+                step
+            }
+            Err(error) => self.fail(scratch, error, input_len),
+        }
+    }
+
+    #[cold]
+    fn fail<'a>(&mut self, scratch: &mut Scratch, error: ProtoError, taken: usize) -> Step<'a> {
+        self.abandon(scratch);
+        Step {
+            taken,
+            event: Event::Failed(error),
+        }
+    }
+}
+
+/// What a whole control frame says.
+fn control_event(opcode: Opcode, payload: Payload<'_>) -> Result<Event<'_>, ProtoError> {
+    match opcode {
+        Opcode::Ping => Ok(Event::Ping(payload)),
+        Opcode::Pong => Ok(Event::Pong(payload)),
+        _ => close_event(payload),
+    }
+}
+
+fn close_event(payload: Payload<'_>) -> Result<Event<'_>, ProtoError> {
+    let code = match *payload.bytes() {
+        [] => return Ok(Event::Close(None, payload)),
+        [_] => return Err(ProtoError::HalfCloseCode),
+        [high, low, ..] => u16::from_be_bytes([high, low]),
+    };
+    if !may_receive(code) {
+        return Err(ProtoError::CloseCode(code));
+    }
+    let reason = payload.without_first(size_of_val(&code));
+    if !is_utf8(reason.bytes()) {
+        return Err(ProtoError::NotUtf8);
+    }
+    Ok(Event::Close(Some(code), reason))
+}

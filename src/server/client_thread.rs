@@ -1,0 +1,217 @@
+//! PER_CLIENT: a thread of its own for each client's callbacks.
+//!
+//! The loop keeps the socket and hands events over; the thread runs the callbacks. So pings are
+//! answered and what others send leaves while a handler blocks. The queue between them is bounded
+//! for what the client can make it grow by: messages and pongs.
+
+use std::ffi::CString;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread::JoinHandle;
+
+use crossbeam_channel::{Receiver, Sender, TryRecvError, unbounded};
+
+use super::mailbox::{Mail, Mailbox};
+use super::paths::{self, Paths};
+use super::slots::{Slot, State};
+use super::{EventKind, Failure, Request, Server, callback};
+use crate::net::process;
+use crate::proto::Kind;
+
+/// No more is handed over while so many messages wait.
+const MAX_MESSAGES: usize = 64;
+/// Nor while messages of so many bytes wait.
+const MAX_BYTES: usize = 1 << 20;
+
+/// What the loop hands over.
+pub enum Handed {
+    Upgrade(Box<Request>),
+    Connect(Box<Request>),
+    /// The payload and a NUL.
+    Message(Kind, Vec<u8>),
+    /// The payload and a NUL.
+    Pong(Vec<u8>),
+    Drain,
+    Failure(Box<Failure>),
+    Disconnect(u16, CString),
+}
+
+impl Handed {
+    /// Its weight in the queue, if it is of the kind that is bounded.
+    fn bytes(&self) -> Option<usize> {
+        match self {
+            Self::Message(_, payload) | Self::Pong(payload) => Some(payload.len()),
+            _ => None,
+        }
+    }
+}
+
+/// The loop's end of the queue.
+pub struct Hand {
+    sender: Sender<Handed>,
+    load: Arc<Load>,
+    thread: JoinHandle<()>,
+}
+
+#[derive(Default)]
+struct Load {
+    messages: AtomicUsize,
+    bytes: AtomicUsize,
+    /// The loop waits for [`Mail::Room`].
+    wanted: AtomicBool,
+}
+
+impl Load {
+    fn is_under(&self, messages: usize, bytes: usize) -> bool {
+        self.messages.load(Ordering::SeqCst) < messages && self.bytes.load(Ordering::SeqCst) < bytes
+    }
+}
+
+/// Whose callbacks a thread runs.
+pub struct Client {
+    pub websocket: u64,
+    pub generation: u32,
+    pub slot: &'static Slot,
+    pub mailbox: &'static Mailbox,
+    pub path: u32,
+    pub server: Arc<Server>,
+}
+
+impl Hand {
+    /// Starts the thread.
+    pub fn start(client: Client) -> io::Result<Self> {
+        let (sender, receiver) = unbounded();
+        let load = Arc::new(Load::default());
+        let thread = {
+            let load = Arc::clone(&load);
+            let builder = std::thread::Builder::new().name("portal-client".to_owned());
+            process::with_signals_blocked(|| builder.spawn(move || client.serve(&receiver, &load)))?
+        };
+        Ok(Self { sender, load, thread })
+    }
+
+    pub fn give(&self, event: Handed) {
+        if let Some(bytes) = event.bytes() {
+            self.load.messages.fetch_add(1, Ordering::SeqCst);
+            self.load.bytes.fetch_add(bytes, Ordering::SeqCst);
+        }
+        // A thread that has ended has run `disconnect`, and wants nothing more.
+        let _ = self.sender.send(event);
+    }
+
+    /// Whether another message may be handed over; if not, [`Mail::Room`] will come.
+    pub fn has_room(&self) -> bool {
+        if self.load.is_under(MAX_MESSAGES, MAX_BYTES) {
+            return true;
+        }
+        self.load.wanted.store(true, Ordering::SeqCst);
+        // The thread may have made room before it could see the wish.
+        self.load.is_under(MAX_MESSAGES / 2, MAX_BYTES / 2)
+            && self.load.wanted.swap(false, Ordering::SeqCst)
+    }
+
+    /// Waits for the end of the thread, which has said that it ends.
+    pub fn join(self) {
+        if self.thread.join().is_err() {
+            log::error!("a client's thread has panicked");
+        }
+    }
+
+    /// Ends a thread whose client was not let in.
+    pub fn dismiss(self) {
+        drop(self.sender);
+        if self.thread.join().is_err() {
+            log::error!("a client's thread has panicked");
+        }
+    }
+}
+
+impl Client {
+    fn serve(self, events: &Receiver<Handed>, load: &Load) {
+        let mut paths = None;
+        loop {
+            let event = match events.try_recv() {
+                Ok(event) => event,
+                Err(TryRecvError::Disconnected) => return,
+                Err(TryRecvError::Empty) => {
+                    // Nothing of a definition is kept while nothing of it runs.
+                    paths = None;
+                    match events.recv() {
+                        Ok(event) => event,
+                        Err(_) => return,
+                    }
+                }
+            };
+            let bytes = event.bytes();
+            let paths = paths.get_or_insert_with(Paths::current);
+            paths.renew();
+            let last = self.run(event, paths);
+            if let Some(bytes) = bytes {
+                self.unload(load, bytes);
+            }
+            if last {
+                break;
+            }
+        }
+        drop(paths);
+        paths::leave(self.path);
+        self.mailbox.post(Mail::Finished(self.websocket));
+    }
+
+    /// Tells the loop, if it waits for it, that the queue is half empty.
+    fn unload(&self, load: &Load, bytes: usize) {
+        load.messages.fetch_sub(1, Ordering::SeqCst);
+        load.bytes.fetch_sub(bytes, Ordering::SeqCst);
+        let low = load.is_under(MAX_MESSAGES / 2, MAX_BYTES / 2);
+        if low && load.wanted.swap(false, Ordering::SeqCst) {
+            self.mailbox.post(Mail::Room(self.websocket));
+        }
+    }
+
+    /// Runs one callback; true when it was the last.
+    fn run(&self, event: Handed, paths: &Paths) -> bool {
+        let Some(application) = paths.application(self.path) else { return true };
+        let websocket = self.websocket;
+        match event {
+            Handed::Upgrade(request) => {
+                let code = callback::run(|| application.upgrade(websocket, &request));
+                request.seal();
+                if !matches!(code, 0 | 400..=599) {
+                    callback::tell_failed(&**application, websocket, EventKind::Upgrade, code);
+                }
+                self.mailbox.post(Mail::Verdict(websocket, code, request));
+            }
+            Handed::Connect(request) => self.handle(application, EventKind::Connect, || {
+                application.connect(websocket, &request)
+            }),
+            Handed::Failure(failure) => callback::run(|| application.error(websocket, &failure)),
+            Handed::Disconnect(code, reason) => {
+                // Fails only if it is CLOSED already.
+                let _ = self.slot.advance(self.generation, State::Closed);
+                self.handle(application, EventKind::Disconnect, || {
+                    application.disconnect(websocket, code, &reason)
+                });
+                return true;
+            }
+            _ if self.slot.is_muted() => (),
+            Handed::Message(kind, payload) => self.handle(application, EventKind::Message, || {
+                application.message(websocket, kind, &payload)
+            }),
+            Handed::Pong(payload) => callback::run(|| application.pong(websocket, &payload)),
+            Handed::Drain => callback::run(|| application.drain(websocket)),
+        }
+        false
+    }
+
+    fn handle(
+        &self,
+        application: &Arc<dyn super::Application>,
+        event: EventKind,
+        handler: impl FnOnce() -> i32,
+    ) {
+        if callback::handle(&**application, self.websocket, event, handler) {
+            self.server.stats.handler_errors.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}

@@ -1,0 +1,96 @@
+//! A loop's coarse time.
+//!
+//! Time is counted in ticks. A turn counts no more of them than it had meant to wait for and two
+//! more: time in which a handler, or the host, was busy elsewhere is held against no client.
+
+use std::time::{Duration, Instant};
+
+use super::Options;
+
+/// Each group of connections is looked at once in so many ticks.
+pub const ROUND: u32 = 10;
+
+/// A turn counts at most so many ticks beside those that it waited for.
+const GRACE: u64 = 2;
+
+#[derive(Debug)]
+pub struct Clock {
+    started: Instant,
+    tick: Duration,
+    /// Ticks that have been counted.
+    now: u32,
+    /// Ticks that have passed since `started`.
+    passed: u64,
+    /// How many ticks the coming wait may last.
+    planned: u64,
+}
+
+impl Clock {
+    /// A clock fine enough for the shortest of the timeouts.
+    pub fn new(options: &Options) -> Self {
+        let timeouts = [
+            options.handshake_timeout,
+            options.idle_timeout,
+            options.ping_interval,
+            options.close_timeout,
+        ];
+        let shortest = timeouts.into_iter().filter(|&time| time > 0).min().unwrap_or(u32::MAX);
+        let tick = Duration::from_millis(u64::from((shortest / 40).clamp(5, 100)));
+        Self { started: Instant::now(), tick, now: 0, passed: 0, planned: 0 }
+    }
+
+    #[inline]
+    pub fn now(&self) -> u32 {
+        self.now
+    }
+
+    /// How many ticks a time takes, at least one.
+    pub fn ticks(&self, milliseconds: u32) -> u32 {
+        let time = Duration::from_millis(u64::from(milliseconds));
+        let ticks = time.as_nanos().div_ceil(self.tick.as_nanos());
+        u32::try_from(ticks).unwrap_or(u32::MAX).max(1)
+    }
+
+    /// How long a wait may be that ends in `ticks`; None is without limit.
+    pub fn plan(&mut self, ticks: Option<u32>) -> Option<Duration> {
+        self.planned = ticks.map_or(0, u64::from);
+        let due = u32::try_from(self.passed + self.planned).unwrap_or(u32::MAX);
+        ticks.map(|_| (self.tick * due).saturating_sub(self.started.elapsed()))
+    }
+
+    /// Counts what has passed; answers the ticks that began since, the first and the last.
+    pub fn advance(&mut self) -> std::ops::RangeInclusive<u32> {
+        let passed = (self.started.elapsed().as_nanos() / self.tick.as_nanos()) as u64;
+        let counted = (passed - self.passed).min(self.planned + GRACE) as u32;
+        self.passed = passed;
+        self.planned = 0;
+        let first = self.now + 1;
+        self.now += counted;
+        first..=self.now
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_clock_is_as_fine_as_the_shortest_timeout_asks() {
+        let default = Clock::new(&Options::default());
+        assert_eq!(default.tick, Duration::from_millis(100));
+        let short = Clock::new(&Options { close_timeout: 100, ..Options::default() });
+        assert_eq!(short.tick, Duration::from_millis(5));
+        assert_eq!(short.ticks(100), 20);
+        assert_eq!(short.ticks(101), 21);
+    }
+
+    #[test]
+    fn time_spent_elsewhere_counts_two_ticks() {
+        let mut clock = Clock::new(&Options::default());
+        clock.started = Instant::now() - Duration::from_secs(10);
+        assert_eq!(clock.advance(), 1..=2);
+        clock.started -= Duration::from_secs(10);
+        clock.plan(Some(50));
+        assert_eq!(clock.advance(), 3..=54);
+    }
+}

@@ -1,0 +1,269 @@
+//! A loop's connections.
+
+use std::collections::VecDeque;
+
+use super::client_thread::Hand;
+use super::outbox::Outbox;
+use super::slots::{Chunk, Estate, IdKind, Slot, Vacated, id};
+use crate::net::{Peer, Token};
+use crate::proto::{HeadScanner, Session};
+
+/// Where a connection stands.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Phase {
+    /// No connection.
+    #[default]
+    Free,
+    /// The request is being read.
+    Opening,
+    /// `upgrade` decides, on a thread of the client's own.
+    Deciding,
+    /// Messages flow.
+    Open,
+    /// Our close frame is queued; the client's has not come.
+    Closing,
+    /// What is queued is the last that we say.
+    Finishing,
+    /// We have shut down writing, and read on until the client ends.
+    Lingering,
+    /// The socket is closed; `disconnect` is due or runs.
+    Ended,
+}
+
+/// One connection. An idle websocket owns nothing beyond this and its slot.
+#[derive(Default)]
+pub struct Conn {
+    pub session: Session,
+    pub outbox: Option<Box<Outbox>>,
+    pub extra: Option<Box<Extra>>,
+    pub generation: u32,
+    /// The path's number.
+    pub path: u32,
+    /// The tick in which the client was last heard.
+    pub heard: u32,
+    /// The tick in which the phase began; while Open, in which Portal last pinged.
+    pub since: u32,
+    pub phase: Phase,
+    /// Stands in the loop's list of those with something to write.
+    pub dirty: bool,
+    /// The kernel took no more; writability is awaited.
+    pub blocked: bool,
+    /// Stands in the loop's list of those with kept input.
+    pub keeping: bool,
+    /// Portal's own ping has not been answered.
+    pub pinged: bool,
+    /// `connect` has run, or is about to: `disconnect` is owed.
+    pub connected: bool,
+    /// A client has been counted for the path.
+    pub entered: bool,
+    /// Counts against MAX_CONNECTIONS.
+    pub counted: bool,
+    /// The client's stream has ended.
+    pub deaf: bool,
+}
+
+/// What a connection needs only at times.
+#[derive(Default)]
+pub struct Extra {
+    pub opening: Option<Opening>,
+    /// The answer to the client's key, until `upgrade` has decided.
+    pub accept: Option<String>,
+    /// Input that waits until it may be delivered, from `kept_from` on.
+    pub kept: Vec<u8>,
+    pub kept_from: usize,
+    /// The newest ping's payload, to be answered when the client takes bytes again.
+    pub pong: Option<Vec<u8>>,
+    pub farewell: Farewell,
+    /// Our close frame, until all that was sent before it is in the outbox.
+    pub goodbye: Option<(Option<u16>, Vec<u8>)>,
+    pub said_goodbye: bool,
+    /// The way to the client's own thread.
+    pub hand: Option<Hand>,
+}
+
+/// A request that is being read.
+pub struct Opening {
+    pub peer: Peer,
+    pub head: Vec<u8>,
+    pub scanner: HeadScanner,
+}
+
+/// What `disconnect` is told.
+#[derive(Default)]
+pub struct Farewell {
+    /// The code in the client's close frame; 1005 when it had none.
+    pub received: Option<u16>,
+    /// What Portal sent on failing the connection.
+    pub failed: Option<u16>,
+    pub reason: Vec<u8>,
+}
+
+impl Farewell {
+    pub fn code(&self) -> u16 {
+        self.received.or(self.failed).unwrap_or(1006)
+    }
+}
+
+impl Conn {
+    pub fn extra(&mut self) -> &mut Extra {
+        self.extra.get_or_insert_default()
+    }
+
+    pub fn hand(&self) -> Option<&Hand> {
+        self.extra.as_ref()?.hand.as_ref()
+    }
+
+    /// Whether our close frame is queued or has left.
+    pub fn has_said_goodbye(&self) -> bool {
+        self.extra.as_ref().is_some_and(|extra| extra.said_goodbye)
+    }
+
+    /// Gives memory back that an open, quiet websocket does not need.
+    pub fn shed(&mut self) {
+        let needed = self.extra.as_ref().is_some_and(|extra| {
+            extra.opening.is_some()
+                || extra.kept_from < extra.kept.len()
+                || extra.pong.is_some()
+                || extra.hand.is_some()
+                || extra.goodbye.is_some()
+                || extra.said_goodbye
+                || extra.farewell.received.is_some()
+        });
+        if !needed {
+            self.extra = None;
+        }
+    }
+}
+
+/// The connections of a loop, beside the slots that show them to the public.
+pub struct Conns {
+    estate: Estate,
+    chunks: Vec<Box<[Conn]>>,
+    free: VecDeque<u32>,
+    live: usize,
+}
+
+impl Conns {
+    pub fn new() -> Self {
+        Self { estate: Estate::take(), chunks: Vec::new(), free: VecDeque::new(), live: 0 }
+    }
+
+    pub fn estate(&self) -> &Estate {
+        &self.estate
+    }
+
+    /// How many places are taken.
+    pub fn live(&self) -> usize {
+        self.live
+    }
+
+    /// How many groups of 256 places there are; see [`Conns::group`].
+    pub fn groups(&self) -> usize {
+        self.chunks.len()
+    }
+
+    /// The tokens of one group's connections.
+    pub fn group(&self, group: usize) -> impl Iterator<Item = Token> + use<'_> {
+        let first = (group * Chunk::SLOTS) as u32;
+        let places = self.chunks.get(group).into_iter().flatten();
+        places
+            .zip(first..)
+            .filter(|(conn, _)| conn.phase != Phase::Free)
+            .map(|(conn, index)| Token { index, generation: conn.generation })
+    }
+
+    /// Takes a free place. None when there is none in the whole process.
+    pub fn insert(&mut self, conn: Conn) -> Option<Token> {
+        let index = match self.free.pop_front() {
+            Some(index) => index,
+            None => {
+                self.grow()?;
+                self.free.pop_front()?
+            }
+        };
+        let generation = self.slot(index).occupy();
+        self.chunks[index as usize / Chunk::SLOTS][index as usize % Chunk::SLOTS] =
+            Conn { generation, ..conn };
+        self.live += 1;
+        Some(Token { index, generation })
+    }
+
+    fn grow(&mut self) -> Option<()> {
+        let group = self.chunks.len();
+        let chunk = match self.estate.chunks.get(group) {
+            Some(chunk) => chunk,
+            None => self.estate.grow()?,
+        };
+        let first = (group * Chunk::SLOTS) as u32;
+        for (slot, index) in chunk.slots.iter().zip(first..) {
+            if slot.is_free() {
+                self.free.push_back(index);
+            }
+        }
+        self.chunks.push(std::iter::repeat_with(Conn::default).take(Chunk::SLOTS).collect());
+        Some(())
+    }
+
+    #[inline]
+    pub fn get(&mut self, token: Token) -> Option<&mut Conn> {
+        let index = token.index as usize;
+        let conn = self.chunks.get_mut(index / Chunk::SLOTS)?.get_mut(index % Chunk::SLOTS)?;
+        (conn.generation == token.generation && conn.phase != Phase::Free).then_some(conn)
+    }
+
+    /// The place of a connection that is known to be there.
+    #[inline]
+    pub fn place(&mut self, token: Token) -> &mut Conn {
+        let index = token.index as usize;
+        &mut self.chunks[index / Chunk::SLOTS][index % Chunk::SLOTS]
+    }
+
+    #[inline]
+    pub fn slot(&self, index: u32) -> &'static Slot {
+        let index = index as usize;
+        &self.estate.chunks[index / Chunk::SLOTS].slots[index % Chunk::SLOTS]
+    }
+
+    /// The public id.
+    #[inline]
+    pub fn id(&self, token: Token) -> u64 {
+        let chunk = self.estate.chunks[token.index as usize / Chunk::SLOTS].number;
+        let slot = chunk << 8 | token.index % Chunk::SLOTS as u32;
+        id(IdKind::Websocket, token.generation, slot)
+    }
+
+    /// The token of one of our ids.
+    #[inline]
+    pub fn token(&self, id: u64) -> Token {
+        let generation = (id >> 24) as u32 & super::slots::LAST_GENERATION;
+        let slot = id as u32 & 0xff_ffff;
+        let group = super::slots::position(slot);
+        Token { index: group << 8 | slot & 0xff, generation }
+    }
+
+    /// Frees a place whose connection has ended, unless another thread's mail is on its way to it.
+    pub fn remove(&mut self, token: Token) -> bool {
+        if self.get(token).is_none() {
+            return true;
+        }
+        let vacated = self.slot(token.index).vacate();
+        if vacated == Vacated::NotYet {
+            return false;
+        }
+        let index = token.index as usize;
+        self.chunks[index / Chunk::SLOTS][index % Chunk::SLOTS] = Conn::default();
+        self.live -= 1;
+        if vacated == Vacated::Free {
+            self.free.push_back(token.index);
+        }
+        true
+    }
+}
+
+impl Drop for Conns {
+    fn drop(&mut self) {
+        let chunks = Vec::new();
+        let empty = Estate { mailbox: self.estate.mailbox, chunks };
+        std::mem::replace(&mut self.estate, empty).give_back();
+    }
+}

@@ -1,0 +1,114 @@
+//! The log callback, behind the `log` facade.
+//!
+//! The callback is foreign code, so during a turn lines are collected and told when nothing is
+//! borrowed. Before any callback was set nothing of this is installed.
+
+use std::cell::{Cell, RefCell};
+use std::ffi::{CStr, CString};
+use std::sync::{Arc, Condvar, Mutex, PoisonError, RwLock};
+
+use log::{Level, LevelFilter, Log, Metadata, Record};
+
+use super::callback;
+
+/// What takes log lines: level 1 (error) to 5 (trace), and a line without its end.
+pub type LogCallback = dyn Fn(u32, &CStr) + Send + Sync;
+
+static LISTENER: RwLock<Option<Arc<Listener>>> = RwLock::new(None);
+
+thread_local! {
+    /// The callback runs on this thread; what is logged now is dropped.
+    static TELLING: Cell<bool> = const { Cell::new(false) };
+    /// Something may be borrowed on this thread; what is logged now waits.
+    static HOLDING: Cell<bool> = const { Cell::new(false) };
+    static WAITING: RefCell<Vec<(Level, CString)>> = const { RefCell::new(Vec::new()) };
+}
+
+struct Listener {
+    callback: Arc<LogCallback>,
+    calls: Mutex<usize>,
+    ended: Condvar,
+}
+
+/// Sets who is told; None is nobody. When it returns, the old callback does not run any more,
+/// except around this very call.
+pub fn set(level: u32, callback: Option<Arc<LogCallback>>) {
+    let filter = match (&callback, level) {
+        (None, _) | (_, 0) => LevelFilter::Off,
+        (_, 1) => LevelFilter::Error,
+        (_, 2) => LevelFilter::Warn,
+        (_, 3) => LevelFilter::Info,
+        (_, 4) => LevelFilter::Debug,
+        _ => LevelFilter::Trace,
+    };
+    let new = callback.map(|callback| {
+        Arc::new(Listener { callback, calls: Mutex::new(0), ended: Condvar::new() })
+    });
+    // A host written in Rust may have its own logger, which then stays.
+    let _ = log::set_logger(&Logger);
+    log::set_max_level(filter);
+    let old = {
+        let mut listener = LISTENER.write().unwrap_or_else(PoisonError::into_inner);
+        std::mem::replace(&mut *listener, new)
+    };
+    if let Some(old) = old.filter(|_| !TELLING.get()) {
+        let calls = old.calls.lock().unwrap_or_else(PoisonError::into_inner);
+        let _none = old.ended.wait_while(calls, |calls| *calls > 0);
+    }
+}
+
+struct Logger;
+
+impl Log for Logger {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        metadata.target().starts_with("portal")
+    }
+
+    fn log(&self, record: &Record<'_>) {
+        if !self.enabled(record.metadata()) || TELLING.get() {
+            return;
+        }
+        let line = record.args().to_string().replace(['\0', '\n', '\r'], " ");
+        let line = CString::new(line).unwrap_or_default();
+        if HOLDING.get() {
+            WAITING.with_borrow_mut(|waiting| waiting.push((record.level(), line)));
+        } else {
+            tell(record.level(), &line);
+        }
+    }
+
+    fn flush(&self) {}
+}
+
+/// Runs `work`, during which lines are collected instead of told.
+pub fn holding<T>(work: impl FnOnce() -> T) -> T {
+    let before = HOLDING.replace(true);
+    let done = work();
+    HOLDING.set(before);
+    done
+}
+
+/// Tells what was collected. Nothing may be borrowed.
+#[inline]
+pub fn tell_waiting() {
+    if WAITING.with_borrow(Vec::is_empty) {
+        return;
+    }
+    for (level, line) in WAITING.take() {
+        tell(level, &line);
+    }
+}
+
+fn tell(level: Level, line: &CStr) {
+    let listener = {
+        let listener = LISTENER.read().unwrap_or_else(PoisonError::into_inner);
+        let Some(listener) = &*listener else { return };
+        *listener.calls.lock().unwrap_or_else(PoisonError::into_inner) += 1;
+        Arc::clone(listener)
+    };
+    TELLING.set(true);
+    callback::run(|| (listener.callback)(level as u32, line));
+    TELLING.set(false);
+    *listener.calls.lock().unwrap_or_else(PoisonError::into_inner) -= 1;
+    listener.ended.notify_all();
+}

@@ -1,0 +1,145 @@
+//! What other threads ask of a loop.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+
+use crossbeam_channel::{Receiver, Sender, unbounded};
+
+use super::pull::Batch;
+use super::{Request, Server};
+use crate::net::{Peer, Socket, Waker};
+
+/// One wish of another thread.
+pub enum Mail {
+    /// A connection that another loop accepted.
+    Adopt(Socket, Peer),
+    /// A whole frame to send; its length and [`Mail::COST`] are counted in the slot.
+    Message(u64, Vec<u8>),
+    /// A ping's payload; its cost is counted as for a message, and as a ping.
+    Ping(u64, Vec<u8>),
+    /// A close frame's payload; the state is CLOSING already.
+    Close(u64, u16, Vec<u8>),
+    /// The connection shall end now.
+    Abort(u64),
+    /// What is queued shall be handed to the system now.
+    Flush(u64),
+    /// The queue has fallen to half by another thread's doing.
+    Drain(u64),
+    /// What `upgrade` answered on the client's own thread.
+    Verdict(u64, i32, Box<Request>),
+    /// The client's own thread has room for more events.
+    Room(u64),
+    /// The client's own thread has run `disconnect`.
+    Finished(u64),
+    /// A pulled batch is not used any more.
+    Returned(Box<Batch>),
+}
+
+impl Mail {
+    /// What keeping one message here costs beside its bytes.
+    pub const COST: u64 = 64;
+}
+
+/// The way into a loop. Mailboxes live as long as the process; one loop after the other has one.
+pub struct Mailbox {
+    sender: Sender<Mail>,
+    receiver: Receiver<Mail>,
+    /// The loop waits, or lies parked, and wants to be woken for mail.
+    asleep: AtomicBool,
+    /// MAX_QUEUED of the server that has this mailbox now.
+    pub max_queued: AtomicU64,
+    tenant: Mutex<Tenant>,
+}
+
+/// Who has a mailbox now.
+#[derive(Default)]
+struct Tenant {
+    waker: Option<Arc<Waker>>,
+    server: Weak<Server>,
+}
+
+impl Default for Mailbox {
+    fn default() -> Self {
+        let (sender, receiver) = unbounded();
+        Self {
+            sender,
+            receiver,
+            asleep: AtomicBool::new(false),
+            max_queued: AtomicU64::new(0),
+            tenant: Mutex::default(),
+        }
+    }
+}
+
+impl Mailbox {
+    /// Lets a loop of `server` move in.
+    pub fn rent(&self, waker: Arc<Waker>, server: Weak<Server>, max_queued: u64) {
+        self.max_queued.store(max_queued, Ordering::Release);
+        *self.tenant.lock().unwrap_or_else(PoisonError::into_inner) =
+            Tenant { waker: Some(waker), server };
+    }
+
+    /// The loop moves out; what still comes is for nobody.
+    pub fn vacate(&self) {
+        *self.tenant.lock().unwrap_or_else(PoisonError::into_inner) = Tenant::default();
+    }
+
+    /// The server whose loop this is.
+    pub fn server(&self) -> Option<Arc<Server>> {
+        self.tenant.lock().unwrap_or_else(PoisonError::into_inner).server.upgrade()
+    }
+
+    /// At most so many bytes are queued when a client is read from again, and told `drain`.
+    #[inline]
+    pub fn low(&self) -> u64 {
+        self.max_queued.load(Ordering::Acquire) / 2
+    }
+
+    /// Leaves a wish, and wakes the loop if it sleeps: once for many wishes.
+    pub fn post(&self, mail: Mail) {
+        // The receiver stands beside the sender, so the channel is never disconnected.
+        let _ = self.sender.send(mail);
+        fence(Ordering::SeqCst);
+        if self.asleep.load(Ordering::Relaxed) {
+            self.wake();
+        }
+    }
+
+    /// Wakes the loop if it sleeps.
+    pub fn wake(&self) {
+        if self.asleep.swap(false, Ordering::AcqRel) {
+            let tenant = self.tenant.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Some(waker) = &tenant.waker {
+                waker.wake();
+            }
+        }
+    }
+
+    /// From now on mail wakes the loop. False when some has come meanwhile.
+    pub fn fall_asleep(&self) -> bool {
+        self.asleep.store(true, Ordering::Relaxed);
+        fence(Ordering::SeqCst);
+        self.receiver.is_empty()
+    }
+
+    /// From now on mail does not wake the loop: it is awake.
+    pub fn stay_awake(&self) {
+        self.asleep.store(false, Ordering::Relaxed);
+    }
+
+    #[inline]
+    pub fn is_empty(&self) -> bool {
+        self.receiver.is_empty()
+    }
+
+    /// How many wishes wait.
+    pub fn len(&self) -> usize {
+        self.receiver.len()
+    }
+
+    /// The oldest wish.
+    #[inline]
+    pub fn take(&self) -> Option<Mail> {
+        self.receiver.try_recv().ok()
+    }
+}

@@ -1,0 +1,282 @@
+//! From the request to the first callback: who is let in, and where to.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use super::client_thread::{Client, Hand, Handed};
+use super::conns::{Opening, Phase};
+use super::core::Due;
+use super::page::Page;
+use super::paths::{self, Entered};
+use super::request::RequestParts;
+use super::sink::Sink;
+use super::slots::State;
+use super::worker::{Loop, Turn};
+use super::{EventKind, Request, callback};
+use crate::net::{Peer, Token};
+use crate::proto::{self, Offer, Refusal, RequestHead};
+
+/// What is answered to a request.
+enum Answer {
+    Refuse(Refusal),
+    Page(Arc<Page>),
+    /// The application decides.
+    Ask(Entered, Box<Request>, Offer),
+}
+
+impl Loop {
+    /// Reads a request, and acts on it when it is whole. Answers how much of the input was taken;
+    /// None when it must wait.
+    pub fn read_request(
+        &self,
+        turn: &mut Turn<'_, '_>,
+        token: Token,
+        input: &[u8],
+    ) -> Option<usize> {
+        let (mut head, peer, taken) = {
+            let mut core = self.core.borrow_mut();
+            let conn = core.conns.get(token)?;
+            let Some(opening) = conn.extra().opening.as_mut() else { return Some(input.len()) };
+            let before = opening.head.len();
+            if opening.head.try_reserve(input.len()).is_err() {
+                core.end(token, Some(io::ErrorKind::OutOfMemory.into()));
+                return Some(input.len());
+            }
+            opening.head.extend_from_slice(input);
+            let Opening { peer, head, scanner } = opening;
+            match scanner.scan(head, self.server.options.max_header_size) {
+                Ok(None) => return Some(input.len()),
+                Ok(Some(end)) => {
+                    let mut head = std::mem::take(head);
+                    head.truncate(end);
+                    (head, *peer, end - before)
+                }
+                Err(refusal) => {
+                    core.refuse(token, &refusal, false);
+                    return Some(input.len());
+                }
+            }
+        };
+        let (answer, head_only) = match proto::parse_head(&mut head) {
+            Ok(request) => (self.judge(&request, &peer), request.method() == "HEAD"),
+            Err(refusal) => (Answer::Refuse(refusal), false),
+        };
+        match answer {
+            Answer::Refuse(refusal) => self.core.borrow_mut().refuse(token, &refusal, head_only),
+            Answer::Page(page) => {
+                let server_header = &self.server.options.server_header;
+                let mut core = self.core.borrow_mut();
+                core.respond(token, |out| page.write(out, server_header, head_only));
+            }
+            Answer::Ask(entered, request, offer) => self.ask(turn, token, &entered, request, &offer),
+        }
+        Some(taken)
+    }
+
+    /// Decides what a request is answered; the application is not asked yet.
+    fn judge(&self, request: &RequestHead<'_>, peer: &Peer) -> Answer {
+        let found = paths::find(request.route());
+        let method = request.method();
+        let websocket = found.path && (request.wants_websocket() || found.page.is_none());
+        let allowed = if found.page.is_some() { "GET, HEAD" } else { "GET" };
+        let refusal = match &found.page {
+            None if !found.path => Refusal::not_found(),
+            _ if method != "GET" && (method != "HEAD" || found.page.is_none()) => {
+                Refusal::method_not_allowed(allowed)
+            }
+            _ if request.body_announced() => Refusal::bad_request("A body is not expected here."),
+            Some(page) if !websocket || method == "HEAD" => return Answer::Page(Arc::clone(page)),
+            _ => match proto::check(request) {
+                Ok(_) if !self.is_allowed_origin(request) => Refusal::forbidden(),
+                Ok(offer) => match paths::enter(request.route()) {
+                    Some(entered) => return self.prepare(request, peer, entered, offer),
+                    None => Refusal::not_found(),
+                },
+                Err(refusal) => refusal,
+            },
+        };
+        Answer::Refuse(refusal)
+    }
+
+    fn is_allowed_origin(&self, request: &RequestHead<'_>) -> bool {
+        let allowed = &self.server.options.origins;
+        let Some(origin) = request.origin().filter(|_| !allowed.is_empty()) else { return true };
+        allowed.iter().any(|one| one.as_bytes().eq_ignore_ascii_case(origin))
+    }
+
+    fn prepare(
+        &self,
+        request: &RequestHead<'_>,
+        peer: &Peer,
+        entered: Entered,
+        offer: Offer,
+    ) -> Answer {
+        let wanted = &self.server.options.subprotocols;
+        let chosen = wanted
+            .iter()
+            .find_map(|name| offer.subprotocols.iter().position(|offered| offered == name));
+        let parts = RequestParts {
+            target: request.target().to_owned(),
+            path: request.path().to_owned(),
+            query: request.query().to_owned(),
+            headers: request
+                .headers()
+                .map(|(name, value)| (name.as_bytes().to_vec(), value.to_vec()))
+                .collect(),
+            params: entered.params.clone(),
+            peer: peer.to_string(),
+            offered: offer.subprotocols.clone(),
+            chosen,
+        };
+        Answer::Ask(entered, Box::new(Request::new(parts)), offer)
+    }
+
+    /// Asks `upgrade`, and lets the client in if it agrees.
+    fn ask(
+        &self,
+        turn: &mut Turn<'_, '_>,
+        token: Token,
+        entered: &Entered,
+        request: Box<Request>,
+        offer: &Offer,
+    ) {
+        let websocket = {
+            let mut core = self.core.borrow_mut();
+            let id = core.conns.id(token);
+            let Some(conn) = core.conns.get(token) else { return paths::leave(entered.number) };
+            conn.path = entered.number;
+            conn.entered = true;
+            let extra = conn.extra();
+            extra.opening = None;
+            extra.accept = Some(offer.accept.clone());
+            id
+        };
+        if matches!(turn.sink, Sink::Hand) {
+            return self.ask_on_own_thread(token, websocket, entered.number, request);
+        }
+        turn.paths.renew();
+        let Some(application) = turn.paths.application(entered.number) else { return };
+        let code = callback::run(|| application.upgrade(websocket, &request));
+        request.seal();
+        self.decided(turn, token, code, request);
+    }
+
+    fn ask_on_own_thread(&self, token: Token, websocket: u64, path: u32, request: Box<Request>) {
+        let mut core = self.core.borrow_mut();
+        let client = Client {
+            websocket,
+            generation: token.generation,
+            slot: core.conns.slot(token.index),
+            mailbox: self.mailbox,
+            path,
+            server: Arc::clone(&self.server),
+        };
+        match Hand::start(client) {
+            Ok(hand) => {
+                hand.give(Handed::Upgrade(request));
+                let Some(conn) = core.conns.get(token) else { return };
+                conn.extra().hand = Some(hand);
+                conn.phase = Phase::Deciding;
+            }
+            Err(error) => {
+                log::error!("a client's thread cannot be started: {error}");
+                core.refuse(token, &Refusal::unavailable(), false);
+            }
+        }
+    }
+
+    /// Does what `upgrade` has decided.
+    pub fn decided(
+        &self,
+        turn: &mut Turn<'_, '_>,
+        token: Token,
+        code: i32,
+        request: Box<Request>,
+    ) {
+        let Some((websocket, path, was_deciding)) = ({
+            let mut core = self.core.borrow_mut();
+            let id = core.conns.id(token);
+            core.conns.get(token).map(|conn| (id, conn.path, conn.hand().is_some()))
+        }) else {
+            return;
+        };
+        turn.paths.renew();
+        let Some(application) = turn.paths.application(path).map(Arc::clone) else { return };
+        if code != 0 {
+            let refusal = match u16::try_from(code) {
+                Ok(status @ 400..=599) => Refusal::with_status(status),
+                _ => {
+                    self.server.stats.handler_errors.fetch_add(1, Ordering::Relaxed);
+                    if !was_deciding {
+                        callback::tell_failed(&*application, websocket, EventKind::Upgrade, code);
+                    }
+                    Refusal::with_status(500)
+                }
+            };
+            return self.reject(token, refusal, &request);
+        }
+        self.admit(token, &request);
+        match &mut *turn.sink {
+            Sink::Call(count) => {
+                *count += 1;
+                self.handle(&application, websocket, EventKind::Connect, || {
+                    application.connect(websocket, &request)
+                });
+            }
+            Sink::Hand => self.core.borrow_mut().hand(token, Handed::Connect(request)),
+            Sink::Pull(puller) => puller.connect(&turn.paths, path, websocket, request),
+            Sink::Nowhere => (),
+        }
+        let mut core = self.core.borrow_mut();
+        let ended = core.conns.get(token).is_some_and(|conn| conn.phase == Phase::Ended);
+        if was_deciding && ended {
+            core.due.push_back((token, Due::Disconnect));
+        } else if was_deciding {
+            core.reconsider(token);
+        }
+    }
+
+    /// Answers 101: from now on the websocket is open, unless it has ended meanwhile.
+    fn admit(&self, token: Token, request: &Request) {
+        let mut core = self.core.borrow_mut();
+        let now = core.clock.now();
+        let slot = core.conns.slot(token.index);
+        self.server.stats.connections_total.fetch_add(1, Ordering::Relaxed);
+        let Some(conn) = core.conns.get(token) else { return };
+        conn.connected = true;
+        if conn.phase == Phase::Ended {
+            return;
+        }
+        self.server.stats.open.fetch_add(1, Ordering::Relaxed);
+        conn.phase = Phase::Open;
+        conn.heard = now;
+        conn.since = now;
+        let accept = conn.extra().accept.take().unwrap_or_default();
+        conn.shed();
+        // Fails if another thread has aborted it; its mail is on the way.
+        let _ = slot.advance(token.generation, State::Open);
+        let (chosen, extra) = (request.chosen(), request.extra_headers());
+        let server_header = &self.server.options.server_header;
+        core.say(token, |out| {
+            proto::write_accept(out, &accept, chosen.as_deref(), server_header, &extra);
+        });
+        if core.closing && slot.advance(token.generation, State::Closing).is_ok() {
+            core.close(token, 1001, Vec::new());
+        }
+    }
+
+    fn reject(&self, token: Token, mut refusal: Refusal, request: &Request) {
+        refusal.headers.extend(request.extra_headers());
+        let mut core = self.core.borrow_mut();
+        let Some(conn) = core.conns.get(token) else { return };
+        if conn.phase == Phase::Ended {
+            let deciding = conn.hand().is_some();
+            if deciding {
+                core.due.push_back((token, Due::Disconnect));
+            }
+            return;
+        }
+        core.refuse(token, &refusal, false);
+    }
+}

@@ -1,0 +1,229 @@
+//! Paths and pages: process-wide, and changed at any time.
+//!
+//! Matching happens under a lock, once a handshake. A websocket then holds its path's number; whose
+//! application that is stands in a snapshot, which a loop takes at each turn and renews when the
+//! version has risen. A definition is dropped with the last snapshot that holds it: so it is
+//! dropped when nothing of it runs or will run, and never while the lock is held.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use matchit::Router;
+use once_cell::sync::Lazy;
+
+use super::page::Page;
+use super::{Application, ServerError};
+
+static TABLE: Lazy<Mutex<Table>> = Lazy::new(Mutex::default);
+static VERSION: AtomicU64 = AtomicU64::new(0);
+
+fn table() -> MutexGuard<'static, Table> {
+    TABLE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[derive(Default)]
+struct Table {
+    paths: Patterns<u32>,
+    pages: Patterns<Arc<Page>>,
+    definitions: Vec<Option<Definition>>,
+    snapshot: Option<Arc<Paths>>,
+}
+
+struct Definition {
+    application: Arc<dyn Application>,
+    clients: u64,
+    /// Undefined: no client comes any more, and it goes with the last one that is here.
+    undefined: bool,
+}
+
+/// The applications of all paths at one moment.
+pub struct Paths {
+    version: u64,
+    applications: Vec<Option<Arc<dyn Application>>>,
+}
+
+impl Paths {
+    /// The newest.
+    pub fn current() -> Arc<Self> {
+        let mut table = table();
+        let Table { definitions, snapshot, .. } = &mut *table;
+        let paths = snapshot.get_or_insert_with(|| {
+            let application = |definition: &Option<Definition>| {
+                definition.as_ref().map(|definition| Arc::clone(&definition.application))
+            };
+            let applications = definitions.iter().map(application).collect();
+            Arc::new(Self { version: VERSION.load(Ordering::SeqCst), applications })
+        });
+        Arc::clone(paths)
+    }
+
+    /// Replaces itself if something was defined or undefined since. May run `release`.
+    #[inline]
+    pub fn renew(self: &mut Arc<Self>) {
+        if self.version != VERSION.load(Ordering::SeqCst) {
+            *self = Self::current();
+        }
+    }
+
+    /// Whose path this is; a client that holds the number keeps the application here.
+    #[inline]
+    pub fn application(&self, number: u32) -> Option<&Arc<dyn Application>> {
+        self.applications.get(number as usize)?.as_ref()
+    }
+}
+
+/// What a request's path leads to.
+#[derive(Default)]
+pub struct Found {
+    /// There is an application; [`enter`] counts a client for it.
+    pub path: bool,
+    pub page: Option<Arc<Page>>,
+}
+
+/// Looks up a path as [`crate::proto::RequestHead`] prepares it for matching.
+pub fn find(route: &str) -> Found {
+    let table = table();
+    let page = table.pages.router.at(route).ok().map(|found| Arc::clone(found.value));
+    Found { path: table.paths.router.at(route).is_ok(), page }
+}
+
+/// A client's place in a path.
+pub struct Entered {
+    pub number: u32,
+    /// Names and values of the path's parameters.
+    pub params: Vec<(String, String)>,
+}
+
+/// Counts a client for the path that `route` leads to. [`leave`] must follow.
+pub fn enter(route: &str) -> Option<Entered> {
+    let mut table = table();
+    let Table { paths, definitions, .. } = &mut *table;
+    let found = paths.router.at(route).ok()?;
+    let number = *found.value;
+    definitions.get_mut(number as usize)?.as_mut()?.clients += 1;
+    // An escaped slash stays inside its parameter: it was kept apart as NUL.
+    let param = |(name, value): (&str, &str)| (name.to_owned(), value.replace('\0', "/"));
+    Some(Entered { number, params: found.params.iter().map(param).collect() })
+}
+
+/// Uncounts a client. May run `release`, so nothing may be borrowed.
+pub fn leave(number: u32) {
+    let mut table = table();
+    let Some(place) = table.definitions.get_mut(number as usize) else { return };
+    let Some(definition) = place else { return };
+    definition.clients -= 1;
+    if definition.undefined && definition.clients == 0 {
+        let gone = place.take();
+        let old = table.change();
+        drop(table);
+        drop((gone, old));
+    }
+}
+
+/// Defines a path, or gives a defined one to another application.
+pub fn define_path(path: &str, application: Arc<dyn Application>) -> Result<(), ServerError> {
+    check_path(path)?;
+    let mut table = table();
+    let Table { paths, definitions, .. } = &mut *table;
+    let definition = Definition { application, clients: 0, undefined: false };
+    let replaced = match paths.get(path) {
+        Some(&number) => {
+            let place = definitions[number as usize].as_mut();
+            place.map(|place| std::mem::replace(&mut place.application, definition.application))
+        }
+        None => {
+            let free = definitions.iter().position(Option::is_none).unwrap_or(definitions.len());
+            let number = u32::try_from(free).map_err(|_| ServerError::Argument)?;
+            paths.insert(path, number)?;
+            if free == definitions.len() {
+                definitions.push(None);
+            }
+            definitions[free] = Some(definition);
+            None
+        }
+    };
+    let old = table.change();
+    drop(table);
+    drop((replaced, old));
+    Ok(())
+}
+
+/// Undefines a path; its clients keep their last application until they leave.
+pub fn undefine_path(path: &str) -> Result<(), ServerError> {
+    let mut table = table();
+    let number = table.paths.remove(path).ok_or(ServerError::Argument)?;
+    let place = &mut table.definitions[number as usize];
+    let gone = match place {
+        Some(definition) if definition.clients > 0 => {
+            definition.undefined = true;
+            None
+        }
+        _ => place.take(),
+    };
+    let old = table.change();
+    drop(table);
+    drop((gone, old));
+    Ok(())
+}
+
+/// Defines or replaces a page.
+pub fn define_page(path: &str, page: Page) -> Result<(), ServerError> {
+    check_path(path)?;
+    let mut table = table();
+    table.pages.remove(path);
+    table.pages.insert(path, Arc::new(page))
+}
+
+pub fn undefine_page(path: &str) -> Result<(), ServerError> {
+    table().pages.remove(path).map(|_| ()).ok_or(ServerError::Argument)
+}
+
+fn check_path(path: &str) -> Result<(), ServerError> {
+    let fine = path.starts_with('/') && !path.contains('\0');
+    fine.then_some(()).ok_or(ServerError::Argument)
+}
+
+impl Table {
+    /// Raises the version; the snapshot that it answers is to be dropped without the lock.
+    fn change(&mut self) -> Option<Arc<Paths>> {
+        VERSION.fetch_add(1, Ordering::SeqCst);
+        self.snapshot.take()
+    }
+}
+
+/// Patterns such as `/echo`, `/room/{name}` and `/files/{*rest}`, and what they lead to.
+struct Patterns<T> {
+    router: Router<T>,
+    all: HashMap<String, T>,
+}
+
+impl<T> Default for Patterns<T> {
+    fn default() -> Self {
+        Self { router: Router::new(), all: HashMap::new() }
+    }
+}
+
+impl<T: Clone> Patterns<T> {
+    fn get(&self, pattern: &str) -> Option<&T> {
+        self.all.get(pattern)
+    }
+
+    /// Fails when the pattern is malformed or conflicts with another.
+    fn insert(&mut self, pattern: &str, value: T) -> Result<(), ServerError> {
+        self.router.insert(pattern, value.clone()).map_err(|_| ServerError::Argument)?;
+        self.all.insert(pattern.to_owned(), value);
+        Ok(())
+    }
+
+    fn remove(&mut self, pattern: &str) -> Option<T> {
+        let removed = self.all.remove(pattern)?;
+        self.router = Router::new();
+        for (pattern, value) in &self.all {
+            // What stood beside each other before, does so again.
+            let inserted = self.router.insert(pattern, value.clone());
+            debug_assert!(inserted.is_ok());
+        }
+        Some(removed)
+    }
+}

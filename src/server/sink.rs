@@ -1,0 +1,35 @@
+//! Where a turn's events go.
+
+use super::pull::{Batch, Puller};
+
+/// Where the events of a turn go.
+pub enum Sink<'a> {
+    /// Callbacks run here and now; how many have run.
+    Call(u32),
+    /// Callbacks run on a thread of each client's own.
+    Hand,
+    /// Events are written down for a host that pulls.
+    Pull(&'a mut Puller<'a>),
+    /// Events wait for a host that pulls and is not here.
+    Nowhere,
+}
+
+impl Sink<'_> {
+    /// Whether one more event can be told.
+    #[inline]
+    pub fn has_room(&self) -> bool {
+        match self {
+            Self::Call(_) | Self::Hand => true,
+            Self::Pull(puller) => puller.has_room(),
+            Self::Nowhere => false,
+        }
+    }
+
+    /// The batch that keeps what the events lend, if that is to last.
+    pub fn batch(&mut self) -> Option<&mut Batch> {
+        match self {
+            Self::Pull(puller) => Some(&mut puller.batch),
+            _ => None,
+        }
+    }
+}

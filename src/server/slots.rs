@@ -1,0 +1,459 @@
+//! Ids, and what every thread may ask of a websocket without a lock.
+//!
+//! An id is a 64-bit number below 2^53: kind (3 bits), generation (26), slot (24). A slot is one
+//! atomic word and the application's pointer. Slots stand in chunks that are never freed, so a
+//! look-up is three loads and can meet a dead id, but never dead memory. When a slot is given to
+//! the next client its generation rises; one whose generations are used up is retired, so an id
+//! never comes back.
+
+use std::ffi::c_void;
+use std::ptr;
+use std::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use once_cell::sync::OnceCell;
+
+use super::ServerError;
+use super::mailbox::Mailbox;
+use crate::net::process;
+
+/// What an id is of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u64)]
+pub enum IdKind {
+    Server = 1,
+    Websocket = 2,
+}
+
+/// A slot that has come to this generation is retired.
+pub const LAST_GENERATION: u32 = (1 << 26) - 1;
+
+/// Puts an id together.
+pub fn id(kind: IdKind, generation: u32, slot: u32) -> u64 {
+    (kind as u64) << 50 | u64::from(generation) << 24 | u64::from(slot)
+}
+
+/// Takes an id apart: generation and slot. None for the wrong kind, and in a forked child.
+#[inline]
+pub fn parts(kind: IdKind, id: u64) -> Option<(u32, u32)> {
+    if id >> 50 != kind as u64 || process::is_forked_child() {
+        return None;
+    }
+    Some(((id >> 24) as u32 & LAST_GENERATION, id as u32 & 0xff_ffff))
+}
+
+/// Where a websocket stands in its life, as the slot's word holds it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u64)]
+pub enum State {
+    Connecting = 0,
+    Open = 1,
+    Closing = 2,
+    /// `disconnect` runs, or is about to.
+    Closed = 3,
+    /// No websocket has this slot; its generation is the next one's.
+    Free = 4,
+}
+
+// The word: generation (26 bits) | state (3) | drain is owed (1) | queued bytes (34).
+const QUEUED: u64 = (1 << 34) - 1;
+const DRAIN: u64 = 1 << 34;
+const STATE_SHIFT: u32 = 35;
+const STATE: u64 = 7 << STATE_SHIFT;
+const GENERATION_SHIFT: u32 = 38;
+
+/// What a slot's word said at one moment.
+#[derive(Clone, Copy)]
+pub struct Word(u64);
+
+impl Word {
+    #[inline]
+    pub fn generation(self) -> u32 {
+        (self.0 >> GENERATION_SHIFT) as u32
+    }
+
+    #[inline]
+    pub fn state(self) -> State {
+        match (self.0 & STATE) >> STATE_SHIFT {
+            0 => State::Connecting,
+            1 => State::Open,
+            2 => State::Closing,
+            3 => State::Closed,
+            _ => State::Free,
+        }
+    }
+
+    #[inline]
+    pub fn queued(self) -> u64 {
+        self.0 & QUEUED
+    }
+}
+
+/// The public face of one websocket.
+#[derive(Default)]
+pub struct Slot {
+    word: AtomicU64,
+    data: AtomicPtr<c_void>,
+    /// Pings of the application that are queued.
+    pings: AtomicU32,
+    /// 1 from when the application has asked for the end: no new callback but `disconnect`.
+    muted: AtomicU32,
+}
+
+/// At most so many pings of the application wait in a queue.
+const MAX_PINGS: u32 = 64;
+
+impl Slot {
+    #[inline]
+    pub fn word(&self) -> Word {
+        Word(self.word.load(Ordering::Acquire))
+    }
+
+    /// The word, if it is that of a websocket of this generation.
+    #[inline]
+    pub fn live(&self, generation: u32) -> Result<Word, ServerError> {
+        let word = self.word();
+        if word.generation() == generation && word.state() != State::Free {
+            Ok(word)
+        } else {
+            Err(ServerError::Gone)
+        }
+    }
+
+    /// Changes the word while the websocket lives and `change` agrees.
+    #[inline]
+    fn update<E: From<ServerError>>(
+        &self,
+        generation: u32,
+        mut change: impl FnMut(Word) -> Result<u64, E>,
+    ) -> Result<Word, E> {
+        let mut word = self.live(generation)?;
+        loop {
+            let new = change(word)?;
+            match self.word.compare_exchange_weak(
+                word.0,
+                new,
+                Ordering::SeqCst,
+                Ordering::Acquire,
+            ) {
+                Ok(_) => return Ok(word),
+                Err(_) => word = self.live(generation)?,
+            }
+        }
+    }
+
+    /// Counts `cost` bytes that will be queued, if the websocket is open and under `limit`.
+    #[inline]
+    pub fn reserve(&self, generation: u32, cost: u64, limit: u64) -> Result<(), ServerError> {
+        let reserved = self.update(generation, |word| match word.state() {
+            State::Connecting => Err(Some(ServerError::Busy)),
+            State::Open if word.queued() >= limit => Ok(word.0 | DRAIN),
+            State::Open if cost > QUEUED - word.queued() => Err(Some(ServerError::Memory)),
+            State::Open => Ok(word.0 + cost),
+            _ => Err(Some(ServerError::Gone)),
+        });
+        match reserved {
+            Ok(before) if before.queued() >= limit => Err(ServerError::Full),
+            Ok(_) => Ok(()),
+            Err(error) => Err(error.unwrap_or(ServerError::Gone)),
+        }
+    }
+
+    /// Uncounts bytes that left the queue or never entered it. True when `drain` is due now: it
+    /// was owed, and the queue is at most `low`.
+    #[inline]
+    pub fn release(&self, cost: u64, low: u64) -> bool {
+        let mut word = self.word.load(Ordering::Acquire);
+        loop {
+            let left = (word & QUEUED) - cost;
+            let due = word & DRAIN != 0 && left <= low;
+            let cleared = if due { word & !DRAIN } else { word };
+            match self.word.compare_exchange_weak(
+                word,
+                cleared - cost,
+                Ordering::SeqCst,
+                Ordering::Acquire,
+            ) {
+                Ok(_) => return due,
+                Err(now) => word = now,
+            }
+        }
+    }
+
+    /// Counts one more ping of the application, unless too many wait.
+    pub fn count_ping(&self) -> Result<(), ServerError> {
+        let add = |pings| (pings < MAX_PINGS).then_some(pings + 1);
+        let counted = self.pings.fetch_update(Ordering::AcqRel, Ordering::Acquire, add);
+        counted.map(|_| ()).map_err(|_| ServerError::Full)
+    }
+
+    pub fn uncount_pings(&self, count: u32) {
+        self.pings.fetch_sub(count, Ordering::AcqRel);
+    }
+
+    /// From now on the application wants no message, pong or drain any more.
+    pub fn mute(&self) {
+        self.muted.store(1, Ordering::SeqCst);
+    }
+
+    pub fn is_muted(&self) -> bool {
+        self.muted.load(Ordering::SeqCst) != 0
+    }
+
+    /// Goes on to a later state. Answers the word before, or Gone if it was there already.
+    pub fn advance(&self, generation: u32, to: State) -> Result<Word, ServerError> {
+        self.update(generation, |word| {
+            if word.state() as u64 >= to as u64 {
+                return Err(ServerError::Gone);
+            }
+            Ok(word.0 & !STATE | (to as u64) << STATE_SHIFT)
+        })
+    }
+
+    /// Keeps the slot from being given to the next client until [`Slot::release`] of 1.
+    fn pin(&self, generation: u32) -> Result<(), ServerError> {
+        self.update(generation, |word| match word.queued() {
+            QUEUED => Err(ServerError::Memory),
+            _ => Ok(word.0 + 1),
+        })
+        .map(|_| ())
+    }
+
+    /// Sets the application's pointer. True when `drain` became due by it.
+    pub fn set_data(&self, generation: u32, data: *mut c_void, low: u64) -> Result<bool, ServerError> {
+        self.pin(generation)?;
+        self.data.store(data, Ordering::Release);
+        Ok(self.release(1, low))
+    }
+
+    /// The application's pointer; NULL when the websocket is gone.
+    pub fn data(&self, generation: u32) -> *mut c_void {
+        if self.live(generation).is_err() {
+            return ptr::null_mut();
+        }
+        let data = self.data.load(Ordering::Acquire);
+        self.live(generation).map_or(ptr::null_mut(), |_| data)
+    }
+
+    pub fn is_free(&self) -> bool {
+        let word = self.word();
+        word.state() == State::Free && word.generation() < LAST_GENERATION
+    }
+
+    /// Gives a free slot to a new client and answers its generation.
+    pub fn occupy(&self) -> u32 {
+        self.data.store(ptr::null_mut(), Ordering::Release);
+        self.pings.store(0, Ordering::Release);
+        self.muted.store(0, Ordering::Release);
+        let generation = self.word().generation();
+        let word = u64::from(generation) << GENERATION_SHIFT
+            | (State::Connecting as u64) << STATE_SHIFT;
+        self.word.store(word, Ordering::SeqCst);
+        generation
+    }
+
+    /// Ends the websocket's id, if nothing is on its way to it any more.
+    pub fn vacate(&self) -> Vacated {
+        let word = self.word();
+        if word.queued() != 0 {
+            return Vacated::NotYet;
+        }
+        let retired = word.generation() + 1 == LAST_GENERATION;
+        let generation = u64::from(word.generation()) + 1;
+        let free = generation << GENERATION_SHIFT | (State::Free as u64) << STATE_SHIFT;
+        match self.word.compare_exchange(word.0, free, Ordering::SeqCst, Ordering::Relaxed) {
+            Ok(_) if retired => Vacated::Retired,
+            Ok(_) => Vacated::Free,
+            Err(_) => Vacated::NotYet,
+        }
+    }
+}
+
+/// What became of a slot whose websocket has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Vacated {
+    /// The next client may have it.
+    Free,
+    /// Its generations are used up.
+    Retired,
+    /// Another thread's message for it is still on its way.
+    NotYet,
+}
+
+// An absent websocket's error is Gone, whatever else a change may answer.
+impl From<ServerError> for Option<ServerError> {
+    fn from(error: ServerError) -> Self {
+        Some(error)
+    }
+}
+
+/// Slots of one loop.
+pub struct Chunk {
+    pub number: u32,
+    /// Its place among the chunks of its mailbox.
+    position: u32,
+    pub mailbox: &'static Mailbox,
+    pub slots: [Slot; Chunk::SLOTS],
+}
+
+impl Chunk {
+    pub const SLOTS: usize = 256;
+}
+
+const ROW: usize = 256;
+type Row = Box<[OnceCell<Box<Chunk>>; ROW]>;
+static TABLE: [OnceCell<Row>; ROW] = [const { OnceCell::new() }; ROW];
+
+/// Finds a websocket's slot, its loop's mailbox and its generation.
+#[inline]
+pub fn find(websocket: u64) -> Result<(&'static Slot, &'static Mailbox, u32), ServerError> {
+    let gone = ServerError::Gone;
+    let (generation, slot) = parts(IdKind::Websocket, websocket).ok_or(gone)?;
+    let slot = slot as usize;
+    let row = TABLE[slot >> 16].get().ok_or(gone)?;
+    let chunk = row[slot >> 8 & 0xff].get().ok_or(gone)?;
+    Ok((&chunk.slots[slot & 0xff], chunk.mailbox, generation))
+}
+
+/// Bytes queued for all websockets of a mailbox's loop.
+pub fn queued_of(mailbox: &Mailbox) -> u64 {
+    let rows = TABLE.iter().map_while(OnceCell::get);
+    let chunks = rows.flat_map(|row| row.iter().map_while(OnceCell::get));
+    let ours = chunks.filter(|chunk| std::ptr::eq(chunk.mailbox, mailbox));
+    ours.flat_map(|chunk| &chunk.slots).map(|slot| slot.word().queued()).sum()
+}
+
+/// The place of a slot's chunk among those of its mailbox.
+#[inline]
+pub fn position(slot: u32) -> u32 {
+    let slot = slot as usize;
+    let chunk = TABLE[slot >> 16].get().and_then(|row| row[slot >> 8 & 0xff].get());
+    chunk.map_or(0, |chunk| chunk.position)
+}
+
+/// A mailbox and the chunks that belong to it for ever; lent to one loop after the other.
+pub struct Estate {
+    pub mailbox: &'static Mailbox,
+    pub chunks: Vec<&'static Chunk>,
+}
+
+#[derive(Default)]
+struct Land {
+    chunks: u32,
+    free: Vec<Estate>,
+}
+
+static LAND: Mutex<Land> = Mutex::new(Land { chunks: 0, free: Vec::new() });
+
+fn land() -> MutexGuard<'static, Land> {
+    LAND.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Estate {
+    /// Takes one that is free, or makes one.
+    pub fn take() -> Self {
+        land().free.pop().unwrap_or_else(|| Self {
+            mailbox: Box::leak(Box::default()),
+            chunks: Vec::new(),
+        })
+    }
+
+    /// Adds a chunk; None when all 65,536 are in use.
+    pub fn grow(&mut self) -> Option<&'static Chunk> {
+        let number = {
+            let mut land = land();
+            let number = land.chunks;
+            if number as usize == ROW * ROW {
+                return None;
+            }
+            land.chunks += 1;
+            number
+        };
+        let position = self.chunks.len() as u32;
+        let row = TABLE[number as usize / ROW]
+            .get_or_init(|| Box::new([const { OnceCell::new() }; ROW]));
+        let chunk = row[number as usize % ROW].get_or_init(|| {
+            let slots = std::array::from_fn(|_| Slot::new());
+            Box::new(Chunk { number, position, mailbox: self.mailbox, slots })
+        });
+        self.chunks.push(chunk);
+        Some(chunk)
+    }
+
+    /// Gives it back for the next loop.
+    pub fn give_back(self) {
+        land().free.push(self);
+    }
+}
+
+impl Slot {
+    fn new() -> Self {
+        let free = (State::Free as u64) << STATE_SHIFT;
+        Self { word: AtomicU64::new(free), ..Self::default() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIMIT: u64 = 100;
+
+    fn open() -> (Slot, u32) {
+        let slot = Slot::new();
+        let generation = slot.occupy();
+        slot.advance(generation, State::Open).unwrap();
+        (slot, generation)
+    }
+
+    #[test]
+    fn an_id_is_exact_in_a_double_and_comes_apart_again() {
+        let last = id(IdKind::Websocket, LAST_GENERATION, 0xff_ffff);
+        assert!(last < 1 << 53);
+        assert_eq!(parts(IdKind::Websocket, last), Some((LAST_GENERATION, 0xff_ffff)));
+        assert_eq!(parts(IdKind::Server, last), None);
+        assert_ne!(id(IdKind::Server, 0, 0), 0);
+    }
+
+    #[test]
+    fn a_full_queue_owes_one_drain_that_falls_due_at_half() {
+        let (slot, generation) = open();
+        slot.reserve(generation, 120, LIMIT).unwrap();
+        assert_eq!(slot.reserve(generation, 1, LIMIT), Err(ServerError::Full));
+        assert_eq!(slot.reserve(generation, 1, LIMIT), Err(ServerError::Full));
+        assert_eq!(slot.word().queued(), 120);
+        assert!(!slot.release(60, LIMIT / 2));
+        assert!(slot.release(10, LIMIT / 2));
+        assert!(!slot.release(50, LIMIT / 2));
+    }
+
+    #[test]
+    fn a_slot_is_not_given_on_while_something_is_on_its_way() {
+        let (slot, generation) = open();
+        slot.reserve(generation, 5, LIMIT).unwrap();
+        slot.advance(generation, State::Closed).unwrap();
+        assert_eq!(slot.vacate(), Vacated::NotYet);
+        slot.release(5, 0);
+        assert_eq!(slot.vacate(), Vacated::Free);
+        assert_eq!(slot.reserve(generation, 5, LIMIT), Err(ServerError::Gone));
+        assert_eq!(slot.occupy(), generation + 1);
+    }
+
+    #[test]
+    fn an_id_that_is_not_given_out_yet_is_gone() {
+        let (slot, generation) = open();
+        assert_eq!(slot.vacate(), Vacated::Free);
+        let data = ptr::without_provenance_mut(8);
+        assert_eq!(slot.set_data(generation + 1, data, 0), Err(ServerError::Gone));
+        assert!(slot.data(generation + 1).is_null());
+        assert_eq!(slot.advance(generation + 1, State::Closed).err(), Some(ServerError::Gone));
+    }
+
+    #[test]
+    fn a_state_never_goes_back() {
+        let (slot, generation) = open();
+        slot.advance(generation, State::Closing).unwrap();
+        assert_eq!(slot.advance(generation, State::Open).err(), Some(ServerError::Gone));
+        assert_eq!(slot.reserve(generation, 1, LIMIT), Err(ServerError::Gone));
+    }
+}

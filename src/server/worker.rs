@@ -1,0 +1,535 @@
+//! One loop: a turn of waiting, reading, telling the application, writing.
+//!
+//! A loop is a value that moves: an IO thread owns one, a HOST loop lies parked between turns. No
+//! borrow crosses a callback: state sits in a `RefCell`, bytes that foreign code sees are moved out
+//! of it first, and a callback that sends finds the loop by [`Loop::current`].
+
+use std::cell::RefCell;
+use std::ffi::CString;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use scoped_tls::scoped_thread_local;
+
+use super::client_thread::Handed;
+use super::conns::{Conns, Phase};
+use super::core::{Core, Due};
+use super::mailbox::Mailbox;
+use super::paths::{self, Paths};
+use super::server::Server;
+use super::sink::Sink;
+use super::slots::State;
+use super::{Application, EventKind, Happened, callback, log};
+use crate::net::{Happening, Poller, Token, Waker};
+use crate::proto::{Event, Kind, Payload, Step};
+
+/// The receive buffer of a loop, shared by all its clients.
+const ARENA: usize = 512 * 1024;
+
+/// A pulled batch's messages share one receive buffer; no read begins with less room than this.
+const LEAST_READ: usize = 16 * 1024;
+
+/// A read for a pulled batch takes at most this much, so that little is left over when it is full.
+const PULLED_READ: usize = 64 * 1024;
+
+/// At most so many messages of one client are delivered before the others have their turn.
+const MESSAGES_PER_VISIT: u32 = 256;
+
+scoped_thread_local!(static CURRENT: Loop);
+
+pub struct Loop {
+    pub core: RefCell<Core>,
+    pub mailbox: &'static Mailbox,
+    pub server: Arc<Server>,
+    number: usize,
+}
+
+/// One turn's view of the application.
+pub struct Turn<'t, 's> {
+    pub paths: Arc<Paths>,
+    pub sink: &'t mut Sink<'s>,
+}
+
+/// Why input is kept instead of delivered.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Hold {
+    /// The next turn goes on with it.
+    NextTurn,
+    /// Something else will set it going: bytes leave, or the client's thread has room.
+    Later,
+}
+
+/// What a client's input has led to.
+enum Next<'a> {
+    Step(Step<'a>, u32),
+    Hold(Hold),
+    /// It is of no interest any more.
+    Ignore,
+    /// A request is to be read.
+    Request,
+}
+
+impl Loop {
+    pub fn new(server: Arc<Server>, number: usize) -> io::Result<Self> {
+        let (poller, waker) = Poller::new()?;
+        let conns = Conns::new();
+        let mailbox = conns.estate().mailbox;
+        let waker: Arc<Waker> = Arc::new(waker);
+        mailbox.rent(waker, Arc::downgrade(&server), server.options.max_queued);
+        let core = RefCell::new(Core::new(Arc::clone(&server), number, poller, conns));
+        Ok(Self { core, mailbox, server, number })
+    }
+
+    /// Runs `work` with the loop whose turn the current thread runs, if it has this mailbox.
+    #[inline]
+    pub fn current<T>(mailbox: &Mailbox, work: impl FnOnce(&Self) -> T) -> Option<T> {
+        let is_current =
+            CURRENT.is_set() && CURRENT.with(|current| std::ptr::eq(current.mailbox, mailbox));
+        is_current.then(|| CURRENT.with(work))
+    }
+
+    /// Which of its server's loops it is.
+    pub fn number(&self) -> usize {
+        self.number
+    }
+
+    /// Serves until the server has closed.
+    pub fn serve(&self, sink: &mut Sink<'_>) {
+        while !self.core.borrow().is_finished() {
+            self.turn(true, sink);
+        }
+    }
+
+    /// One turn; it waits only if it may and there is nothing to do.
+    pub fn turn(&self, may_wait: bool, sink: &mut Sink<'_>) {
+        CURRENT.set(self, || log::holding(|| self.turn_inside(may_wait, sink)));
+        log::tell_waiting();
+    }
+
+    fn turn_inside(&self, may_wait: bool, sink: &mut Sink<'_>) {
+        let ticks = self.wait(may_wait);
+        let mut turn = Turn { paths: Paths::current(), sink };
+        self.tell_due(&mut turn);
+        self.deliver_kept(&mut turn);
+        self.core.borrow_mut().accept();
+        self.receive(&mut turn);
+        {
+            let mut core = self.core.borrow_mut();
+            // After reading: what has arrived counts as heard.
+            core.sweep(ticks);
+            core.take_mail();
+        }
+        self.tell_due(&mut turn);
+        // The last use of a definition may be its `release`.
+        drop(turn);
+        let mut core = self.core.borrow_mut();
+        core.write_dirty();
+        self.server.loops[self.number].traffic.publish(&core.traffic);
+    }
+
+    /// Hands what was queued to the kernel, outside a turn and without a callback.
+    pub fn flush(&self) {
+        CURRENT.set(self, || {
+            log::holding(|| {
+                let mut core = self.core.borrow_mut();
+                core.take_mail();
+                core.write_dirty();
+            });
+        });
+        log::tell_waiting();
+    }
+
+    /// Waits for something to do; answers the ticks that have passed.
+    fn wait(&self, may_wait: bool) -> std::ops::RangeInclusive<u32> {
+        let mut core = self.core.borrow_mut();
+        self.mailbox.stay_awake();
+        core.take_mail();
+        core.write_dirty();
+        let idle = may_wait && !core.has_work() && self.mailbox.fall_asleep();
+        // Looked at after falling asleep: whoever closes wakes those who sleep.
+        let timeout = if idle && self.server.is_closing() == core.closing {
+            let ticks = core.ticks_to_wait();
+            core.clock.plan(ticks)
+        } else {
+            Some(Duration::ZERO)
+        };
+        if let Err(error) = core.poller.wait(timeout) {
+            ::log::error!("waiting for events failed, the server closes: {error}");
+            self.server.begin_close();
+        }
+        self.mailbox.stay_awake();
+        let ticks = core.clock.advance();
+        if self.server.is_closing() && !core.closing {
+            core.begin_closing();
+        }
+        core.write_unblocked();
+        ticks
+    }
+
+    // ---- receiving ----
+
+    /// Reads from the clients that have sent something, from each once.
+    fn receive(&self, turn: &mut Turn<'_, '_>) {
+        let visits = self.core.borrow().poller.readable();
+        if visits == 0 {
+            return;
+        }
+        let held = match turn.sink.batch() {
+            Some(batch) => batch.arena.take(),
+            None => None,
+        };
+        let held = held.or_else(|| self.core.borrow_mut().arena.take());
+        let mut arena = held.unwrap_or_else(|| vec![0; ARENA].into_boxed_slice());
+        let mut filled = turn.sink.batch().map_or(0, |batch| batch.filled);
+        let pulling = turn.sink.batch().is_some();
+        for _ in 0..visits {
+            let free = if pulling {
+                if !turn.sink.has_room() || arena.len() - filled < LEAST_READ {
+                    break;
+                }
+                filled..arena.len().min(filled + PULLED_READ)
+            } else {
+                0..arena.len()
+            };
+            let happening = self.core.borrow_mut().poller.next(&mut arena[free.clone()]);
+            match happening {
+                Some(Happening::Received(token, count)) => {
+                    let input = free.start..free.start + count;
+                    if pulling {
+                        filled = input.end;
+                    }
+                    self.received(turn, token, &mut arena[input]);
+                }
+                Some(Happening::Ended(token, error)) => {
+                    self.core.borrow_mut().client_left(token, error);
+                }
+                None => break,
+            }
+        }
+        match turn.sink.batch() {
+            Some(batch) => (batch.arena, batch.filled) = (Some(arena), filled),
+            None => self.core.borrow_mut().arena = Some(arena),
+        }
+    }
+
+    /// Delivers what a client has sent, and keeps what cannot be delivered yet.
+    fn received(&self, turn: &mut Turn<'_, '_>, token: Token, input: &mut [u8]) {
+        {
+            let mut core = self.core.borrow_mut();
+            core.traffic.bytes_in += input.len() as u64;
+            let now = core.clock.now();
+            let Some(conn) = core.conns.get(token) else { return };
+            conn.heard = now;
+            conn.pinged = false;
+        }
+        let (taken, hold) = self.deliver(turn, token, input);
+        if let Some(hold) = hold {
+            let mut rest = Vec::new();
+            let kept = rest.try_reserve_exact(input.len() - taken);
+            rest.extend_from_slice(if kept.is_ok() { &input[taken..] } else { &[] });
+            let mut core = self.core.borrow_mut();
+            match kept {
+                Ok(()) => core.keep(token, rest, 0),
+                Err(_) => core.end(token, Some(io::ErrorKind::OutOfMemory.into())),
+            }
+            core.waiting.extend((hold == Hold::NextTurn).then_some(token));
+        }
+    }
+
+    /// Goes on with kept input.
+    fn deliver_kept(&self, turn: &mut Turn<'_, '_>) {
+        let count = self.core.borrow().waiting.len();
+        for _ in 0..count {
+            let mut core = self.core.borrow_mut();
+            let Some(token) = core.waiting.pop_front() else { return };
+            let Some((mut kept, from)) = core.take_kept(token) else { continue };
+            drop(core);
+            let (taken, hold) = self.deliver(turn, token, &mut kept[from..]);
+            let from = from + taken;
+            let kept = match turn.sink.batch() {
+                // Records point into what was delivered.
+                Some(batch) => {
+                    let rest = if hold.is_some() { kept[from..].to_vec() } else { Vec::new() };
+                    batch.keep(kept);
+                    rest
+                }
+                None => kept,
+            };
+            let from = if turn.sink.batch().is_some() { 0 } else { from };
+            let mut core = self.core.borrow_mut();
+            match hold {
+                Some(hold) => {
+                    core.keep(token, kept, from);
+                    core.waiting.extend((hold == Hold::NextTurn).then_some(token));
+                }
+                None => core.let_read(token),
+            }
+        }
+    }
+
+    /// Delivers input until it is used up or held; answers how much was taken.
+    fn deliver(
+        &self,
+        turn: &mut Turn<'_, '_>,
+        token: Token,
+        input: &mut [u8],
+    ) -> (usize, Option<Hold>) {
+        let mut at = 0;
+        let mut budget = MESSAGES_PER_VISIT;
+        while at < input.len() {
+            let next = self.next(turn, token, budget > 0, &mut input[at..]);
+            match next {
+                Next::Step(step, path) => {
+                    at += step.taken;
+                    budget -= u32::from(self.tell(turn, token, path, step.event));
+                }
+                Next::Request => match self.read_request(turn, token, &mut input[at..]) {
+                    Some(taken) => at += taken,
+                    None => return (at, Some(Hold::Later)),
+                },
+                Next::Hold(hold) => return (at, Some(hold)),
+                Next::Ignore => return (input.len(), None),
+            }
+        }
+        let full = self.core.borrow_mut().is_over_mark(token);
+        (at, full.then_some(Hold::Later))
+    }
+
+    /// What comes next of a client's input.
+    #[inline]
+    fn next<'a>(
+        &self,
+        turn: &Turn<'_, '_>,
+        token: Token,
+        in_budget: bool,
+        input: &'a mut [u8],
+    ) -> Next<'a> {
+        let mut core = self.core.borrow_mut();
+        let low = self.mailbox.low();
+        let Core { conns, limits, scratch, .. } = &mut *core;
+        let word = conns.slot(token.index).word();
+        let Some(conn) = conns.get(token) else { return Next::Ignore };
+        match conn.phase {
+            Phase::Open => {
+                if !in_budget || !turn.sink.has_room() {
+                    return Next::Hold(Hold::NextTurn);
+                }
+                if word.queued() > low || conn.hand().is_some_and(|hand| !hand.has_room()) {
+                    return Next::Hold(Hold::Later);
+                }
+                if word.state() != State::Open {
+                    // The application has closed it; its mail is on the way.
+                    conn.session.drop_messages();
+                }
+            }
+            Phase::Closing => (),
+            Phase::Opening if turn.sink.has_room() => return Next::Request,
+            Phase::Opening => return Next::Hold(Hold::NextTurn),
+            Phase::Deciding => return Next::Hold(Hold::Later),
+            _ => return Next::Ignore,
+        }
+        Next::Step(conn.session.next(limits, scratch, input), conn.path)
+    }
+
+    /// Tells the application what a client has sent. True for what counts against the budget.
+    #[inline]
+    fn tell(&self, turn: &mut Turn<'_, '_>, token: Token, path: u32, event: Event<'_>) -> bool {
+        match event {
+            Event::Message(kind, payload) => {
+                self.tell_message(turn, token, path, Some(kind), payload);
+                return true;
+            }
+            Event::Pong(payload) if Core::is_own_pong(payload.bytes()) => (),
+            Event::Pong(payload) => {
+                self.tell_message(turn, token, path, None, payload);
+                return true;
+            }
+            Event::Ping(payload) => {
+                self.core.borrow_mut().answer_ping(token, payload.bytes());
+                return true;
+            }
+            Event::Close(code, reason) => {
+                self.core.borrow_mut().client_closed(token, code, reason.bytes());
+            }
+            Event::Failed(error) => self.core.borrow_mut().fail(token, error),
+            Event::NeedMore => (),
+        }
+        false
+    }
+
+    /// Delivers a message, or a pong, which has no kind.
+    #[inline]
+    fn tell_message(
+        &self,
+        turn: &mut Turn<'_, '_>,
+        token: Token,
+        path: u32,
+        kind: Option<Kind>,
+        payload: Payload<'_>,
+    ) {
+        let websocket = {
+            let mut core = self.core.borrow_mut();
+            core.traffic.messages_in += u64::from(kind.is_some());
+            core.conns.id(token)
+        };
+        turn.paths.renew();
+        match turn.sink {
+            Sink::Call(count) => {
+                let Some(application) = turn.paths.application(path) else { return };
+                *count += 1;
+                match kind {
+                    Some(kind) => self.handle(application, websocket, EventKind::Message, || {
+                        application.message(websocket, kind, payload.terminated())
+                    }),
+                    None => callback::run(|| application.pong(websocket, payload.terminated())),
+                }
+                if let Payload::Whole(bytes) = payload {
+                    self.core.borrow_mut().scratch.recycle(bytes);
+                }
+            }
+            Sink::Hand => {
+                let bytes = match payload {
+                    Payload::Whole(bytes) => bytes,
+                    Payload::Lent(bytes) => bytes.to_vec(),
+                };
+                let event = match kind {
+                    Some(kind) => Handed::Message(kind, bytes),
+                    None => Handed::Pong(bytes),
+                };
+                self.core.borrow_mut().hand(token, event);
+            }
+            Sink::Pull(puller) => puller.message(&turn.paths, path, websocket, kind, payload),
+            Sink::Nowhere => (),
+        }
+    }
+
+    /// Runs a handler, and counts it if it fails.
+    #[inline]
+    pub fn handle(
+        &self,
+        application: &Arc<dyn Application>,
+        websocket: u64,
+        event: EventKind,
+        handler: impl FnOnce() -> i32,
+    ) {
+        if callback::handle(&**application, websocket, event, handler) {
+            self.server.stats.handler_errors.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    // ---- what is due ----
+
+    /// Runs the callbacks that have become due.
+    fn tell_due(&self, turn: &mut Turn<'_, '_>) {
+        log::tell_waiting();
+        let count = self.core.borrow().due.len();
+        for _ in 0..count {
+            if !turn.sink.has_room() {
+                return;
+            }
+            let Some((token, due)) = self.core.borrow_mut().due.pop_front() else { return };
+            turn.paths.renew();
+            self.tell_one_due(turn, token, due);
+        }
+    }
+
+    fn tell_one_due(&self, turn: &mut Turn<'_, '_>, token: Token, due: Due) {
+        let (websocket, path, slot, connected) = {
+            let mut core = self.core.borrow_mut();
+            let Core { conns, .. } = &mut *core;
+            let (id, slot) = (conns.id(token), conns.slot(token.index));
+            let Some(conn) = conns.get(token) else { return };
+            (id, conn.path, slot, conn.connected)
+        };
+        match due {
+            Due::Verdict(code, request) => return self.decided(turn, token, code, request),
+            Due::Finished => {
+                let mut core = self.core.borrow_mut();
+                let hand = core.conns.get(token).and_then(|conn| conn.extra().hand.take());
+                drop(core);
+                hand.map(super::client_thread::Hand::join);
+                return self.core.borrow_mut().vacate(token);
+            }
+            Due::Disconnect if !connected => return self.forget(token),
+            Due::Drain if slot.is_muted() || slot.word().state() != State::Open => return,
+            _ => (),
+        }
+        let Some(application) = turn.paths.application(path).map(Arc::clone) else { return };
+        match (&mut *turn.sink, due) {
+            (Sink::Call(count), due) => {
+                *count += 1;
+                match due {
+                    Due::Drain => callback::run(|| application.drain(websocket)),
+                    Due::Failure(failure) => {
+                        callback::run(|| application.error(websocket, &failure));
+                    }
+                    _ => {
+                        let (code, reason) = self.farewell(token);
+                        // Fails only if it is CLOSED already.
+                        let _ = slot.advance(token.generation, State::Closed);
+                        self.handle(&application, websocket, EventKind::Disconnect, || {
+                            application.disconnect(websocket, code, &reason)
+                        });
+                        self.forget(token);
+                    }
+                }
+            }
+            (Sink::Hand, due) => {
+                let event = match due {
+                    Due::Drain => Handed::Drain,
+                    Due::Failure(failure) => Handed::Failure(failure),
+                    _ => {
+                        let (code, reason) = self.farewell(token);
+                        Handed::Disconnect(code, reason)
+                    }
+                };
+                self.core.borrow_mut().hand(token, event);
+            }
+            (Sink::Pull(puller), due) => match due {
+                Due::Drain => puller.push(&turn.paths, path, websocket, Happened::Drain),
+                Due::Failure(failure) => puller.failure(&turn.paths, path, websocket, failure),
+                _ => {
+                    let (code, reason) = self.farewell(token);
+                    // Fails only if it is CLOSED already.
+                    let _ = slot.advance(token.generation, State::Closed);
+                    puller.disconnect(&turn.paths, path, websocket, code, &reason);
+                    puller.batch.ended.push(token);
+                    paths::leave(path);
+                }
+            },
+            (Sink::Nowhere, _) => (),
+        }
+    }
+
+    /// What `disconnect` is told.
+    fn farewell(&self, token: Token) -> (u16, CString) {
+        let mut core = self.core.borrow_mut();
+        let Some(conn) = core.conns.get(token) else { return (1006, CString::default()) };
+        let farewell = std::mem::take(&mut conn.extra().farewell);
+        let code = farewell.code();
+        // A reason may hold U+0000; as a C string it ends there.
+        let end = farewell.reason.iter().position(|&byte| byte == 0);
+        let reason = &farewell.reason[..end.unwrap_or(farewell.reason.len())];
+        (code, CString::new(reason).unwrap_or_default())
+    }
+
+    /// Gives back what an ended connection had: its count in the path, its thread, its id.
+    fn forget(&self, token: Token) {
+        let (path, hand) = {
+            let mut core = self.core.borrow_mut();
+            let Some(conn) = core.conns.get(token) else { return };
+            let path = conn.entered.then_some(conn.path);
+            let hand = conn.extra.as_mut().and_then(|extra| extra.hand.take());
+            core.vacate(token);
+            (path, hand)
+        };
+        if let Some(hand) = hand {
+            hand.dismiss();
+        }
+        if let Some(path) = path {
+            paths::leave(path);
+        }
+    }
+}
