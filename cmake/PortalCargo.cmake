@@ -20,7 +20,7 @@ set(portal_static_file "libportal.a")
 # optimising across crates.
 set(portal_cargo_command
   "${CMAKE_COMMAND}" -E env --unset=CARGO_BUILD_TARGET "CARGO_TARGET_DIR=${PORTAL_CARGO_TARGET_DIR}"
-  "RUSTC=${PORTAL_RUSTC}" "${PORTAL_CARGO}" rustc --quiet --release --lib --crate-type=cdylib,staticlib)
+  "RUSTC=${PORTAL_RUSTC}" "${PORTAL_CARGO}" rustc --quiet --locked --release --lib --crate-type=cdylib,staticlib)
 
 set(portal_commands
   COMMAND ${portal_cargo_command}
