@@ -1,1 +1,141 @@
-fn main() {}
+//! Writes the C header to `OUT_DIR` and tells the linker how `libportal.so` is made.
+
+use std::env;
+use std::error::Error;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// The modules of `src/ffi` that C sees, in the header's order. The text on top of each opens its
+/// section; a line `# Name` in it begins a new one.
+const SECTIONS: [&str; 12] = [
+    "types",
+    "status",
+    "numbers",
+    "path",
+    "server",
+    "pull",
+    "options",
+    "websocket",
+    "request",
+    "page",
+    "log",
+    "version",
+];
+
+type Outcome<T> = Result<T, Box<dyn Error>>;
+
+fn main() -> Outcome<()> {
+    println!("cargo::rerun-if-changed=cbindgen.toml");
+    println!("cargo::rerun-if-changed=src/ffi");
+
+    let header = Path::new(&env::var("OUT_DIR")?).join("portal.h");
+    fs::write(header, write_header()?)?;
+
+    if env::var("CARGO_CFG_TARGET_OS")? == "linux" {
+        // The number in the soname is that of the interface; another project's library has number
+        // 1.
+        println!("cargo::rustc-cdylib-link-arg=-Wl,-soname,libportal.so.0");
+        // Threads and thread-locals of ours may outlive a dlclose.
+        println!("cargo::rustc-cdylib-link-arg=-Wl,-z,nodelete");
+    }
+    Ok(())
+}
+
+fn write_header() -> Outcome<String> {
+    let [version, major, minor, patch] =
+        ["", "_MAJOR", "_MINOR", "_PATCH"].map(|part| env::var(format!("CARGO_PKG_VERSION{part}")));
+    let (version, major, minor, patch) = (version?, major?, minor?, patch?);
+    let number =
+        major.parse::<u32>()? * 1_000_000 + minor.parse::<u32>()? * 1_000 + patch.parse::<u32>()?;
+
+    let contract = comment(&opening_text(&source("mod"))?);
+    let mut header = format!(
+        "{contract}
+#ifndef PORTAL_H
+#define PORTAL_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+/* The version that a program is compiled against. */
+#define PORTAL_VERSION \"{version}\"
+#define PORTAL_VERSION_MAJOR {major}
+#define PORTAL_VERSION_MINOR {minor}
+#define PORTAL_VERSION_PATCH {patch}
+/* major * 10^6 + minor * 10^3 + patch */
+#define PORTAL_VERSION_NUMBER {number}
+
+#ifdef __cplusplus
+extern \"C\" {{
+#endif
+"
+    );
+    for section in SECTIONS {
+        header += "\n";
+        header += &write_section(&source(section))?;
+    }
+    header += "
+#ifdef __cplusplus
+}
+#endif
+
+#endif /* PORTAL_H */
+";
+    Ok(header)
+}
+
+/// The opening text of a module, then what cbindgen makes of the module.
+fn write_section(source: &Path) -> Outcome<String> {
+    let text = opening_text(source)?;
+    let mut section = match text.strip_prefix("# ") {
+        Some(headed) => {
+            let (name, text) = headed.split_once('\n').unwrap_or((headed, ""));
+            let rule = "=".repeat(96);
+            comment(&format!("{rule}\n{name}\n{rule}\n{text}").trim_end())
+        }
+        None => comment(&text),
+    };
+    section += "\n";
+
+    let mut declarations = Vec::new();
+    cbindgen::Builder::new()
+        .with_config(cbindgen::Config::from_file("cbindgen.toml")?)
+        .with_src(source)
+        .generate()?
+        .write(&mut declarations);
+    for line in String::from_utf8(declarations)?.trim().lines() {
+        // cbindgen puts `struct` before the structs of this section and not before those of others;
+        // the name alone will do for all.
+        let named = !line.starts_with("typedef");
+        section += &if named {
+            line.replace("struct portal_", "portal_")
+        } else {
+            line.to_owned()
+        };
+        section += "\n";
+    }
+    Ok(section)
+}
+
+fn source(module: &str) -> PathBuf {
+    Path::new("src/ffi").join(module).with_extension("rs")
+}
+
+/// The `//!` lines on top of a file.
+fn opening_text(source: &Path) -> Outcome<String> {
+    let lines: Vec<String> = fs::read_to_string(source)?
+        .lines()
+        .map_while(|line| line.strip_prefix("//!"))
+        .map(|line| line.strip_prefix(' ').unwrap_or(line).to_owned())
+        .collect();
+    Ok(lines.join("\n"))
+}
+
+fn comment(text: &str) -> String {
+    let mut comment = String::from("/*\n");
+    for line in text.lines() {
+        comment += format!(" * {line}").trim_end();
+        comment += "\n";
+    }
+    comment + " */\n"
+}

@@ -9,5 +9,8 @@
 //!
 //! `unsafe` has two doors: `net::sys` and `ffi`.
 
+#[allow(unsafe_code, reason = "what C hands in, and calls out to C")]
+mod ffi;
 mod net;
 pub mod proto;
+mod server;

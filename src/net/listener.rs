@@ -27,9 +27,15 @@ impl Address {
         if let Some(path) = host.strip_prefix("unix:") {
             return Ok(Self::Unix(path.into()));
         }
-        let bare = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(host);
+        let bare = host
+            .strip_prefix('[')
+            .and_then(|rest| rest.strip_suffix(']'))
+            .unwrap_or(host);
         let mut found = (bare, port).to_socket_addrs()?;
-        found.next().map(Self::Inet).ok_or_else(|| io::ErrorKind::AddrNotAvailable.into())
+        found
+            .next()
+            .map(Self::Inet)
+            .ok_or_else(|| io::ErrorKind::AddrNotAvailable.into())
     }
 }
 
@@ -119,7 +125,10 @@ impl Listener {
         // Accepted sockets inherit it.
         socket.set_tcp_nodelay(true)?;
         socket.bind(&address.into())?;
-        let port = socket.local_addr()?.as_socket().map_or(0, |address| address.port());
+        let port = socket
+            .local_addr()?
+            .as_socket()
+            .map_or(0, |address| address.port());
         Self::listen(socket, port, backlog, None)
     }
 
@@ -169,7 +178,11 @@ impl SocketFile {
     fn at(path: &Path) -> io::Result<Self> {
         let path = std::path::absolute(path)?;
         let data = fs::symlink_metadata(&path)?;
-        Ok(Self { device: data.dev(), inode: data.ino(), path })
+        Ok(Self {
+            device: data.dev(),
+            inode: data.ino(),
+            path,
+        })
     }
 
     fn remove(&self) {
@@ -195,7 +208,10 @@ fn remove_stale(path: &Path) -> io::Result<()> {
 }
 
 fn is_without_ipv6(error: &io::Error) -> bool {
-    matches!(error.raw_os_error(), Some(libc::EAFNOSUPPORT | libc::EADDRNOTAVAIL))
+    matches!(
+        error.raw_os_error(),
+        Some(libc::EAFNOSUPPORT | libc::EADDRNOTAVAIL)
+    )
 }
 
 fn is_about_one_client(error: &io::Error) -> bool {
@@ -212,10 +228,16 @@ mod tests {
     #[test]
     fn an_address_is_numeric_bracketed_a_name_or_a_file() {
         let inet = |text: &str| Address::Inet(text.parse().unwrap());
-        assert_eq!(Address::resolve("127.0.0.1", 1).unwrap(), inet("127.0.0.1:1"));
+        assert_eq!(
+            Address::resolve("127.0.0.1", 1).unwrap(),
+            inet("127.0.0.1:1")
+        );
         assert_eq!(Address::resolve("::1", 2).unwrap(), inet("[::1]:2"));
         assert_eq!(Address::resolve("[::1]", 3).unwrap(), inet("[::1]:3"));
-        assert_eq!(Address::resolve("unix:/a b", 0).unwrap(), Address::Unix("/a b".into()));
+        assert_eq!(
+            Address::resolve("unix:/a b", 0).unwrap(),
+            Address::Unix("/a b".into())
+        );
         assert!(Address::resolve("[::1", 3).is_err());
     }
 

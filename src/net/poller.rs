@@ -36,7 +36,10 @@ impl From<Token> for mio::Token {
 
 impl From<mio::Token> for Token {
     fn from(token: mio::Token) -> Self {
-        Self { index: token.0 as u32, generation: (token.0 >> 32) as u32 }
+        Self {
+            index: token.0 as u32,
+            generation: (token.0 >> 32) as u32,
+        }
     }
 }
 
@@ -106,12 +109,16 @@ impl Poller {
 
     pub fn listen(&mut self, listener: &Listener) -> io::Result<()> {
         let descriptor = listener.as_raw_fd();
-        self.poll.registry().register(&mut SourceFd(&descriptor), LISTENER, Interest::READABLE)
+        self.poll
+            .registry()
+            .register(&mut SourceFd(&descriptor), LISTENER, Interest::READABLE)
     }
 
     pub fn stop_listening(&mut self, listener: &Listener) -> io::Result<()> {
         self.acceptable = false;
-        self.poll.registry().deregister(&mut SourceFd(&listener.as_raw_fd()))
+        self.poll
+            .registry()
+            .deregister(&mut SourceFd(&listener.as_raw_fd()))
     }
 
     /// Whether clients may be waiting since it was last asked. Take them all, or ask again later.
@@ -128,15 +135,21 @@ impl Poller {
         if self.places.len() <= index {
             self.places.resize_with(index + 1, Place::default);
         }
-        self.places[index] =
-            Place { socket: Some(socket), generation: token.generation, ..Place::default() };
+        self.places[index] = Place {
+            socket: Some(socket),
+            generation: token.generation,
+            ..Place::default()
+        };
         Ok(())
     }
 
     /// Closes a connection's socket.
     pub fn remove(&mut self, token: Token) {
         if let Some(place) = self.place(token) {
-            *place = Place { generation: token.generation, ..Place::default() };
+            *place = Place {
+                generation: token.generation,
+                ..Place::default()
+            };
         }
     }
 
@@ -148,7 +161,9 @@ impl Poller {
     }
 
     pub fn resume(&mut self, token: Token) {
-        let Some(place) = self.place(token) else { return };
+        let Some(place) = self.place(token) else {
+            return;
+        };
         place.paused = false;
         if place.has_bytes && !place.queued {
             place.queued = true;
@@ -158,14 +173,18 @@ impl Poller {
 
     /// Says once, by [`Poller::take_writable`], when this connection can be written to again.
     pub fn arm_writes(&mut self, token: Token) -> io::Result<()> {
-        let Some(place) = self.places.get_mut(token.index as usize) else { return Ok(()) };
+        let Some(place) = self.places.get_mut(token.index as usize) else {
+            return Ok(());
+        };
         let Some(socket) = place.socket.as_ref().filter(|_| !place.writes_armed) else {
             // A write that was taken in part brings a new edge by itself.
             return Ok(());
         };
         let both = Interest::READABLE | Interest::WRITABLE;
         let descriptor = socket.as_raw_fd();
-        self.poll.registry().reregister(&mut SourceFd(&descriptor), token.into(), both)?;
+        self.poll
+            .registry()
+            .reregister(&mut SourceFd(&descriptor), token.into(), both)?;
         place.writes_armed = true;
         Ok(())
     }
@@ -201,7 +220,13 @@ impl Poller {
                 TIMER => _ = self.timer.as_ref().map(Signal::take),
                 LISTENER => self.acceptable = true,
                 token => {
-                    note(event, token.into(), &mut self.places, &mut self.readable, &mut self.writable);
+                    note(
+                        event,
+                        token.into(),
+                        &mut self.places,
+                        &mut self.readable,
+                        &mut self.writable,
+                    );
                 }
             }
         }
@@ -221,12 +246,16 @@ impl Poller {
     /// Visits the next connection that may hold bytes, and reads into `buffer`.
     pub fn next(&mut self, buffer: &mut [u8]) -> Option<Happening> {
         while let Some(token) = self.readable.pop_front() {
-            let Some(place) = self.places.get_mut(token.index as usize) else { continue };
+            let Some(place) = self.places.get_mut(token.index as usize) else {
+                continue;
+            };
             if place.generation != token.generation {
                 continue;
             }
             place.queued = false;
-            let Some(socket) = place.socket.as_ref().filter(|_| !place.paused) else { continue };
+            let Some(socket) = place.socket.as_ref().filter(|_| !place.paused) else {
+                continue;
+            };
             match socket.receive(buffer) {
                 Ok(0) => return Some(Happening::Ended(token, None)),
                 Ok(count) => {
@@ -284,7 +313,9 @@ fn note(
     readable: &mut VecDeque<Token>,
     writable: &mut Vec<Token>,
 ) {
-    let Some(place) = places.get_mut(token.index as usize) else { return };
+    let Some(place) = places.get_mut(token.index as usize) else {
+        return;
+    };
     if place.generation != token.generation || place.socket.is_none() {
         return;
     }
@@ -311,7 +342,10 @@ mod tests {
     use crate::net::{Address, Listener};
 
     const SECOND: Option<Duration> = Some(Duration::from_secs(1));
-    const TOKEN: Token = Token { index: 3, generation: 7 };
+    const TOKEN: Token = Token {
+        index: 3,
+        generation: 7,
+    };
 
     /// A poller with one connection, and the client's end of it.
     fn connected() -> (Poller, TcpStream) {
@@ -364,7 +398,10 @@ mod tests {
         assert!(poller.next(&mut [0; 4]).is_none());
 
         poller.resume(TOKEN);
-        assert!(matches!(next(&mut poller, &mut [0; 4]), Happening::Received(TOKEN, 1)));
+        assert!(matches!(
+            next(&mut poller, &mut [0; 4]),
+            Happening::Received(TOKEN, 1)
+        ));
     }
 
     #[test]

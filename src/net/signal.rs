@@ -1,8 +1,8 @@
 //! Descriptors that other threads and the clock make readable.
 
+use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
-use std::fs::File;
 use std::time::Duration;
 
 use super::sys::wait;

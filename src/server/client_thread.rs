@@ -88,7 +88,11 @@ impl Hand {
             let builder = std::thread::Builder::new().name("portal-client".to_owned());
             process::with_signals_blocked(|| builder.spawn(move || client.serve(&receiver, &load)))?
         };
-        Ok(Self { sender, load, thread })
+        Ok(Self {
+            sender,
+            load,
+            thread,
+        })
     }
 
     pub fn give(&self, event: Handed) {
@@ -171,7 +175,9 @@ impl Client {
 
     /// Runs one callback; true when it was the last.
     fn run(&self, event: Handed, paths: &Paths) -> bool {
-        let Some(application) = paths.application(self.path) else { return true };
+        let Some(application) = paths.application(self.path) else {
+            return true;
+        };
         let websocket = self.websocket;
         match event {
             Handed::Upgrade(request) => {
@@ -211,7 +217,10 @@ impl Client {
         handler: impl FnOnce() -> i32,
     ) {
         if callback::handle(&**application, self.websocket, event, handler) {
-            self.server.stats.handler_errors.fetch_add(1, Ordering::Relaxed);
+            self.server
+                .stats
+                .handler_errors
+                .fetch_add(1, Ordering::Relaxed);
         }
     }
 }

@@ -34,9 +34,19 @@ impl Clock {
             options.ping_interval,
             options.close_timeout,
         ];
-        let shortest = timeouts.into_iter().filter(|&time| time > 0).min().unwrap_or(u32::MAX);
+        let shortest = timeouts
+            .into_iter()
+            .filter(|&time| time > 0)
+            .min()
+            .unwrap_or(u32::MAX);
         let tick = Duration::from_millis(u64::from((shortest / 40).clamp(5, 100)));
-        Self { started: Instant::now(), tick, now: 0, passed: 0, planned: 0 }
+        Self {
+            started: Instant::now(),
+            tick,
+            now: 0,
+            passed: 0,
+            planned: 0,
+        }
     }
 
     #[inline]
@@ -78,7 +88,10 @@ mod tests {
     fn a_clock_is_as_fine_as_the_shortest_timeout_asks() {
         let default = Clock::new(&Options::default());
         assert_eq!(default.tick, Duration::from_millis(100));
-        let short = Clock::new(&Options { close_timeout: 100, ..Options::default() });
+        let short = Clock::new(&Options {
+            close_timeout: 100,
+            ..Options::default()
+        });
         assert_eq!(short.tick, Duration::from_millis(5));
         assert_eq!(short.ticks(100), 20);
         assert_eq!(short.ticks(101), 21);

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use super::client_thread::Hand;
 use super::outbox::Outbox;
-use super::slots::{Chunk, Estate, IdKind, Slot, Vacated, id};
+use super::slots::{Chunk, Estate, IdKind, Slot, State, Vacated, id};
 use crate::net::{Peer, Token};
 use crate::proto::{HeadScanner, Session};
 
@@ -67,7 +67,7 @@ pub struct Conn {
 pub struct Extra {
     pub opening: Option<Opening>,
     /// The answer to the client's key, until `upgrade` has decided.
-    pub accept: Option<String>,
+    pub accept: Option<[u8; 28]>,
     /// Input that waits until it may be delivered, from `kept_from` on.
     pub kept: Vec<u8>,
     pub kept_from: usize,
@@ -145,7 +145,12 @@ pub struct Conns {
 
 impl Conns {
     pub fn new() -> Self {
-        Self { estate: Estate::take(), chunks: Vec::new(), free: VecDeque::new(), live: 0 }
+        Self {
+            estate: Estate::take(),
+            chunks: Vec::new(),
+            free: VecDeque::new(),
+            live: 0,
+        }
     }
 
     pub fn estate(&self) -> &Estate {
@@ -169,7 +174,10 @@ impl Conns {
         places
             .zip(first..)
             .filter(|(conn, _)| conn.phase != Phase::Free)
-            .map(|(conn, index)| Token { index, generation: conn.generation })
+            .map(|(conn, index)| Token {
+                index,
+                generation: conn.generation,
+            })
     }
 
     /// Takes a free place. None when there is none in the whole process.
@@ -200,14 +208,21 @@ impl Conns {
                 self.free.push_back(index);
             }
         }
-        self.chunks.push(std::iter::repeat_with(Conn::default).take(Chunk::SLOTS).collect());
+        self.chunks.push(
+            std::iter::repeat_with(Conn::default)
+                .take(Chunk::SLOTS)
+                .collect(),
+        );
         Some(())
     }
 
     #[inline]
     pub fn get(&mut self, token: Token) -> Option<&mut Conn> {
         let index = token.index as usize;
-        let conn = self.chunks.get_mut(index / Chunk::SLOTS)?.get_mut(index % Chunk::SLOTS)?;
+        let conn = self
+            .chunks
+            .get_mut(index / Chunk::SLOTS)?
+            .get_mut(index % Chunk::SLOTS)?;
         (conn.generation == token.generation && conn.phase != Phase::Free).then_some(conn)
     }
 
@@ -238,7 +253,10 @@ impl Conns {
         let generation = (id >> 24) as u32 & super::slots::LAST_GENERATION;
         let slot = id as u32 & 0xff_ffff;
         let group = super::slots::position(slot);
-        Token { index: group << 8 | slot & 0xff, generation }
+        Token {
+            index: group << 8 | slot & 0xff,
+            generation,
+        }
     }
 
     /// Frees a place whose connection has ended, unless another thread's mail is on its way to it.
@@ -262,8 +280,20 @@ impl Conns {
 
 impl Drop for Conns {
     fn drop(&mut self) {
+        // A loop that ends in order has none; after a panic the ids of the rest are gone, too.
+        for group in 0..self.groups() {
+            for token in self.group(group).collect::<Vec<_>>() {
+                let slot = self.slot(token.index);
+                let _ = slot.advance(token.generation, State::Closed);
+                slot.vacate();
+            }
+        }
         let chunks = Vec::new();
-        let empty = Estate { mailbox: self.estate.mailbox, chunks };
+        let empty = Estate {
+            mailbox: self.estate.mailbox,
+            chunks,
+        };
+        self.estate.mailbox.vacate();
         std::mem::replace(&mut self.estate, empty).give_back();
     }
 }

@@ -152,7 +152,9 @@ impl Core {
             && (0..groups).all(|group| {
                 let tokens: Vec<Token> = self.conns.group(group).collect();
                 tokens.into_iter().all(|token| {
-                    self.conns.get(token).is_none_or(|conn| conn.phase == Phase::Ended)
+                    self.conns
+                        .get(token)
+                        .is_none_or(|conn| conn.phase == Phase::Ended)
                 })
             })
     }
@@ -166,7 +168,9 @@ impl Core {
     /// Does what other threads have asked for until now.
     pub fn take_mail(&mut self) {
         for _ in 0..self.mailbox.len() {
-            let Some(mail) = self.mailbox.take() else { break };
+            let Some(mail) = self.mailbox.take() else {
+                break;
+            };
             self.open_mail(mail);
         }
     }
@@ -256,14 +260,12 @@ impl Core {
         Ok(())
     }
 
-    fn send_directly(
-        &mut self,
-        token: Token,
-        head: &[u8],
-        body: &[u8],
-    ) -> Result<(), ServerError> {
+    fn send_directly(&mut self, token: Token, head: &[u8], body: &[u8]) -> Result<(), ServerError> {
         let cost = head.len() + body.len();
-        let sent = match self.poller.send_vectored(token, &[IoSlice::new(head), IoSlice::new(body)]) {
+        let sent = match self
+            .poller
+            .send_vectored(token, &[IoSlice::new(head), IoSlice::new(body)])
+        {
             Ok(sent) => sent,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,
             Err(error) => {
@@ -318,9 +320,13 @@ impl Core {
     /// The client's outbox, from the pool if it has none.
     #[inline]
     fn outbox(&mut self, token: Token) -> &mut Outbox {
-        let Self { conns, outboxes, .. } = self;
+        let Self {
+            conns, outboxes, ..
+        } = self;
         let place = conns.place(token);
-        place.outbox.get_or_insert_with(|| outboxes.pop().unwrap_or_default())
+        place
+            .outbox
+            .get_or_insert_with(|| outboxes.pop().unwrap_or_default())
     }
 
     #[inline]
@@ -358,9 +364,19 @@ impl Core {
 
     /// Hands to the kernel what it takes of a client's outbox.
     pub fn write(&mut self, token: Token) {
-        let Self { conns, poller, traffic, clock, .. } = self;
-        let Some(conn) = conns.get(token).filter(|conn| !conn.blocked) else { return };
-        let Some(outbox) = conn.outbox.as_mut() else { return self.said_all(token) };
+        let Self {
+            conns,
+            poller,
+            traffic,
+            clock,
+            ..
+        } = self;
+        let Some(conn) = conns.get(token).filter(|conn| !conn.blocked) else {
+            return;
+        };
+        let Some(outbox) = conn.outbox.as_mut() else {
+            return self.said_all(token);
+        };
         let (sent, counted, result) = outbox.send(poller, token);
         traffic.bytes_out += sent as u64;
         if sent > 0 && conn.keeping {
@@ -379,7 +395,9 @@ impl Core {
         }
         match result {
             Ok(()) => self.said_all(token),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.await_writability(token),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                self.await_writability(token)
+            }
             Err(error) => self.end(token, Some(error)),
         }
     }
@@ -404,7 +422,9 @@ impl Core {
 
     /// Goes on after the kernel has taken everything.
     fn said_all(&mut self, token: Token) {
-        let Some(conn) = self.conns.get(token) else { return };
+        let Some(conn) = self.conns.get(token) else {
+            return;
+        };
         if let Some(pong) = conn.extra.as_mut().and_then(|extra| extra.pong.take()) {
             self.say(token, |out| proto::write_pong(out, &pong));
             return self.write(token);
@@ -429,7 +449,11 @@ impl Core {
 
     /// Keeps input, from `from` on, until it may be delivered; nothing is read meanwhile.
     pub fn keep(&mut self, token: Token, input: Vec<u8>, from: usize) {
-        let Some(conn) = self.conns.get(token).filter(|conn| conn.phase != Phase::Ended) else {
+        let Some(conn) = self
+            .conns
+            .get(token)
+            .filter(|conn| conn.phase != Phase::Ended)
+        else {
             return;
         };
         conn.keeping = true;
@@ -444,13 +468,20 @@ impl Core {
     /// Takes what was kept, to deliver it.
     pub fn take_kept(&mut self, token: Token) -> Option<(Vec<u8>, usize)> {
         let conn = self.conns.get(token).filter(|conn| conn.keeping)?;
-        let Some(extra) = conn.extra.as_mut() else { return Some((Vec::new(), 0)) };
-        Some((std::mem::take(&mut extra.kept), std::mem::take(&mut extra.kept_from)))
+        let Some(extra) = conn.extra.as_mut() else {
+            return Some((Vec::new(), 0));
+        };
+        Some((
+            std::mem::take(&mut extra.kept),
+            std::mem::take(&mut extra.kept_from),
+        ))
     }
 
     /// Reads from the client again: nothing is kept any more.
     pub fn let_read(&mut self, token: Token) {
-        let Some(conn) = self.conns.get(token) else { return };
+        let Some(conn) = self.conns.get(token) else {
+            return;
+        };
         conn.keeping = false;
         conn.shed();
         self.poller.resume(token);
@@ -477,7 +508,9 @@ impl Core {
     pub fn reconsider(&mut self, token: Token) {
         let queued = self.slot(token).word().queued();
         let low = self.mailbox.low();
-        let Some(conn) = self.conns.get(token) else { return };
+        let Some(conn) = self.conns.get(token) else {
+            return;
+        };
         if conn.keeping && (queued <= low || conn.phase != Phase::Open) {
             self.waiting.push_back(token);
         }
@@ -487,7 +520,9 @@ impl Core {
 
     /// Answers a ping: at once, or with the newest payload when the client takes bytes again.
     pub fn answer_ping(&mut self, token: Token, payload: &[u8]) {
-        let Some(conn) = self.conns.get(token) else { return };
+        let Some(conn) = self.conns.get(token) else {
+            return;
+        };
         if conn.phase != Phase::Open {
             return;
         }
@@ -506,7 +541,9 @@ impl Core {
     /// The client's close frame has come.
     pub fn client_closed(&mut self, token: Token, code: Option<u16>, reason: &[u8]) {
         let now = self.clock.now();
-        let Some(conn) = self.conns.get(token) else { return };
+        let Some(conn) = self.conns.get(token) else {
+            return;
+        };
         let ours = conn.phase == Phase::Open;
         if ours {
             conn.phase = Phase::Closing;
@@ -525,9 +562,11 @@ impl Core {
     }
 
     /// The client broke a rule: tells it by a close frame, and the application.
-    pub fn fail(&mut self, token: Token, error: &ProtoError) {
+    pub fn fail(&mut self, token: Token, error: ProtoError) {
         let now = self.clock.now();
-        let Some(conn) = self.conns.get(token) else { return };
+        let Some(conn) = self.conns.get(token) else {
+            return;
+        };
         let said = conn.has_said_goodbye();
         conn.phase = Phase::Finishing;
         conn.since = now;
@@ -538,14 +577,18 @@ impl Core {
         extra.said_goodbye = true;
         // Fails if the application has closed at the same time.
         let _ = self.slot(token).advance(token.generation, State::Closing);
-        self.server.stats.protocol_errors.fetch_add(1, Ordering::Relaxed);
+        self.server
+            .stats
+            .protocol_errors
+            .fetch_add(1, Ordering::Relaxed);
         let kind = match error {
             _ if error.is_too_big() => FailureKind::TooBig,
             _ if error.is_utf8() => FailureKind::Utf8,
             _ if error.is_memory() => FailureKind::Memory,
             _ => FailureKind::Protocol,
         };
-        self.due.push_back((token, Due::failure(kind, code, error.to_string())));
+        self.due
+            .push_back((token, Due::failure(kind, code, error.to_string())));
         if !said {
             self.say(token, |out| proto::write_close(out, Some(code), b""));
         }
@@ -557,7 +600,11 @@ impl Core {
     /// Closes a websocket from our side.
     pub fn close(&mut self, token: Token, code: u16, reason: Vec<u8>) {
         let now = self.clock.now();
-        let Some(conn) = self.conns.get(token).filter(|conn| conn.phase == Phase::Open) else {
+        let Some(conn) = self
+            .conns
+            .get(token)
+            .filter(|conn| conn.phase == Phase::Open)
+        else {
             return;
         };
         conn.phase = Phase::Closing;
@@ -572,13 +619,19 @@ impl Core {
     /// Queues our close frame, once all that was sent before it is in the outbox.
     fn say_goodbye(&mut self, token: Token) {
         let queued = self.slot(token).word().queued();
-        let Some(conn) = self.conns.get(token) else { return };
+        let Some(conn) = self.conns.get(token) else {
+            return;
+        };
         let held = conn.outbox.as_ref().map_or(0, |outbox| outbox.counted());
         if queued != held as u64 || conn.phase != Phase::Closing {
             return;
         }
-        let Some(extra) = conn.extra.as_mut() else { return };
-        let Some((code, reason)) = extra.goodbye.take() else { return };
+        let Some(extra) = conn.extra.as_mut() else {
+            return;
+        };
+        let Some((code, reason)) = extra.goodbye.take() else {
+            return;
+        };
         extra.said_goodbye = true;
         self.say(token, |out| proto::write_close(out, code, &reason));
         self.finish_closing(token);
@@ -586,7 +639,9 @@ impl Core {
 
     /// After both close frames nothing more is said.
     fn finish_closing(&mut self, token: Token) {
-        let Some(conn) = self.conns.get(token) else { return };
+        let Some(conn) = self.conns.get(token) else {
+            return;
+        };
         let extra = conn.extra();
         if extra.said_goodbye && extra.farewell.received.is_some() && conn.phase == Phase::Closing {
             conn.phase = Phase::Finishing;
@@ -596,7 +651,9 @@ impl Core {
 
     /// The client's stream has ended.
     pub fn client_left(&mut self, token: Token, error: Option<io::Error>) {
-        let Some(conn) = self.conns.get(token) else { return };
+        let Some(conn) = self.conns.get(token) else {
+            return;
+        };
         if error.is_some() || conn.phase == Phase::Lingering {
             return self.end(token, error);
         }
@@ -612,7 +669,11 @@ impl Core {
 
     /// Ends a connection now: closes the socket and lets `disconnect` follow.
     pub fn end(&mut self, token: Token, error: Option<io::Error>) {
-        let Some(conn) = self.conns.get(token).filter(|conn| conn.phase != Phase::Ended) else {
+        let Some(conn) = self
+            .conns
+            .get(token)
+            .filter(|conn| conn.phase != Phase::Ended)
+        else {
             return;
         };
         let deciding = conn.phase == Phase::Deciding;
@@ -620,7 +681,10 @@ impl Core {
         conn.blocked = false;
         conn.session.abandon(&mut self.scratch);
         let (connected, counted) = (conn.connected, std::mem::take(&mut conn.counted));
-        let unsent = conn.outbox.as_ref().map_or((0, 0), |out| (out.counted(), out.pings));
+        let unsent = conn
+            .outbox
+            .as_ref()
+            .map_or((0, 0), |out| (out.counted(), out.pings));
         if let Some(extra) = conn.extra.as_mut() {
             extra.opening = None;
             extra.kept = Vec::new();
@@ -637,11 +701,15 @@ impl Core {
         let _ = slot.release(unsent.0 as u64, self.mailbox.low());
         let address = self.addresses.remove(&token.index);
         self.server.leave(self.number, counted, address);
-        self.server.stats.open.fetch_sub(u64::from(connected), Ordering::Relaxed);
+        self.server
+            .stats
+            .open
+            .fetch_sub(u64::from(connected), Ordering::Relaxed);
         self.accepting |= std::mem::take(&mut self.stalled);
         if let Some(error) = error.filter(|error| connected && !is_leaving(error)) {
             let text = format!("the connection failed: {error}");
-            self.due.push_back((token, Due::failure(FailureKind::Io, 1006, text)));
+            self.due
+                .push_back((token, Due::failure(FailureKind::Io, 1006, text)));
         }
         // While `upgrade` decides on the client's own thread, its verdict comes first.
         if !deciding {
@@ -700,10 +768,17 @@ impl Core {
         }
         let now = self.clock.now();
         let admitted = self.server.admit(&peer);
-        let opening = Opening { peer, head: Vec::new(), scanner: HeadScanner::default() };
+        let opening = Opening {
+            peer,
+            head: Vec::new(),
+            scanner: HeadScanner::default(),
+        };
         let conn = Conn {
             session: Session::default(),
-            extra: Some(Box::new(Extra { opening: Some(opening), ..Extra::default() })),
+            extra: Some(Box::new(Extra {
+                opening: Some(opening),
+                ..Extra::default()
+            })),
             heard: now,
             since: now,
             phase: Phase::Opening,
@@ -712,7 +787,10 @@ impl Core {
         };
         let Some(token) = self.conns.insert(conn) else {
             log::error!("no id is left for a new client");
-            let ip = self.server.counted_address(&peer).filter(|_| admitted.is_ok());
+            let ip = self
+                .server
+                .counted_address(&peer)
+                .filter(|_| admitted.is_ok());
             return self.server.leave(self.number, admitted.is_ok(), ip);
         };
         if let (Ok(()), Some(ip)) = (&admitted, self.server.counted_address(&peer)) {
@@ -731,13 +809,17 @@ impl Core {
     pub fn refuse(&mut self, token: Token, refusal: &Refusal, head_only: bool) {
         self.server.stats.rejected.fetch_add(1, Ordering::Relaxed);
         let server = Arc::clone(&self.server);
-        self.respond(token, |out| refusal.write(out, &server.options.server_header, head_only));
+        self.respond(token, |out| {
+            refusal.write(out, &server.options.server_header, head_only)
+        });
     }
 
     /// Answers a request with the last that is said on its connection.
     pub fn respond(&mut self, token: Token, write: impl FnOnce(&mut Vec<u8>)) {
         let now = self.clock.now();
-        let Some(conn) = self.conns.get(token) else { return };
+        let Some(conn) = self.conns.get(token) else {
+            return;
+        };
         conn.phase = Phase::Finishing;
         conn.since = now;
         if let Some(extra) = conn.extra.as_mut() {
@@ -798,7 +880,11 @@ impl Core {
             Phase::Open if conn.keeping => self.look_after_keeping(token, silence),
             Phase::Open if periods.idle > 0 && silence >= periods.idle => {
                 // Fails if the application has closed at the same time.
-                if self.slot(token).advance(token.generation, State::Closing).is_ok() {
+                if self
+                    .slot(token)
+                    .advance(token.generation, State::Closing)
+                    .is_ok()
+                {
                     self.close(token, 1001, Vec::new());
                 }
             }
@@ -820,7 +906,9 @@ impl Core {
     fn look_after_keeping(&mut self, token: Token, silence: u32) {
         let now = self.clock.now();
         let ping = self.periods.ping;
-        let Some(conn) = self.conns.get(token) else { return };
+        let Some(conn) = self.conns.get(token) else {
+            return;
+        };
         if !conn.blocked {
             // It waits for us, and not we for it.
             conn.heard = now;
@@ -850,7 +938,11 @@ impl Core {
                     Some(Phase::Opening) => self.end(token, None),
                     Some(Phase::Open) => {
                         // Fails if the application has closed at the same time.
-                        if self.slot(token).advance(token.generation, State::Closing).is_ok() {
+                        if self
+                            .slot(token)
+                            .advance(token.generation, State::Closing)
+                            .is_ok()
+                        {
                             self.close(token, 1001, Vec::new());
                         }
                     }
@@ -865,7 +957,13 @@ impl Due {
     fn failure(kind: FailureKind, close_code: u16, message: String) -> Self {
         let message = CString::new(message).unwrap_or_default();
         let event = EventKind::Message;
-        Self::Failure(Box::new(Failure { kind, event, code: 0, close_code, message }))
+        Self::Failure(Box::new(Failure {
+            kind,
+            event,
+            code: 0,
+            close_code,
+            message,
+        }))
     }
 }
 

@@ -118,7 +118,9 @@ impl Held {
     fn give_back(mut self) {
         self.batch.let_go();
         if let Some(server) = self.server.upgrade() {
-            server.loops[self.loop_number].home.store(0, Ordering::SeqCst);
+            server.loops[self.loop_number]
+                .home
+                .store(0, Ordering::SeqCst);
             self.mailbox.post(Mail::Returned(self.batch));
             server.host.ring();
         }
@@ -169,9 +171,14 @@ impl Seat {
 
 impl Drop for Seat {
     fn drop(&mut self) {
-        self.server.host.seats().retain(|&seat| seat != self.visitor);
+        self.server
+            .host
+            .seats()
+            .retain(|&seat| seat != self.visitor);
         VISITOR.with_borrow_mut(|visitor| {
-            visitor.seats.retain(|server| !std::ptr::eq(server.as_ptr(), Arc::as_ptr(&self.server)));
+            visitor
+                .seats
+                .retain(|server| !std::ptr::eq(server.as_ptr(), Arc::as_ptr(&self.server)));
         });
         self.server.host.ring();
     }
@@ -221,7 +228,9 @@ fn until_found(
 ) -> Result<u32, ServerError> {
     let server = &seat.server;
     let limit = u64::try_from(timeout_ms).ok().map(Duration::from_millis);
-    let end = limit.filter(|limit| !limit.is_zero()).map(|limit| Instant::now() + limit);
+    let end = limit
+        .filter(|limit| !limit.is_zero())
+        .map(|limit| Instant::now() + limit);
     loop {
         let found = visit(server, Some(seat.visitor), held, serve);
         let woken = server.host.take_wake();
@@ -264,9 +273,15 @@ fn pull_from(one: &Loop, place: &Place, visitor: u64, records: &mut dyn Records)
     if records.room() == 0 {
         return 0;
     }
-    let mut puller = Puller { records, batch: Batch::default(), count: 0 };
-    one.turn(false, &mut Sink::Pull(&mut puller));
-    let Puller { batch, count, .. } = puller;
+    let mut sink = Sink::Pull(Puller {
+        records,
+        batch: Batch::default(),
+        count: 0,
+    });
+    one.turn(false, &mut sink);
+    let Sink::Pull(Puller { batch, count, .. }) = sink else {
+        return 0;
+    };
     if count == 0 {
         one.core.borrow_mut().take_back(batch);
         return 0;
@@ -314,7 +329,9 @@ fn visit(
             }
             serve(one, place)
         });
-        let Some((count, parked)) = served else { continue };
+        let Some((count, parked)) = served else {
+            continue;
+        };
         found.count += count;
         found.work_left |= parked.work_left;
         found.timeout = found.timeout.into_iter().chain(parked.timeout).min();
@@ -353,7 +370,10 @@ fn park(server: &Server, number: usize, one: Box<Loop>) -> Parked {
     if one.core.borrow().is_finished() {
         drop(one);
         server.loop_ended();
-        return Parked { work_left: false, timeout: None };
+        return Parked {
+            work_left: false,
+            timeout: None,
+        };
     }
     let shown = server.host.union_wanted.load(Ordering::SeqCst);
     let expected_back = place.home.load(Ordering::SeqCst) != 0 && !shown;
@@ -385,7 +405,11 @@ fn wait(server: &Server, timeout: Option<Duration>) -> Readiness {
     let parked = server.loops.iter().filter(|place| place.parked().is_some());
     descriptors.extend(parked.filter_map(|place| place.descriptor.get()));
     let closing = server.is_closing() && !server.has_ended();
-    let timeout = if closing { timeout.into_iter().chain([GLANCE]).min() } else { timeout };
+    let timeout = if closing {
+        timeout.into_iter().chain([GLANCE]).min()
+    } else {
+        timeout
+    };
     let readiness = wait_readable(&descriptors, timeout);
     host.waiting.fetch_sub(1, Ordering::SeqCst);
     host.bell.take();
@@ -411,7 +435,11 @@ pub fn fd(server: u64) -> Result<RawFd, ServerError> {
     let union = host.union.get_or_try_init(|| {
         let union = Union::new()?;
         union.add(host.wake.as_raw_fd())?;
-        for descriptor in server.loops.iter().filter_map(|place| place.descriptor.get()) {
+        for descriptor in server
+            .loops
+            .iter()
+            .filter_map(|place| place.descriptor.get())
+        {
             union.add(*descriptor)?;
         }
         Ok(union)
@@ -443,8 +471,15 @@ fn hosted(server: u64) -> Result<Arc<Server>, ServerError> {
 
 /// Hands to the system what was mailed to a loop that lies parked.
 pub fn flush(mailbox: &'static Mailbox) {
-    let Some(server) = mailbox.server() else { return };
-    let is_it = |place: &Place| place.mailbox.get().is_some_and(|it| std::ptr::eq(*it, mailbox));
+    let Some(server) = mailbox.server() else {
+        return;
+    };
+    let is_it = |place: &Place| {
+        place
+            .mailbox
+            .get()
+            .is_some_and(|it| std::ptr::eq(*it, mailbox))
+    };
     if let Some(number) = server.loops.iter().position(is_it) {
         with_loop(&server, number, Loop::flush);
     }

@@ -42,7 +42,11 @@ pub fn set(level: u32, callback: Option<Arc<LogCallback>>) {
         _ => LevelFilter::Trace,
     };
     let new = callback.map(|callback| {
-        Arc::new(Listener { callback, calls: Mutex::new(0), ended: Condvar::new() })
+        Arc::new(Listener {
+            callback,
+            calls: Mutex::new(0),
+            ended: Condvar::new(),
+        })
     });
     // A host written in Rust may have its own logger, which then stays.
     let _ = log::set_logger(&Logger);
@@ -103,12 +107,18 @@ fn tell(level: Level, line: &CStr) {
     let listener = {
         let listener = LISTENER.read().unwrap_or_else(PoisonError::into_inner);
         let Some(listener) = &*listener else { return };
-        *listener.calls.lock().unwrap_or_else(PoisonError::into_inner) += 1;
+        *listener
+            .calls
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) += 1;
         Arc::clone(listener)
     };
     TELLING.set(true);
     callback::run(|| (listener.callback)(level as u32, line));
     TELLING.set(false);
-    *listener.calls.lock().unwrap_or_else(PoisonError::into_inner) -= 1;
+    *listener
+        .calls
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner) -= 1;
     listener.ended.notify_all();
 }

@@ -75,8 +75,10 @@ impl Mailbox {
     /// Lets a loop of `server` move in.
     pub fn rent(&self, waker: Arc<Waker>, server: Weak<Server>, max_queued: u64) {
         self.max_queued.store(max_queued, Ordering::Release);
-        *self.tenant.lock().unwrap_or_else(PoisonError::into_inner) =
-            Tenant { waker: Some(waker), server };
+        *self.tenant.lock().unwrap_or_else(PoisonError::into_inner) = Tenant {
+            waker: Some(waker),
+            server,
+        };
     }
 
     /// The loop moves out; what still comes is for nobody.
@@ -86,7 +88,11 @@ impl Mailbox {
 
     /// The server whose loop this is.
     pub fn server(&self) -> Option<Arc<Server>> {
-        self.tenant.lock().unwrap_or_else(PoisonError::into_inner).server.upgrade()
+        self.tenant
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .server
+            .upgrade()
     }
 
     /// At most so many bytes are queued when a client is read from again, and told `drain`.

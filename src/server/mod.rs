@@ -27,9 +27,6 @@ mod slots;
 mod stats;
 mod worker;
 
-use std::os::fd::RawFd;
-use std::sync::Arc;
-
 pub use application::{Application, EventKind, Failure, FailureKind, Happened, Pulled, Records};
 pub use callback::set_debug_on_error;
 pub use error::ServerError;
@@ -38,7 +35,9 @@ pub use log::{LogCallback, set as set_log};
 pub use options::{Dispatch, Options};
 pub use paths::{define_path, undefine_page, undefine_path};
 pub use request::Request;
-pub use sending::{abort, close as close_websocket, data, flush, ping, queued, send, set_data, state_of};
+pub use sending::{
+    abort, close as close_websocket, data, flush, ping, queued, send, set_data, state_of,
+};
 pub use server::{close, start, stat, wait};
 
 use server::Server;

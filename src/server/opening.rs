@@ -37,14 +37,20 @@ impl Loop {
         let (mut head, peer, taken) = {
             let mut core = self.core.borrow_mut();
             let conn = core.conns.get(token)?;
-            let Some(opening) = conn.extra().opening.as_mut() else { return Some(input.len()) };
+            let Some(opening) = conn.extra().opening.as_mut() else {
+                return Some(input.len());
+            };
             let before = opening.head.len();
             if opening.head.try_reserve(input.len()).is_err() {
                 core.end(token, Some(io::ErrorKind::OutOfMemory.into()));
                 return Some(input.len());
             }
             opening.head.extend_from_slice(input);
-            let Opening { peer, head, scanner } = opening;
+            let Opening {
+                peer,
+                head,
+                scanner,
+            } = opening;
             match scanner.scan(head, self.server.options.max_header_size) {
                 Ok(None) => return Some(input.len()),
                 Ok(Some(end)) => {
@@ -59,7 +65,7 @@ impl Loop {
             }
         };
         let (answer, head_only) = match proto::parse_head(&mut head) {
-            Ok(request) => (self.judge(&request, &peer), request.method() == "HEAD"),
+            Ok(request) => (self.judge(&request, &peer), request.method == "HEAD"),
             Err(refusal) => (Answer::Refuse(refusal), false),
         };
         match answer {
@@ -69,7 +75,9 @@ impl Loop {
                 let mut core = self.core.borrow_mut();
                 core.respond(token, |out| page.write(out, server_header, head_only));
             }
-            Answer::Ask(entered, request, offer) => self.ask(turn, token, &entered, request, &offer),
+            Answer::Ask(entered, request, offer) => {
+                self.ask(turn, token, &entered, request, &offer)
+            }
         }
         Some(taken)
     }
@@ -77,9 +85,13 @@ impl Loop {
     /// Decides what a request is answered; the application is not asked yet.
     fn judge(&self, request: &RequestHead<'_>, peer: &Peer) -> Answer {
         let found = paths::find(request.route());
-        let method = request.method();
+        let method = request.method;
         let websocket = found.path && (request.wants_websocket() || found.page.is_none());
-        let allowed = if found.page.is_some() { "GET, HEAD" } else { "GET" };
+        let allowed = if found.page.is_some() {
+            "GET, HEAD"
+        } else {
+            "GET"
+        };
         let refusal = match &found.page {
             None if !found.path => Refusal::not_found(),
             _ if method != "GET" && (method != "HEAD" || found.page.is_none()) => {
@@ -88,7 +100,7 @@ impl Loop {
             _ if request.body_announced() => Refusal::bad_request("A body is not expected here."),
             Some(page) if !websocket || method == "HEAD" => return Answer::Page(Arc::clone(page)),
             _ => match proto::check(request) {
-                Ok(_) if !self.is_allowed_origin(request) => Refusal::forbidden(),
+                Ok(_) if !self.is_allowed_origin(request) => Refusal::forbidden_origin(),
                 Ok(offer) => match paths::enter(request.route()) {
                     Some(entered) => return self.prepare(request, peer, entered, offer),
                     None => Refusal::not_found(),
@@ -101,8 +113,12 @@ impl Loop {
 
     fn is_allowed_origin(&self, request: &RequestHead<'_>) -> bool {
         let allowed = &self.server.options.origins;
-        let Some(origin) = request.origin().filter(|_| !allowed.is_empty()) else { return true };
-        allowed.iter().any(|one| one.as_bytes().eq_ignore_ascii_case(origin))
+        let Some(origin) = request.origin().filter(|_| !allowed.is_empty()) else {
+            return true;
+        };
+        allowed
+            .iter()
+            .any(|one| one.as_bytes().eq_ignore_ascii_case(origin))
     }
 
     fn prepare(
@@ -113,15 +129,19 @@ impl Loop {
         offer: Offer,
     ) -> Answer {
         let wanted = &self.server.options.subprotocols;
-        let chosen = wanted
-            .iter()
-            .find_map(|name| offer.subprotocols.iter().position(|offered| offered == name));
+        let chosen = wanted.iter().find_map(|name| {
+            offer
+                .subprotocols
+                .iter()
+                .position(|offered| offered == name)
+        });
         let parts = RequestParts {
-            target: request.target().to_owned(),
-            path: request.path().to_owned(),
-            query: request.query().to_owned(),
+            target: request.target.to_string(),
+            path: request.path().into_owned(),
+            query: request.query.to_owned(),
             headers: request
-                .headers()
+                .headers
+                .iter()
                 .map(|(name, value)| (name.as_bytes().to_vec(), value.to_vec()))
                 .collect(),
             params: entered.params.clone(),
@@ -129,7 +149,13 @@ impl Loop {
             offered: offer.subprotocols.clone(),
             chosen,
         };
-        Answer::Ask(entered, Box::new(Request::new(parts)), offer)
+        match Request::new(&parts) {
+            Ok(request) => Answer::Ask(entered, Box::new(request), offer),
+            Err(_) => {
+                paths::leave(entered.number);
+                Answer::Refuse(Refusal::unavailable())
+            }
+        }
     }
 
     /// Asks `upgrade`, and lets the client in if it agrees.
@@ -144,19 +170,23 @@ impl Loop {
         let websocket = {
             let mut core = self.core.borrow_mut();
             let id = core.conns.id(token);
-            let Some(conn) = core.conns.get(token) else { return paths::leave(entered.number) };
+            let Some(conn) = core.conns.get(token) else {
+                return paths::leave(entered.number);
+            };
             conn.path = entered.number;
             conn.entered = true;
             let extra = conn.extra();
             extra.opening = None;
-            extra.accept = Some(offer.accept.clone());
+            extra.accept = Some(offer.accept);
             id
         };
         if matches!(turn.sink, Sink::Hand) {
             return self.ask_on_own_thread(token, websocket, entered.number, request);
         }
         turn.paths.renew();
-        let Some(application) = turn.paths.application(entered.number) else { return };
+        let Some(application) = turn.paths.application(entered.number) else {
+            return;
+        };
         let code = callback::run(|| application.upgrade(websocket, &request));
         request.seal();
         self.decided(turn, token, code, request);
@@ -175,7 +205,9 @@ impl Loop {
         match Hand::start(client) {
             Ok(hand) => {
                 hand.give(Handed::Upgrade(request));
-                let Some(conn) = core.conns.get(token) else { return };
+                let Some(conn) = core.conns.get(token) else {
+                    return;
+                };
                 conn.extra().hand = Some(hand);
                 conn.phase = Phase::Deciding;
             }
@@ -187,31 +219,32 @@ impl Loop {
     }
 
     /// Does what `upgrade` has decided.
-    pub fn decided(
-        &self,
-        turn: &mut Turn<'_, '_>,
-        token: Token,
-        code: i32,
-        request: Box<Request>,
-    ) {
+    pub fn decided(&self, turn: &mut Turn<'_, '_>, token: Token, code: i32, request: Box<Request>) {
         let Some((websocket, path, was_deciding)) = ({
             let mut core = self.core.borrow_mut();
             let id = core.conns.id(token);
-            core.conns.get(token).map(|conn| (id, conn.path, conn.hand().is_some()))
+            core.conns
+                .get(token)
+                .map(|conn| (id, conn.path, conn.hand().is_some()))
         }) else {
             return;
         };
         turn.paths.renew();
-        let Some(application) = turn.paths.application(path).map(Arc::clone) else { return };
+        let Some(application) = turn.paths.application(path).map(Arc::clone) else {
+            return;
+        };
         if code != 0 {
             let refusal = match u16::try_from(code) {
-                Ok(status @ 400..=599) => Refusal::with_status(status),
+                Ok(status @ 400..=599) => Refusal::new(status),
                 _ => {
-                    self.server.stats.handler_errors.fetch_add(1, Ordering::Relaxed);
+                    self.server
+                        .stats
+                        .handler_errors
+                        .fetch_add(1, Ordering::Relaxed);
                     if !was_deciding {
                         callback::tell_failed(&*application, websocket, EventKind::Upgrade, code);
                     }
-                    Refusal::with_status(500)
+                    Refusal::new(500)
                 }
             };
             return self.reject(token, refusal, &request);
@@ -229,7 +262,10 @@ impl Loop {
             Sink::Nowhere => (),
         }
         let mut core = self.core.borrow_mut();
-        let ended = core.conns.get(token).is_some_and(|conn| conn.phase == Phase::Ended);
+        let ended = core
+            .conns
+            .get(token)
+            .is_some_and(|conn| conn.phase == Phase::Ended);
         if was_deciding && ended {
             core.due.push_back((token, Due::Disconnect));
         } else if was_deciding {
@@ -242,8 +278,13 @@ impl Loop {
         let mut core = self.core.borrow_mut();
         let now = core.clock.now();
         let slot = core.conns.slot(token.index);
-        self.server.stats.connections_total.fetch_add(1, Ordering::Relaxed);
-        let Some(conn) = core.conns.get(token) else { return };
+        self.server
+            .stats
+            .connections_total
+            .fetch_add(1, Ordering::Relaxed);
+        let Some(conn) = core.conns.get(token) else {
+            return;
+        };
         conn.connected = true;
         if conn.phase == Phase::Ended {
             return;
@@ -252,11 +293,11 @@ impl Loop {
         conn.phase = Phase::Open;
         conn.heard = now;
         conn.since = now;
-        let accept = conn.extra().accept.take().unwrap_or_default();
+        let accept = conn.extra().accept.take().unwrap_or([b'='; 28]);
         conn.shed();
         // Fails if another thread has aborted it; its mail is on the way.
         let _ = slot.advance(token.generation, State::Open);
-        let (chosen, extra) = (request.chosen(), request.extra_headers());
+        let (chosen, extra) = (request.chosen(), request.take_extra_headers());
         let server_header = &self.server.options.server_header;
         core.say(token, |out| {
             proto::write_accept(out, &accept, chosen.as_deref(), server_header, &extra);
@@ -267,9 +308,11 @@ impl Loop {
     }
 
     fn reject(&self, token: Token, mut refusal: Refusal, request: &Request) {
-        refusal.headers.extend(request.extra_headers());
+        refusal.headers.extend(request.take_extra_headers());
         let mut core = self.core.borrow_mut();
-        let Some(conn) = core.conns.get(token) else { return };
+        let Some(conn) = core.conns.get(token) else {
+            return;
+        };
         if conn.phase == Phase::Ended {
             let deciding = conn.hand().is_some();
             if deciding {

@@ -142,7 +142,10 @@ impl Outbox {
         if self.front.capacity() > PIECE {
             self.front = Vec::new();
         }
-        *self = Self { front: std::mem::take(&mut self.front), ..Self::default() };
+        *self = Self {
+            front: std::mem::take(&mut self.front),
+            ..Self::default()
+        };
     }
 }
 
@@ -154,7 +157,10 @@ mod tests {
         let mut left = Vec::new();
         while !outbox.is_empty() {
             let mut all = outbox.front[outbox.sent..].to_vec();
-            outbox.rest.iter().for_each(|piece| all.extend_from_slice(piece));
+            outbox
+                .rest
+                .iter()
+                .for_each(|piece| all.extend_from_slice(piece));
             let count = step.min(all.len());
             left.extend_from_slice(&all[..count]);
             outbox.advance(count);

@@ -17,9 +17,13 @@ impl Page {
             return Err(ServerError::Argument);
         }
         let mut copy = Vec::new();
-        copy.try_reserve_exact(body.len()).map_err(|_| ServerError::Memory)?;
+        copy.try_reserve_exact(body.len())
+            .map_err(|_| ServerError::Memory)?;
         copy.extend_from_slice(body);
-        Ok(Self { content_type: content_type.to_owned(), body: copy })
+        Ok(Self {
+            content_type: content_type.to_owned(),
+            body: copy,
+        })
     }
 
     /// Writes the response to a GET, or to a HEAD, which is the same without the body.

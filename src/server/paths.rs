@@ -47,13 +47,22 @@ impl Paths {
     /// The newest.
     pub fn current() -> Arc<Self> {
         let mut table = table();
-        let Table { definitions, snapshot, .. } = &mut *table;
+        let Table {
+            definitions,
+            snapshot,
+            ..
+        } = &mut *table;
         let paths = snapshot.get_or_insert_with(|| {
             let application = |definition: &Option<Definition>| {
-                definition.as_ref().map(|definition| Arc::clone(&definition.application))
+                definition
+                    .as_ref()
+                    .map(|definition| Arc::clone(&definition.application))
             };
             let applications = definitions.iter().map(application).collect();
-            Arc::new(Self { version: VERSION.load(Ordering::SeqCst), applications })
+            Arc::new(Self {
+                version: VERSION.load(Ordering::SeqCst),
+                applications,
+            })
         });
         Arc::clone(paths)
     }
@@ -84,8 +93,16 @@ pub struct Found {
 /// Looks up a path as [`crate::proto::RequestHead`] prepares it for matching.
 pub fn find(route: &str) -> Found {
     let table = table();
-    let page = table.pages.router.at(route).ok().map(|found| Arc::clone(found.value));
-    Found { path: table.paths.router.at(route).is_ok(), page }
+    let page = table
+        .pages
+        .router
+        .at(route)
+        .ok()
+        .map(|found| Arc::clone(found.value));
+    Found {
+        path: table.paths.router.at(route).is_ok(),
+        page,
+    }
 }
 
 /// A client's place in a path.
@@ -98,19 +115,26 @@ pub struct Entered {
 /// Counts a client for the path that `route` leads to. [`leave`] must follow.
 pub fn enter(route: &str) -> Option<Entered> {
     let mut table = table();
-    let Table { paths, definitions, .. } = &mut *table;
+    let Table {
+        paths, definitions, ..
+    } = &mut *table;
     let found = paths.router.at(route).ok()?;
     let number = *found.value;
     definitions.get_mut(number as usize)?.as_mut()?.clients += 1;
     // An escaped slash stays inside its parameter: it was kept apart as NUL.
     let param = |(name, value): (&str, &str)| (name.to_owned(), value.replace('\0', "/"));
-    Some(Entered { number, params: found.params.iter().map(param).collect() })
+    Some(Entered {
+        number,
+        params: found.params.iter().map(param).collect(),
+    })
 }
 
 /// Uncounts a client. May run `release`, so nothing may be borrowed.
 pub fn leave(number: u32) {
     let mut table = table();
-    let Some(place) = table.definitions.get_mut(number as usize) else { return };
+    let Some(place) = table.definitions.get_mut(number as usize) else {
+        return;
+    };
     let Some(definition) = place else { return };
     definition.clients -= 1;
     if definition.undefined && definition.clients == 0 {
@@ -125,15 +149,24 @@ pub fn leave(number: u32) {
 pub fn define_path(path: &str, application: Arc<dyn Application>) -> Result<(), ServerError> {
     check_path(path)?;
     let mut table = table();
-    let Table { paths, definitions, .. } = &mut *table;
-    let definition = Definition { application, clients: 0, undefined: false };
+    let Table {
+        paths, definitions, ..
+    } = &mut *table;
+    let definition = Definition {
+        application,
+        clients: 0,
+        undefined: false,
+    };
     let replaced = match paths.get(path) {
         Some(&number) => {
             let place = definitions[number as usize].as_mut();
             place.map(|place| std::mem::replace(&mut place.application, definition.application))
         }
         None => {
-            let free = definitions.iter().position(Option::is_none).unwrap_or(definitions.len());
+            let free = definitions
+                .iter()
+                .position(Option::is_none)
+                .unwrap_or(definitions.len());
             let number = u32::try_from(free).map_err(|_| ServerError::Argument)?;
             paths.insert(path, number)?;
             if free == definitions.len() {
@@ -176,7 +209,11 @@ pub fn define_page(path: &str, page: Page) -> Result<(), ServerError> {
 }
 
 pub fn undefine_page(path: &str) -> Result<(), ServerError> {
-    table().pages.remove(path).map(|_| ()).ok_or(ServerError::Argument)
+    table()
+        .pages
+        .remove(path)
+        .map(|_| ())
+        .ok_or(ServerError::Argument)
 }
 
 fn check_path(path: &str) -> Result<(), ServerError> {
@@ -200,7 +237,10 @@ struct Patterns<T> {
 
 impl<T> Default for Patterns<T> {
     fn default() -> Self {
-        Self { router: Router::new(), all: HashMap::new() }
+        Self {
+            router: Router::new(),
+            all: HashMap::new(),
+        }
     }
 }
 
@@ -211,7 +251,9 @@ impl<T: Clone> Patterns<T> {
 
     /// Fails when the pattern is malformed or conflicts with another.
     fn insert(&mut self, pattern: &str, value: T) -> Result<(), ServerError> {
-        self.router.insert(pattern, value.clone()).map_err(|_| ServerError::Argument)?;
+        self.router
+            .insert(pattern, value.clone())
+            .map_err(|_| ServerError::Argument)?;
         self.all.insert(pattern.to_owned(), value);
         Ok(())
     }

@@ -51,13 +51,25 @@ impl Puller<'_> {
     }
 
     /// Writes one event of a websocket of path `number`.
-    pub fn push(&mut self, paths: &Arc<Paths>, number: u32, websocket: u64, happened: Happened<'_>) {
-        let Some(application) = paths.application(number) else { return };
+    pub fn push(
+        &mut self,
+        paths: &Arc<Paths>,
+        number: u32,
+        websocket: u64,
+        happened: Happened<'_>,
+    ) {
+        let Some(application) = paths.application(number) else {
+            return;
+        };
         let user_data = application.user_data();
         if self.batch.paths.is_none() {
             self.batch.paths = Some(Arc::clone(paths));
         }
-        let other = self.records.push(Pulled { websocket, user_data, happened });
+        let other = self.records.push(Pulled {
+            websocket,
+            user_data,
+            happened,
+        });
         self.batch.others.extend(other);
         self.count += 1;
     }
@@ -80,12 +92,24 @@ impl Puller<'_> {
         }
     }
 
-    pub fn connect(&mut self, paths: &Arc<Paths>, number: u32, websocket: u64, request: Box<Request>) {
+    pub fn connect(
+        &mut self,
+        paths: &Arc<Paths>,
+        number: u32,
+        websocket: u64,
+        request: Box<Request>,
+    ) {
         self.push(paths, number, websocket, Happened::Connect(&request));
         self.batch.requests.push(request);
     }
 
-    pub fn failure(&mut self, paths: &Arc<Paths>, number: u32, websocket: u64, failure: Box<Failure>) {
+    pub fn failure(
+        &mut self,
+        paths: &Arc<Paths>,
+        number: u32,
+        websocket: u64,
+        failure: Box<Failure>,
+    ) {
         self.push(paths, number, websocket, Happened::Error(&failure));
         self.batch.others.push(failure);
     }
@@ -99,7 +123,12 @@ impl Puller<'_> {
         reason: &CStr,
     ) {
         let reason = Box::new(reason.to_owned());
-        self.push(paths, number, websocket, Happened::Disconnect(code, &reason));
+        self.push(
+            paths,
+            number,
+            websocket,
+            Happened::Disconnect(code, &reason),
+        );
         self.batch.others.push(reason);
     }
 }

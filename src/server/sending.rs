@@ -23,7 +23,9 @@ pub fn send(websocket: u64, kind: Kind, data: &[u8]) -> Result<(), ServerError> 
     }
     let head = proto::data_head(kind, data.len() as u64);
     let cost = (head.as_slice().len() + data.len()) as u64;
-    let limit = mailbox.max_queued.load(std::sync::atomic::Ordering::Acquire);
+    let limit = mailbox
+        .max_queued
+        .load(std::sync::atomic::Ordering::Acquire);
     let here = Loop::current(mailbox, |current| {
         slot.reserve(generation, cost, limit)?;
         let mut core = current.core.borrow_mut();
@@ -164,7 +166,9 @@ pub fn set_data(websocket: u64, data: *mut c_void) -> Result<(), ServerError> {
 
 /// The application's own pointer; NULL when the websocket is gone.
 pub fn data(websocket: u64) -> *mut c_void {
-    slots::find(websocket).map_or(std::ptr::null_mut(), |(slot, _, generation)| slot.data(generation))
+    slots::find(websocket).map_or(std::ptr::null_mut(), |(slot, _, generation)| {
+        slot.data(generation)
+    })
 }
 
 /// Does it here, if this is the websocket's loop.

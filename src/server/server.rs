@@ -101,7 +101,10 @@ pub fn start(
         let one = Loop::new(Arc::clone(&server), number).map_err(refused)?;
         // Where loops have threads, one accepts and deals out.
         if hosted || number == 0 {
-            one.core.borrow_mut().listen(Arc::clone(&listener)).map_err(refused)?;
+            one.core
+                .borrow_mut()
+                .listen(Arc::clone(&listener))
+                .map_err(refused)?;
         }
         let _ = place.mailbox.set(one.mailbox);
         let _ = place.descriptor.set(one.core.borrow().poller.descriptor());
@@ -111,7 +114,11 @@ pub fn start(
     let id = register(&server)?;
     publish(id);
     if hosted {
-        server.loops.iter().zip(loops).for_each(|(place, one)| *place.parked() = Some(one));
+        server
+            .loops
+            .iter()
+            .zip(loops)
+            .for_each(|(place, one)| *place.parked() = Some(one));
         host::settle(&server);
         return Ok(id);
     }
@@ -133,8 +140,8 @@ fn listen(port: u16, options: &Options) -> Result<Listener, ServerError> {
         return Err(ServerError::Argument);
     }
     let backlog = i32::try_from(options.backlog).unwrap_or(i32::MAX);
-    let listener = Address::resolve(&options.host, port)
-        .and_then(|address| Listener::bind(&address, backlog));
+    let listener =
+        Address::resolve(&options.host, port).and_then(|address| Listener::bind(&address, backlog));
     listener.map_err(|error| {
         log::error!("cannot listen on {} port {port}: {error}", options.host);
         match error.raw_os_error() {
@@ -154,7 +161,10 @@ pub fn find(server: u64) -> Result<Arc<Server>, ServerError> {
     let gone = ServerError::Gone;
     let (generation, slot) = slots::parts(IdKind::Server, server).ok_or(gone)?;
     let registry = SERVERS.read().unwrap_or_else(PoisonError::into_inner);
-    let entry = registry.entries.get(slot as usize).filter(|entry| entry.generation == generation);
+    let entry = registry
+        .entries
+        .get(slot as usize)
+        .filter(|entry| entry.generation == generation);
     entry.and_then(|entry| entry.server.clone()).ok_or(gone)
 }
 
@@ -216,7 +226,11 @@ impl Server {
         if self.closing.swap(true, Ordering::SeqCst) {
             return;
         }
-        let listener = self.listener.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let listener = self
+            .listener
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
         drop(listener);
         for place in &self.loops {
             if let Some(mailbox) = place.mailbox.get() {
@@ -237,12 +251,16 @@ impl Server {
             // A panic was caught inside; what is left cannot fail.
             let _ = thread.join();
         }
-        let _ended = self.ended.wait_while(self.running(), |running| *running > 0);
+        let _ended = self
+            .ended
+            .wait_while(self.running(), |running| *running > 0);
     }
 
     /// Waits a while for the end.
     pub fn wait_a_while(&self, time: std::time::Duration) {
-        let _ended = self.ended.wait_timeout_while(self.running(), time, |running| *running > 0);
+        let _ended = self
+            .ended
+            .wait_timeout_while(self.running(), time, |running| *running > 0);
     }
 
     fn start_thread(self: &Arc<Self>, number: usize, one: Box<Loop>) -> io::Result<()> {
@@ -263,7 +281,10 @@ impl Server {
             server.loop_ended();
         };
         let thread = process::with_signals_blocked(|| builder.spawn(serve))?;
-        self.threads.lock().unwrap_or_else(PoisonError::into_inner).push(thread);
+        self.threads
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(thread);
         Ok(())
     }
 
@@ -297,22 +318,35 @@ impl Server {
     pub fn deal(&self, accepting: usize) -> Option<&'static Mailbox> {
         let deals = self.options.dispatch != Dispatch::Host;
         let load = |place: &Place| place.connections.load(Ordering::Relaxed);
-        let least = (0..self.loops.len()).filter(|_| deals).min_by_key(|&n| load(&self.loops[n]));
+        let least = (0..self.loops.len())
+            .filter(|_| deals)
+            .min_by_key(|&n| load(&self.loops[n]));
         let number = least.unwrap_or(accepting);
-        self.loops[number].connections.fetch_add(1, Ordering::Relaxed);
-        self.loops[number].mailbox.get().copied().filter(|_| number != accepting)
+        self.loops[number]
+            .connections
+            .fetch_add(1, Ordering::Relaxed);
+        self.loops[number]
+            .mailbox
+            .get()
+            .copied()
+            .filter(|_| number != accepting)
     }
 
     /// Counts a connection against the limits, or says how it is refused.
     pub fn admit(&self, peer: &Peer) -> Result<(), Refusal> {
         let max = self.options.max_connections;
         let one_more = |count| (max == 0 || count < max).then_some(count + 1);
-        let counted = self.connections.fetch_update(Ordering::AcqRel, Ordering::Acquire, one_more);
+        let counted = self
+            .connections
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, one_more);
         if counted.is_err() {
             return Err(Refusal::unavailable());
         }
         if let Some(ip) = self.counted_address(peer) {
-            let mut addresses = self.addresses.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut addresses = self
+                .addresses
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
             let count = addresses.entry(ip).or_default();
             if *count >= self.options.max_connections_per_ip {
                 self.connections.fetch_sub(1, Ordering::AcqRel);
@@ -325,17 +359,23 @@ impl Server {
 
     /// The address that counts against MAX_CONNECTIONS_PER_IP, if there is such a limit.
     pub fn counted_address(&self, peer: &Peer) -> Option<IpAddr> {
-        peer.ip().filter(|_| self.options.max_connections_per_ip > 0)
+        peer.ip()
+            .filter(|_| self.options.max_connections_per_ip > 0)
     }
 
     /// Uncounts a connection of loop `number`, and what it counted against the limits.
     pub fn leave(&self, number: usize, admitted: bool, address: Option<IpAddr>) {
-        self.loops[number].connections.fetch_sub(1, Ordering::Relaxed);
+        self.loops[number]
+            .connections
+            .fetch_sub(1, Ordering::Relaxed);
         if admitted {
             self.connections.fetch_sub(1, Ordering::AcqRel);
         }
         let Some(ip) = address else { return };
-        let mut addresses = self.addresses.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut addresses = self
+            .addresses
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         if let Some(count) = addresses.get_mut(&ip) {
             *count -= 1;
             if *count == 0 {
@@ -366,7 +406,10 @@ fn register(server: &Arc<Server>) -> Result<u64, ServerError> {
             if slot >> 24 != 0 {
                 return Err(ServerError::Memory);
             }
-            registry.entries.push(Entry { generation: 0, server: None });
+            registry.entries.push(Entry {
+                generation: 0,
+                server: None,
+            });
             slot
         }
     };
@@ -378,9 +421,13 @@ fn register(server: &Arc<Server>) -> Result<u64, ServerError> {
 }
 
 fn unregister(id: u64) {
-    let Some((_, slot)) = slots::parts(IdKind::Server, id) else { return };
+    let Some((_, slot)) = slots::parts(IdKind::Server, id) else {
+        return;
+    };
     let mut registry = SERVERS.write().unwrap_or_else(PoisonError::into_inner);
-    let Some(entry) = registry.entries.get_mut(slot as usize) else { return };
+    let Some(entry) = registry.entries.get_mut(slot as usize) else {
+        return;
+    };
     let ended = entry.server.take();
     entry.generation += 1;
     if entry.generation < LAST_GENERATION {

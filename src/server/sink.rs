@@ -9,7 +9,7 @@ pub enum Sink<'a> {
     /// Callbacks run on a thread of each client's own.
     Hand,
     /// Events are written down for a host that pulls.
-    Pull(&'a mut Puller<'a>),
+    Pull(Puller<'a>),
     /// Events wait for a host that pulls and is not here.
     Nowhere,
 }

@@ -122,20 +122,18 @@ impl Slot {
 
     /// Changes the word while the websocket lives and `change` agrees.
     #[inline]
-    fn update<E: From<ServerError>>(
+    fn update(
         &self,
         generation: u32,
-        mut change: impl FnMut(Word) -> Result<u64, E>,
-    ) -> Result<Word, E> {
+        mut change: impl FnMut(Word) -> Result<u64, ServerError>,
+    ) -> Result<Word, ServerError> {
         let mut word = self.live(generation)?;
         loop {
             let new = change(word)?;
-            match self.word.compare_exchange_weak(
-                word.0,
-                new,
-                Ordering::SeqCst,
-                Ordering::Acquire,
-            ) {
+            match self
+                .word
+                .compare_exchange_weak(word.0, new, Ordering::SeqCst, Ordering::Acquire)
+            {
                 Ok(_) => return Ok(word),
                 Err(_) => word = self.live(generation)?,
             }
@@ -146,16 +144,15 @@ impl Slot {
     #[inline]
     pub fn reserve(&self, generation: u32, cost: u64, limit: u64) -> Result<(), ServerError> {
         let reserved = self.update(generation, |word| match word.state() {
-            State::Connecting => Err(Some(ServerError::Busy)),
+            State::Connecting => Err(ServerError::Busy),
             State::Open if word.queued() >= limit => Ok(word.0 | DRAIN),
-            State::Open if cost > QUEUED - word.queued() => Err(Some(ServerError::Memory)),
+            State::Open if cost > QUEUED - word.queued() => Err(ServerError::Memory),
             State::Open => Ok(word.0 + cost),
-            _ => Err(Some(ServerError::Gone)),
+            _ => Err(ServerError::Gone),
         });
-        match reserved {
-            Ok(before) if before.queued() >= limit => Err(ServerError::Full),
-            Ok(_) => Ok(()),
-            Err(error) => Err(error.unwrap_or(ServerError::Gone)),
+        match reserved?.queued() >= limit {
+            true => Err(ServerError::Full),
+            false => Ok(()),
         }
     }
 
@@ -183,7 +180,9 @@ impl Slot {
     /// Counts one more ping of the application, unless too many wait.
     pub fn count_ping(&self) -> Result<(), ServerError> {
         let add = |pings| (pings < MAX_PINGS).then_some(pings + 1);
-        let counted = self.pings.fetch_update(Ordering::AcqRel, Ordering::Acquire, add);
+        let counted = self
+            .pings
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, add);
         counted.map(|_| ()).map_err(|_| ServerError::Full)
     }
 
@@ -220,7 +219,12 @@ impl Slot {
     }
 
     /// Sets the application's pointer. True when `drain` became due by it.
-    pub fn set_data(&self, generation: u32, data: *mut c_void, low: u64) -> Result<bool, ServerError> {
+    pub fn set_data(
+        &self,
+        generation: u32,
+        data: *mut c_void,
+        low: u64,
+    ) -> Result<bool, ServerError> {
         self.pin(generation)?;
         self.data.store(data, Ordering::Release);
         Ok(self.release(1, low))
@@ -246,8 +250,8 @@ impl Slot {
         self.pings.store(0, Ordering::Release);
         self.muted.store(0, Ordering::Release);
         let generation = self.word().generation();
-        let word = u64::from(generation) << GENERATION_SHIFT
-            | (State::Connecting as u64) << STATE_SHIFT;
+        let word =
+            u64::from(generation) << GENERATION_SHIFT | (State::Connecting as u64) << STATE_SHIFT;
         self.word.store(word, Ordering::SeqCst);
         generation
     }
@@ -261,7 +265,10 @@ impl Slot {
         let retired = word.generation() + 1 == LAST_GENERATION;
         let generation = u64::from(word.generation()) + 1;
         let free = generation << GENERATION_SHIFT | (State::Free as u64) << STATE_SHIFT;
-        match self.word.compare_exchange(word.0, free, Ordering::SeqCst, Ordering::Relaxed) {
+        match self
+            .word
+            .compare_exchange(word.0, free, Ordering::SeqCst, Ordering::Relaxed)
+        {
             Ok(_) if retired => Vacated::Retired,
             Ok(_) => Vacated::Free,
             Err(_) => Vacated::NotYet,
@@ -278,13 +285,6 @@ pub enum Vacated {
     Retired,
     /// Another thread's message for it is still on its way.
     NotYet,
-}
-
-// An absent websocket's error is Gone, whatever else a change may answer.
-impl From<ServerError> for Option<ServerError> {
-    fn from(error: ServerError) -> Self {
-        Some(error)
-    }
 }
 
 /// Slots of one loop.
@@ -320,14 +320,18 @@ pub fn queued_of(mailbox: &Mailbox) -> u64 {
     let rows = TABLE.iter().map_while(OnceCell::get);
     let chunks = rows.flat_map(|row| row.iter().map_while(OnceCell::get));
     let ours = chunks.filter(|chunk| std::ptr::eq(chunk.mailbox, mailbox));
-    ours.flat_map(|chunk| &chunk.slots).map(|slot| slot.word().queued()).sum()
+    ours.flat_map(|chunk| &chunk.slots)
+        .map(|slot| slot.word().queued())
+        .sum()
 }
 
 /// The place of a slot's chunk among those of its mailbox.
 #[inline]
 pub fn position(slot: u32) -> u32 {
     let slot = slot as usize;
-    let chunk = TABLE[slot >> 16].get().and_then(|row| row[slot >> 8 & 0xff].get());
+    let chunk = TABLE[slot >> 16]
+        .get()
+        .and_then(|row| row[slot >> 8 & 0xff].get());
     chunk.map_or(0, |chunk| chunk.position)
 }
 
@@ -343,7 +347,10 @@ struct Land {
     free: Vec<Estate>,
 }
 
-static LAND: Mutex<Land> = Mutex::new(Land { chunks: 0, free: Vec::new() });
+static LAND: Mutex<Land> = Mutex::new(Land {
+    chunks: 0,
+    free: Vec::new(),
+});
 
 fn land() -> MutexGuard<'static, Land> {
     LAND.lock().unwrap_or_else(PoisonError::into_inner)
@@ -370,11 +377,16 @@ impl Estate {
             number
         };
         let position = self.chunks.len() as u32;
-        let row = TABLE[number as usize / ROW]
-            .get_or_init(|| Box::new([const { OnceCell::new() }; ROW]));
+        let row =
+            TABLE[number as usize / ROW].get_or_init(|| Box::new([const { OnceCell::new() }; ROW]));
         let chunk = row[number as usize % ROW].get_or_init(|| {
             let slots = std::array::from_fn(|_| Slot::new());
-            Box::new(Chunk { number, position, mailbox: self.mailbox, slots })
+            Box::new(Chunk {
+                number,
+                position,
+                mailbox: self.mailbox,
+                slots,
+            })
         });
         self.chunks.push(chunk);
         Some(chunk)
@@ -389,7 +401,10 @@ impl Estate {
 impl Slot {
     fn new() -> Self {
         let free = (State::Free as u64) << STATE_SHIFT;
-        Self { word: AtomicU64::new(free), ..Self::default() }
+        Self {
+            word: AtomicU64::new(free),
+            ..Self::default()
+        }
     }
 }
 
@@ -410,7 +425,10 @@ mod tests {
     fn an_id_is_exact_in_a_double_and_comes_apart_again() {
         let last = id(IdKind::Websocket, LAST_GENERATION, 0xff_ffff);
         assert!(last < 1 << 53);
-        assert_eq!(parts(IdKind::Websocket, last), Some((LAST_GENERATION, 0xff_ffff)));
+        assert_eq!(
+            parts(IdKind::Websocket, last),
+            Some((LAST_GENERATION, 0xff_ffff))
+        );
         assert_eq!(parts(IdKind::Server, last), None);
         assert_ne!(id(IdKind::Server, 0, 0), 0);
     }
@@ -444,16 +462,25 @@ mod tests {
         let (slot, generation) = open();
         assert_eq!(slot.vacate(), Vacated::Free);
         let data = ptr::without_provenance_mut(8);
-        assert_eq!(slot.set_data(generation + 1, data, 0), Err(ServerError::Gone));
+        assert_eq!(
+            slot.set_data(generation + 1, data, 0),
+            Err(ServerError::Gone)
+        );
         assert!(slot.data(generation + 1).is_null());
-        assert_eq!(slot.advance(generation + 1, State::Closed).err(), Some(ServerError::Gone));
+        assert_eq!(
+            slot.advance(generation + 1, State::Closed).err(),
+            Some(ServerError::Gone)
+        );
     }
 
     #[test]
     fn a_state_never_goes_back() {
         let (slot, generation) = open();
         slot.advance(generation, State::Closing).unwrap();
-        assert_eq!(slot.advance(generation, State::Open).err(), Some(ServerError::Gone));
+        assert_eq!(
+            slot.advance(generation, State::Open).err(),
+            Some(ServerError::Gone)
+        );
         assert_eq!(slot.reserve(generation, 1, LIMIT), Err(ServerError::Gone));
     }
 }

@@ -33,8 +33,10 @@ pub struct PublishedTraffic {
 
 impl PublishedTraffic {
     pub fn publish(&self, traffic: &Traffic) {
-        self.messages_in.store(traffic.messages_in, Ordering::Relaxed);
-        self.messages_out.store(traffic.messages_out, Ordering::Relaxed);
+        self.messages_in
+            .store(traffic.messages_in, Ordering::Relaxed);
+        self.messages_out
+            .store(traffic.messages_out, Ordering::Relaxed);
         self.bytes_in.store(traffic.bytes_in, Ordering::Relaxed);
         self.bytes_out.store(traffic.bytes_out, Ordering::Relaxed);
     }

@@ -79,7 +79,12 @@ impl Loop {
         let waker: Arc<Waker> = Arc::new(waker);
         mailbox.rent(waker, Arc::downgrade(&server), server.options.max_queued);
         let core = RefCell::new(Core::new(Arc::clone(&server), number, poller, conns));
-        Ok(Self { core, mailbox, server, number })
+        Ok(Self {
+            core,
+            mailbox,
+            server,
+            number,
+        })
     }
 
     /// Runs `work` with the loop whose turn the current thread runs, if it has this mailbox.
@@ -110,7 +115,10 @@ impl Loop {
 
     fn turn_inside(&self, may_wait: bool, sink: &mut Sink<'_>) {
         let ticks = self.wait(may_wait);
-        let mut turn = Turn { paths: Paths::current(), sink };
+        let mut turn = Turn {
+            paths: Paths::current(),
+            sink,
+        };
         self.tell_due(&mut turn);
         self.deliver_kept(&mut turn);
         self.core.borrow_mut().accept();
@@ -126,7 +134,9 @@ impl Loop {
         drop(turn);
         let mut core = self.core.borrow_mut();
         core.write_dirty();
-        self.server.loops[self.number].traffic.publish(&core.traffic);
+        self.server.loops[self.number]
+            .traffic
+            .publish(&core.traffic);
     }
 
     /// Hands what was queued to the kernel, outside a turn and without a callback.
@@ -220,7 +230,9 @@ impl Loop {
             let mut core = self.core.borrow_mut();
             core.traffic.bytes_in += input.len() as u64;
             let now = core.clock.now();
-            let Some(conn) = core.conns.get(token) else { return };
+            let Some(conn) = core.conns.get(token) else {
+                return;
+            };
             conn.heard = now;
             conn.pinged = false;
         }
@@ -234,7 +246,8 @@ impl Loop {
                 Ok(()) => core.keep(token, rest, 0),
                 Err(_) => core.end(token, Some(io::ErrorKind::OutOfMemory.into())),
             }
-            core.waiting.extend((hold == Hold::NextTurn).then_some(token));
+            core.waiting
+                .extend((hold == Hold::NextTurn).then_some(token));
         }
     }
 
@@ -243,15 +256,23 @@ impl Loop {
         let count = self.core.borrow().waiting.len();
         for _ in 0..count {
             let mut core = self.core.borrow_mut();
-            let Some(token) = core.waiting.pop_front() else { return };
-            let Some((mut kept, from)) = core.take_kept(token) else { continue };
+            let Some(token) = core.waiting.pop_front() else {
+                return;
+            };
+            let Some((mut kept, from)) = core.take_kept(token) else {
+                continue;
+            };
             drop(core);
             let (taken, hold) = self.deliver(turn, token, &mut kept[from..]);
             let from = from + taken;
             let kept = match turn.sink.batch() {
                 // Records point into what was delivered.
                 Some(batch) => {
-                    let rest = if hold.is_some() { kept[from..].to_vec() } else { Vec::new() };
+                    let rest = if hold.is_some() {
+                        kept[from..].to_vec()
+                    } else {
+                        Vec::new()
+                    };
                     batch.keep(kept);
                     rest
                 }
@@ -262,7 +283,8 @@ impl Loop {
             match hold {
                 Some(hold) => {
                     core.keep(token, kept, from);
-                    core.waiting.extend((hold == Hold::NextTurn).then_some(token));
+                    core.waiting
+                        .extend((hold == Hold::NextTurn).then_some(token));
                 }
                 None => core.let_read(token),
             }
@@ -308,9 +330,16 @@ impl Loop {
     ) -> Next<'a> {
         let mut core = self.core.borrow_mut();
         let low = self.mailbox.low();
-        let Core { conns, limits, scratch, .. } = &mut *core;
+        let Core {
+            conns,
+            limits,
+            scratch,
+            ..
+        } = &mut *core;
         let word = conns.slot(token.index).word();
-        let Some(conn) = conns.get(token) else { return Next::Ignore };
+        let Some(conn) = conns.get(token) else {
+            return Next::Ignore;
+        };
         match conn.phase {
             Phase::Open => {
                 if !in_budget || !turn.sink.has_room() {
@@ -351,7 +380,9 @@ impl Loop {
                 return true;
             }
             Event::Close(code, reason) => {
-                self.core.borrow_mut().client_closed(token, code, reason.bytes());
+                self.core
+                    .borrow_mut()
+                    .client_closed(token, code, reason.bytes());
             }
             Event::Failed(error) => self.core.borrow_mut().fail(token, error),
             Event::NeedMore => (),
@@ -377,7 +408,9 @@ impl Loop {
         turn.paths.renew();
         match turn.sink {
             Sink::Call(count) => {
-                let Some(application) = turn.paths.application(path) else { return };
+                let Some(application) = turn.paths.application(path) else {
+                    return;
+                };
                 *count += 1;
                 match kind {
                     Some(kind) => self.handle(application, websocket, EventKind::Message, || {
@@ -415,7 +448,10 @@ impl Loop {
         handler: impl FnOnce() -> i32,
     ) {
         if callback::handle(&**application, websocket, event, handler) {
-            self.server.stats.handler_errors.fetch_add(1, Ordering::Relaxed);
+            self.server
+                .stats
+                .handler_errors
+                .fetch_add(1, Ordering::Relaxed);
         }
     }
 
@@ -429,7 +465,9 @@ impl Loop {
             if !turn.sink.has_room() {
                 return;
             }
-            let Some((token, due)) = self.core.borrow_mut().due.pop_front() else { return };
+            let Some((token, due)) = self.core.borrow_mut().due.pop_front() else {
+                return;
+            };
             turn.paths.renew();
             self.tell_one_due(turn, token, due);
         }
@@ -447,7 +485,10 @@ impl Loop {
             Due::Verdict(code, request) => return self.decided(turn, token, code, request),
             Due::Finished => {
                 let mut core = self.core.borrow_mut();
-                let hand = core.conns.get(token).and_then(|conn| conn.extra().hand.take());
+                let hand = core
+                    .conns
+                    .get(token)
+                    .and_then(|conn| conn.extra().hand.take());
                 drop(core);
                 hand.map(super::client_thread::Hand::join);
                 return self.core.borrow_mut().vacate(token);
@@ -456,7 +497,9 @@ impl Loop {
             Due::Drain if slot.is_muted() || slot.word().state() != State::Open => return,
             _ => (),
         }
-        let Some(application) = turn.paths.application(path).map(Arc::clone) else { return };
+        let Some(application) = turn.paths.application(path).map(Arc::clone) else {
+            return;
+        };
         match (&mut *turn.sink, due) {
             (Sink::Call(count), due) => {
                 *count += 1;
@@ -506,7 +549,9 @@ impl Loop {
     /// What `disconnect` is told.
     fn farewell(&self, token: Token) -> (u16, CString) {
         let mut core = self.core.borrow_mut();
-        let Some(conn) = core.conns.get(token) else { return (1006, CString::default()) };
+        let Some(conn) = core.conns.get(token) else {
+            return (1006, CString::default());
+        };
         let farewell = std::mem::take(&mut conn.extra().farewell);
         let code = farewell.code();
         // A reason may hold U+0000; as a C string it ends there.
@@ -519,7 +564,9 @@ impl Loop {
     fn forget(&self, token: Token) {
         let (path, hand) = {
             let mut core = self.core.borrow_mut();
-            let Some(conn) = core.conns.get(token) else { return };
+            let Some(conn) = core.conns.get(token) else {
+                return;
+            };
             let path = conn.entered.then_some(conn.path);
             let hand = conn.extra.as_mut().and_then(|extra| extra.hand.take());
             core.vacate(token);

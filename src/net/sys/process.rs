@@ -73,7 +73,9 @@ pub fn with_signals_blocked<T>(start: impl FnOnce() -> T) -> T {
 /// Stops in the debugger that traces this process; does nothing when there is none.
 pub fn stop_in_debugger() {
     let traced = std::fs::read_to_string("/proc/self/status").is_ok_and(|status| {
-        let tracer = status.lines().find_map(|line| line.strip_prefix("TracerPid:"));
+        let tracer = status
+            .lines()
+            .find_map(|line| line.strip_prefix("TracerPid:"));
         tracer.is_some_and(|id| id.trim() != "0")
     });
     if traced {

@@ -34,8 +34,7 @@ pub fn accept(listener: BorrowedFd<'_>) -> io::Result<(OwnedFd, socket2::SockAdd
     let flags = libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;
     let accept = |address: *mut socket2::SockAddrStorage, len: *mut libc::socklen_t| {
         // SAFETY: both are valid for writes, and `len` holds the size of the storage.
-        let answer =
-            unsafe { libc::accept4(listener.as_raw_fd(), address.cast(), len, flags) };
+        let answer = unsafe { libc::accept4(listener.as_raw_fd(), address.cast(), len, flags) };
         checked(answer as isize)
     };
     // SAFETY: accept4 filled the storage with an address of the length that it wrote.

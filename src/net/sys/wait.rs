@@ -22,7 +22,11 @@ pub enum Readiness {
 pub fn wait_readable(descriptors: &[RawFd], timeout: Option<Duration>) -> io::Result<Readiness> {
     let mut set: Vec<libc::pollfd> = descriptors
         .iter()
-        .map(|&fd| libc::pollfd { fd, events: libc::POLLIN, revents: 0 })
+        .map(|&fd| libc::pollfd {
+            fd,
+            events: libc::POLLIN,
+            revents: 0,
+        })
         .collect();
     let milliseconds = timeout.map_or(-1, |time| {
         i32::try_from(time.as_nanos().div_ceil(1_000_000)).unwrap_or(i32::MAX)
@@ -51,7 +55,10 @@ impl Union {
 
     /// Adds a member, level-triggered. It leaves by being closed.
     pub fn add(&self, member: RawFd) -> io::Result<()> {
-        let mut event = libc::epoll_event { events: libc::EPOLLIN as u32, u64: 0 };
+        let mut event = libc::epoll_event {
+            events: libc::EPOLLIN as u32,
+            u64: 0,
+        };
         let (add, union) = (libc::EPOLL_CTL_ADD, self.0.as_raw_fd());
         // SAFETY: `event` outlives the call, which only reads it.
         let answer = unsafe { libc::epoll_ctl(union, add, member, &mut event) };
@@ -86,13 +93,19 @@ pub fn timer() -> io::Result<OwnedFd> {
 
 /// Makes a timer readable once, `after` from now; never, when that is None.
 pub fn arm(timer: BorrowedFd<'_>, after: Option<Duration>) -> io::Result<()> {
-    let zero = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    let zero = libc::timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
     let value = after.map_or(zero, |time| libc::timespec {
         tv_sec: time.as_secs() as libc::time_t,
         // All zero would disarm the timer.
         tv_nsec: (time.subsec_nanos() as libc::c_long).max(1),
     });
-    let setting = libc::itimerspec { it_interval: zero, it_value: value };
+    let setting = libc::itimerspec {
+        it_interval: zero,
+        it_value: value,
+    };
     let no_old = std::ptr::null_mut();
     // SAFETY: `setting` outlives the call, which only reads it; the old setting is not asked for.
     let answer = unsafe { libc::timerfd_settime(timer.as_raw_fd(), 0, &setting, no_old) };

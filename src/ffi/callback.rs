@@ -1,0 +1,423 @@
+// The way out: what the server tells an application goes to functions of C.
+
+use std::ffi::{CStr, CString, c_void};
+use std::ptr;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use super::guard::outside;
+use super::numbers::portal_message::{PORTAL_MESSAGE_BINARY, PORTAL_MESSAGE_TEXT};
+use super::path::{portal_error, portal_handlers};
+use super::status::portal_status_value::{self, PORTAL_STATUS_GONE};
+use super::types::{portal_request, portal_websocket};
+use crate::proto::Kind;
+use crate::server::{Application, Failure, Request};
+
+/// A pointer of the host's, which we pass along and never follow.
+#[derive(Clone, Copy)]
+pub(super) struct UserData(pub(super) *mut c_void);
+
+// SAFETY: nobody here follows it; the header tells the host that its functions run on any thread.
+unsafe impl Send for UserData {}
+// SAFETY: as above.
+unsafe impl Sync for UserData {}
+
+impl UserData {
+    pub(super) fn pointer(&self) -> *mut c_void {
+        self.0
+    }
+}
+
+/// One definition of a path: the host's functions, and when to release what they share.
+pub(super) struct Handlers {
+    functions: portal_handlers,
+    user_data: UserData,
+    /// Whether the definition succeeded, so that dropping it ends something.
+    armed: AtomicBool,
+}
+
+impl Handlers {
+    pub(super) fn new(functions: portal_handlers, user_data: *mut c_void) -> Self {
+        Self {
+            functions,
+            user_data: UserData(user_data),
+            armed: AtomicBool::new(false),
+        }
+    }
+
+    /// From now on, the last use is followed by `release`.
+    pub(super) fn arm(&self) {
+        // The count of the `Arc` around us orders this before the drop.
+        self.armed.store(true, Ordering::Relaxed);
+    }
+}
+
+impl Drop for Handlers {
+    fn drop(&mut self) {
+        if *self.armed.get_mut()
+            && let Some(release) = self.functions.release
+        {
+            // SAFETY: the host's function, called once; nothing uses its data any more.
+            outside(|| unsafe { release(self.user_data.pointer()) });
+        }
+    }
+}
+
+impl Application for Handlers {
+    fn upgrade(&self, websocket: portal_websocket, request: &Request) -> i32 {
+        let Some(upgrade) = self.functions.upgrade else {
+            return 0;
+        };
+        let request = disguise(request).cast_mut();
+        // SAFETY: the host's function, with what the header promises it. The request changes by
+        // interior mutability alone, so a shared borrow of it may be alive.
+        failure(outside(|| unsafe {
+            upgrade(websocket, request, self.user_data.pointer())
+        }))
+    }
+
+    fn connect(&self, websocket: portal_websocket, request: &Request) -> i32 {
+        let Some(connect) = self.functions.connect else {
+            return 0;
+        };
+        let request = disguise(request);
+        // SAFETY: the host's function, with what the header promises it.
+        failure(outside(|| unsafe {
+            connect(websocket, request, self.user_data.pointer())
+        }))
+    }
+
+    fn message(&self, websocket: portal_websocket, kind: Kind, terminated: &[u8]) -> i32 {
+        let Some(message) = self.functions.message else {
+            return 0;
+        };
+        let (data, len) = lend(terminated);
+        let kind = message_number(kind);
+        // SAFETY: the host's function, with what the header promises it.
+        failure(outside(|| unsafe {
+            message(websocket, kind, data, len, self.user_data.pointer())
+        }))
+    }
+
+    fn disconnect(&self, websocket: portal_websocket, code: u16, reason: &CStr) -> i32 {
+        let Some(disconnect) = self.functions.disconnect else {
+            return 0;
+        };
+        let (code, reason) = (u32::from(code), reason.as_ptr());
+        // SAFETY: the host's function, with what the header promises it.
+        failure(outside(|| unsafe {
+            disconnect(websocket, code, reason, self.user_data.pointer())
+        }))
+    }
+
+    fn error(&self, websocket: portal_websocket, failure: &Failure) {
+        let Some(error) = self.functions.error else {
+            return;
+        };
+        let report = report(failure, &failure.message);
+        // SAFETY: the host's function, with what the header promises it.
+        outside(|| unsafe { error(websocket, &raw const report, self.user_data.pointer()) });
+    }
+
+    fn drain(&self, websocket: portal_websocket) {
+        let Some(drain) = self.functions.drain else {
+            return;
+        };
+        // SAFETY: the host's function, with what the header promises it.
+        outside(|| unsafe { drain(websocket, self.user_data.pointer()) });
+    }
+
+    fn pong(&self, websocket: portal_websocket, terminated: &[u8]) {
+        let Some(pong) = self.functions.pong else {
+            return;
+        };
+        let (data, len) = lend(terminated);
+        // SAFETY: the host's function, with what the header promises it.
+        outside(|| unsafe { pong(websocket, data, len, self.user_data.pointer()) });
+    }
+
+    fn user_data(&self) -> *mut c_void {
+        self.user_data.pointer()
+    }
+}
+
+/// What a handler returned, as the server wants to hear it: a websocket that has gone is no
+/// failure.
+fn failure(returned: i32) -> i32 {
+    if returned == PORTAL_STATUS_GONE as i32 {
+        0
+    } else {
+        returned
+    }
+}
+
+/// A request as C sees it.
+pub(super) fn disguise(request: &Request) -> *const portal_request {
+    ptr::from_ref(request).cast()
+}
+
+/// A message's kind as C sees it.
+pub(super) fn message_number(kind: Kind) -> u32 {
+    match kind {
+        Kind::Text => PORTAL_MESSAGE_TEXT as u32,
+        Kind::Binary => PORTAL_MESSAGE_BINARY as u32,
+    }
+}
+
+/// Bytes as C sees them: never NULL, and the NUL behind them is not counted.
+pub(super) fn lend(terminated: &[u8]) -> (*const c_void, usize) {
+    match terminated.split_last() {
+        Some((_nul, data)) => (terminated.as_ptr().cast(), data.len()),
+        None => (c"".as_ptr().cast(), 0),
+    }
+}
+
+/// A failure as C sees it, with a message that the caller keeps alive.
+fn report(failure: &Failure, message: &CStr) -> portal_error {
+    portal_error {
+        size: size_of::<portal_error>(),
+        status: portal_status_value::from(failure.kind) as i32,
+        event: failure.event as u32,
+        code: failure.code,
+        close_code: u32::from(failure.close_code),
+        message: message.as_ptr(),
+    }
+}
+
+/// A failure as C sees it that stays where it is: for records.
+pub(super) struct Report {
+    error: portal_error,
+    /// What `error.message` points to.
+    _message: CString,
+}
+
+// SAFETY: its one pointer leads to its own message, which nobody changes.
+unsafe impl Send for Report {}
+
+impl Report {
+    pub(super) fn new(failure: &Failure) -> Box<Self> {
+        let message = failure.message.clone();
+        Box::new(Self {
+            error: report(failure, &message),
+            _message: message,
+        })
+    }
+
+    pub(super) fn error(&self) -> *const portal_error {
+        &raw const self.error
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::cell::{Cell, RefCell};
+    use std::slice;
+    use std::sync::Arc;
+
+    use crate::server::{EventKind, FailureKind};
+
+    /// What the host's functions were told, and what they return.
+    #[derive(Default)]
+    struct Host {
+        heard: RefCell<Vec<String>>,
+        returns: Cell<i32>,
+    }
+
+    impl Host {
+        fn hear(user_data: *mut c_void, line: String) -> i32 {
+            // SAFETY: each test passes its own host, which outlives its handlers.
+            let host = unsafe { &*user_data.cast::<Host>() };
+            host.heard.borrow_mut().push(line);
+            host.returns.get()
+        }
+
+        fn handlers(&self) -> Handlers {
+            let functions = portal_handlers {
+                size: size_of::<portal_handlers>(),
+                connect: Some(connect),
+                message: Some(message),
+                disconnect: Some(disconnect),
+                error: Some(error),
+                upgrade: Some(upgrade),
+                drain: Some(drain),
+                pong: Some(pong),
+                release: Some(release),
+            };
+            Handlers::new(functions, ptr::from_ref(self).cast_mut().cast())
+        }
+
+        fn heard(&self) -> Vec<String> {
+            self.heard.take()
+        }
+    }
+
+    /// Bytes and the one behind them, as a host would read them.
+    fn read(data: *const c_void, len: usize) -> String {
+        assert!(!data.is_null());
+        // SAFETY: what callbacks are given has a byte more than `len` counts.
+        let bytes = unsafe { slice::from_raw_parts(data.cast::<u8>(), len + 1) };
+        String::from_utf8_lossy(bytes).into_owned()
+    }
+
+    unsafe extern "C" fn upgrade(id: u64, _: *mut portal_request, host: *mut c_void) -> i32 {
+        Host::hear(host, format!("upgrade {id}"))
+    }
+    unsafe extern "C" fn connect(id: u64, _: *const portal_request, host: *mut c_void) -> i32 {
+        Host::hear(host, format!("connect {id}"))
+    }
+    unsafe extern "C" fn message(
+        id: u64,
+        kind: u32,
+        data: *const c_void,
+        len: usize,
+        host: *mut c_void,
+    ) -> i32 {
+        Host::hear(host, format!("message {id} {kind} {:?}", read(data, len)))
+    }
+    unsafe extern "C" fn disconnect(
+        id: u64,
+        code: u32,
+        reason: *const std::ffi::c_char,
+        host: *mut c_void,
+    ) -> i32 {
+        // SAFETY: a reason ends in NUL.
+        let reason = unsafe { CStr::from_ptr(reason) };
+        Host::hear(host, format!("disconnect {id} {code} {reason:?}"))
+    }
+    unsafe extern "C" fn error(id: u64, error: *const portal_error, host: *mut c_void) {
+        // SAFETY: a callback is given an error that lives until it returns.
+        let error = unsafe { *error };
+        // SAFETY: a message ends in NUL.
+        let message = unsafe { CStr::from_ptr(error.message) };
+        let portal_error {
+            size,
+            status,
+            event,
+            code,
+            close_code,
+            ..
+        } = error;
+        Host::hear(
+            host,
+            format!("error {id} {size} {status} {event} {code} {close_code} {message:?}"),
+        );
+    }
+    unsafe extern "C" fn drain(id: u64, host: *mut c_void) {
+        Host::hear(host, format!("drain {id}"));
+    }
+    unsafe extern "C" fn pong(id: u64, data: *const c_void, len: usize, host: *mut c_void) {
+        Host::hear(host, format!("pong {id} {:?}", read(data, len)));
+    }
+    unsafe extern "C" fn release(host: *mut c_void) {
+        Host::hear(host, "release".into());
+    }
+
+    fn failure_of(kind: FailureKind) -> Failure {
+        Failure {
+            kind,
+            event: EventKind::Message,
+            code: 7,
+            close_code: 1009,
+            message: c"too big".into(),
+        }
+    }
+
+    #[test]
+    fn each_event_reaches_its_function() {
+        let host = Host::default();
+        let handlers = host.handlers();
+        let request = Request::example();
+
+        assert_eq!(handlers.upgrade(5, &request), 0);
+        assert_eq!(handlers.connect(5, &request), 0);
+        assert_eq!(handlers.message(5, Kind::Text, b"hi\0"), 0);
+        assert_eq!(handlers.message(5, Kind::Binary, b"\0"), 0);
+        handlers.pong(5, b"p\0");
+        handlers.drain(5);
+        handlers.error(5, &failure_of(FailureKind::TooBig));
+        assert_eq!(handlers.disconnect(5, 1009, c"bye"), 0);
+
+        let size = size_of::<portal_error>();
+        assert_eq!(
+            host.heard(),
+            [
+                "upgrade 5",
+                "connect 5",
+                "message 5 1 \"hi\\0\"",
+                "message 5 2 \"\\0\"",
+                "pong 5 \"p\\0\"",
+                "drain 5",
+                &format!("error 5 {size} -4 3 7 1009 \"too big\""),
+                "disconnect 5 1009 \"bye\"",
+            ]
+        );
+    }
+
+    #[test]
+    fn a_handler_that_answers_gone_has_not_failed() {
+        let host = Host::default();
+        let handlers = host.handlers();
+        for (returned, heard) in [(-2, 0), (-3, -3), (1, 1), (403, 403)] {
+            host.returns.set(returned);
+            assert_eq!(handlers.message(5, Kind::Text, b"\0"), heard, "{returned}");
+        }
+    }
+
+    #[test]
+    fn absent_functions_answer_zero() {
+        let functions = portal_handlers {
+            size: size_of::<portal_handlers>(),
+            connect: None,
+            message: None,
+            disconnect: None,
+            error: None,
+            upgrade: None,
+            drain: None,
+            pong: None,
+            release: None,
+        };
+        let handlers = Handlers::new(functions, ptr::null_mut());
+        handlers.arm();
+        let request = Request::example();
+
+        assert_eq!(handlers.upgrade(5, &request), 0);
+        assert_eq!(handlers.connect(5, &request), 0);
+        assert_eq!(handlers.message(5, Kind::Text, b"\0"), 0);
+        assert_eq!(handlers.disconnect(5, 1000, c""), 0);
+        handlers.error(5, &failure_of(FailureKind::Io));
+        handlers.drain(5);
+        handlers.pong(5, b"\0");
+        assert!(handlers.user_data().is_null());
+    }
+
+    #[test]
+    fn release_comes_once_after_a_definition_and_never_without_one() {
+        let host = Host::default();
+        drop(host.handlers());
+        assert!(host.heard().is_empty());
+
+        let handlers = Arc::new(host.handlers());
+        let in_use = handlers.clone();
+        handlers.arm();
+        drop(handlers);
+        assert!(host.heard().is_empty());
+        drop(in_use);
+        assert_eq!(host.heard(), ["release"]);
+    }
+
+    #[test]
+    fn each_kind_of_failure_has_its_status() {
+        for (kind, status) in [
+            (FailureKind::Handler, -12),
+            (FailureKind::Protocol, -13),
+            (FailureKind::TooBig, -4),
+            (FailureKind::Utf8, -5),
+            (FailureKind::Io, -8),
+            (FailureKind::Memory, -14),
+        ] {
+            let report = Report::new(&failure_of(kind));
+            // SAFETY: the report is still here.
+            assert_eq!(unsafe { (*report.error()).status }, status, "{kind:?}");
+        }
+    }
+}

@@ -1,0 +1,90 @@
+//! # Plain HTTP, log, version
+
+use std::ffi::{c_char, c_void};
+
+use super::guard::guard;
+use super::pointer::{bytes, text};
+use super::status::portal_status;
+use crate::server;
+
+/// Defines what GET and HEAD of a path answer, or defines it anew: for a health check, a demo page.
+///
+/// Pages are process-wide, as paths are. A page and a path may share a string: "Upgrade: websocket"
+/// takes the path, GET and HEAD the page. A plain GET of a path without a page is answered 426.
+///
+/// @param path          Written as for portal_define_path. Borrowed until the call returns.
+/// @param content_type  The value of the "Content-Type" header, ends in NUL. Copied.
+/// @param body          `len` bytes. Copied. May be NULL when `len` is 0.
+/// @param len           Bytes in `body`.
+///
+/// @return PORTAL_STATUS_OK
+/// @return PORTAL_STATUS_ARGUMENT  NULL, a bad path or one that conflicts, a bad content type.
+/// @return PORTAL_STATUS_TOO_BIG   `len` is over PTRDIFF_MAX.
+/// @return PORTAL_STATUS_MEMORY    An allocation was refused.
+///
+/// @threads  Any thread, and inside any callback.
+/// @since    0.1
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn portal_define_page(
+    path: *const c_char,
+    content_type: *const c_char,
+    body: *const c_void,
+    len: usize,
+) -> portal_status {
+    guard(|| {
+        // SAFETY: a string that ends in NUL, or NULL, as the comment asks.
+        let path = unsafe { text(path) }?;
+        // SAFETY: a string that ends in NUL, or NULL, as the comment asks.
+        let content_type = unsafe { text(content_type) }?;
+        // SAFETY: what the comment asks of `body` and `len` is what `bytes` asks.
+        let body = unsafe { bytes(body, len) }?;
+        Ok(server::define_page(path, content_type, body)?)
+    })
+}
+
+/// Removes a page.
+///
+/// @param path  Identical to the one defined. Borrowed until the call returns.
+///
+/// @return PORTAL_STATUS_OK
+/// @return PORTAL_STATUS_ARGUMENT  NULL, or no such page is defined.
+///
+/// @threads  Any thread, and inside any callback.
+/// @since    0.1
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn portal_undefine_page(path: *const c_char) -> portal_status {
+    guard(|| {
+        // SAFETY: a string that ends in NUL, or NULL, as the comment asks.
+        let path = unsafe { text(path) }?;
+        Ok(server::undefine_page(path)?)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::ptr;
+
+    #[test]
+    fn a_page_without_path_type_or_body_is_an_argument() {
+        let text = c"text/plain".as_ptr();
+        // SAFETY: literals, and what is refused before it is read.
+        unsafe {
+            assert_eq!(portal_define_page(ptr::null(), text, text.cast(), 4), -1);
+            assert_eq!(
+                portal_define_page(c"/".as_ptr(), ptr::null(), text.cast(), 4),
+                -1
+            );
+            assert_eq!(portal_define_page(c"/".as_ptr(), text, ptr::null(), 4), -1);
+            assert_eq!(
+                portal_define_page(c"/".as_ptr(), text, text.cast(), usize::MAX),
+                -4
+            );
+            assert_eq!(
+                portal_define_page(c"/\xff".as_ptr(), text, text.cast(), 4),
+                -1
+            );
+            assert_eq!(portal_undefine_page(ptr::null()), -1);
+        }
+    }
+}

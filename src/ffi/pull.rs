@@ -1,0 +1,322 @@
+//! Pulling is for hosts in which callbacks from C are slow, dangerous or impossible: records are
+//! filled instead, and nothing but `upgrade` and `release` is called. A handler that fails is then
+//! the host's own business.
+
+use std::any::Any;
+use std::ffi::c_void;
+use std::ptr;
+
+use super::callback::{Report, disguise, lend, message_number};
+use super::path::portal_error;
+use super::pointer::place;
+use super::server::count;
+use super::status::Outcome;
+use super::status::portal_status_value::PORTAL_STATUS_ARGUMENT;
+use super::types::{portal_request, portal_server, portal_websocket};
+use crate::server::{self, EventKind, Happened, Pulled, Records};
+
+/// One event of a websocket, as portal_server_pull fills it.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct portal_pulled {
+    /// Enum portal_event; not UPGRADE. Skip unknown ones.
+    pub event: u32,
+    /// MESSAGE: enum portal_message. DISCONNECT: the close code. Else 0.
+    pub r#type: u32,
+    /// To whom it happened. After DISCONNECT the id lives as long as the records.
+    pub websocket: portal_websocket,
+    /// The path's, as now defined.
+    pub user_data: *mut c_void,
+    /// MESSAGE, PONG: the payload. DISCONNECT: the reason. ERROR: a portal_error. Never NULL.
+    pub data: *const c_void,
+    /// Bytes in `data`.
+    pub len: usize,
+    /// CONNECT: the request. Else NULL.
+    pub request: *const portal_request,
+}
+
+/// sizeof(portal_pulled) in version 0.1.
+const FIRST_SIZE: usize = 16 + 4 * size_of::<usize>();
+/// The most records that one call fills.
+const MAX_RECORDS: usize = i32::MAX as usize;
+
+/// HOST dispatch: one turn without callbacks. Waits for work and fills records with what happened.
+///
+/// What the records point to is valid until the same thread's next pull, poll or run of that
+/// server, or its end, also across the server's close. Loops whose records were handed out stay
+/// with the thread until its next call there. What is sent between two pulls leaves at the next
+/// pull, or at portal_flush. A signal makes it return what it has.
+///
+/// @param server       Any id.
+/// @param timeout_ms   How long to wait for work; negative = no limit, 0 = not at all.
+/// @param events       Room for `max` records, aligned as portal_pulled. Written until the call
+///                     returns.
+/// @param max          1 to 2^31-1.
+/// @param record_size  sizeof(portal_pulled), as you compile it, or more when records of yours
+///                     begin with one; a multiple of its alignment. Bytes that this library does
+///                     not know become 0.
+///
+/// @return The number of records filled, or a negative status:
+/// @return PORTAL_STATUS_ARGUMENT  NULL, `max` or `record_size` out of range, another dispatch than
+///                                 HOST.
+/// @return PORTAL_STATUS_GONE      The server has ended, or never was.
+/// @return PORTAL_STATUS_BUSY      Inside a callback, or one thread more than THREADS.
+/// @return PORTAL_STATUS_IO        The system refused.
+///
+/// @threads  Any thread, not inside a callback.
+/// @since    0.1
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn portal_server_pull(
+    server: portal_server,
+    timeout_ms: i32,
+    events: *mut portal_pulled,
+    max: usize,
+    record_size: usize,
+) -> i32 {
+    count(|| {
+        // SAFETY: room for `max` records of `record_size` bytes, or NULL, as the comment asks.
+        let mut records = unsafe { Filling::new(events, max, record_size) }?;
+        Ok(server::pull(server, timeout_ms, &mut records)?)
+    })
+}
+
+/// The caller's records, filled from the front.
+struct Filling {
+    /// Where the next one goes.
+    next: *mut u8,
+    room: usize,
+    record_size: usize,
+}
+
+impl Filling {
+    /// # Safety
+    ///
+    /// `events` is NULL, or the caller's to write for `max` times `record_size` bytes, as long as
+    /// the value is used.
+    unsafe fn new(events: *mut portal_pulled, max: usize, record_size: usize) -> Outcome<Self> {
+        let events = place(events)?;
+        let fits = max
+            .checked_mul(record_size)
+            .is_some_and(|size| isize::try_from(size).is_ok());
+        if !(1..=MAX_RECORDS).contains(&max)
+            || record_size < FIRST_SIZE
+            || record_size % align_of::<portal_pulled>() != 0
+            || !fits
+        {
+            return Err(PORTAL_STATUS_ARGUMENT);
+        }
+        Ok(Self {
+            next: events.cast(),
+            room: max,
+            record_size,
+        })
+    }
+
+    /// Writes a record, zeros behind it, and goes on to the next.
+    fn write(&mut self, record: portal_pulled) {
+        const KNOWN: usize = size_of::<portal_pulled>();
+
+        assert!(self.room > 0, "no record is left");
+        // SAFETY: there is room for a record here, aligned as the first one is.
+        unsafe { self.next.cast::<portal_pulled>().write(record) };
+        // SAFETY: a record is `record_size` bytes, of which `KNOWN` are written.
+        let newer = unsafe { self.next.add(KNOWN) };
+        // SAFETY: these are the record's other bytes.
+        unsafe { newer.write_bytes(0, self.record_size - KNOWN) };
+        // SAFETY: at most one past the last record.
+        self.next = unsafe { self.next.add(self.record_size) };
+        self.room -= 1;
+    }
+}
+
+impl Records for Filling {
+    fn room(&self) -> usize {
+        self.room
+    }
+
+    fn push(&mut self, pulled: Pulled<'_>) -> Option<Box<dyn Any + Send>> {
+        let nothing = lend(&[]);
+        let mut request = ptr::null();
+        let mut kept: Option<Box<dyn Any + Send>> = None;
+        let (event, r#type, (data, len)) = match pulled.happened {
+            Happened::Connect(of) => {
+                request = disguise(of);
+                (EventKind::Connect, 0, nothing)
+            }
+            Happened::Message(kind, terminated) => {
+                (EventKind::Message, message_number(kind), lend(terminated))
+            }
+            Happened::Pong(terminated) => (EventKind::Pong, 0, lend(terminated)),
+            Happened::Drain => (EventKind::Drain, 0, nothing),
+            Happened::Error(failure) => {
+                let report = Report::new(failure);
+                let error = report.error();
+                kept = Some(report);
+                (
+                    EventKind::Error,
+                    0,
+                    (error.cast(), size_of::<portal_error>()),
+                )
+            }
+            Happened::Disconnect(code, reason) => (
+                EventKind::Disconnect,
+                u32::from(code),
+                lend(reason.to_bytes_with_nul()),
+            ),
+        };
+        self.write(portal_pulled {
+            event: event as u32,
+            r#type,
+            websocket: pulled.websocket,
+            user_data: pulled.user_data,
+            data,
+            len,
+            request,
+        });
+        kept
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::ffi::CStr;
+    use std::slice;
+
+    use crate::proto::Kind;
+    use crate::server::{Failure, FailureKind, Request};
+
+    const RECORD: portal_pulled = portal_pulled {
+        event: u32::MAX,
+        r#type: u32::MAX,
+        websocket: u64::MAX,
+        user_data: ptr::null_mut(),
+        data: ptr::null(),
+        len: usize::MAX,
+        request: ptr::null(),
+    };
+
+    fn fill(records: &mut [portal_pulled], max: usize, record_size: usize) -> Outcome<Filling> {
+        // SAFETY: the tests ask for no more than there is, or for what is refused.
+        unsafe { Filling::new(records.as_mut_ptr(), max, record_size) }
+    }
+
+    fn happened(websocket: u64, happened: Happened<'_>) -> Pulled<'_> {
+        Pulled {
+            websocket,
+            user_data: ptr::without_provenance_mut(9),
+            happened,
+        }
+    }
+
+    fn data(record: &portal_pulled) -> &[u8] {
+        assert!(!record.data.is_null());
+        // SAFETY: what these tests pushed is still there.
+        unsafe { slice::from_raw_parts(record.data.cast(), record.len) }
+    }
+
+    #[test]
+    fn room_that_cannot_be_is_an_argument() {
+        let mut records = [RECORD; 2];
+        let refused = Some(PORTAL_STATUS_ARGUMENT);
+        for max in [0, MAX_RECORDS + 1, usize::MAX] {
+            assert_eq!(fill(&mut records, max, FIRST_SIZE).err(), refused, "{max}");
+        }
+        for size in [
+            0,
+            FIRST_SIZE - 8,
+            FIRST_SIZE + 4,
+            FIRST_SIZE + 1,
+            usize::MAX,
+            usize::MAX - 7,
+        ] {
+            assert_eq!(fill(&mut records, 2, size).err(), refused, "{size}");
+        }
+        let misaligned = records.as_mut_ptr().wrapping_byte_add(4);
+        for place in [ptr::null_mut(), misaligned] {
+            // SAFETY: the place is refused.
+            assert_eq!(unsafe { Filling::new(place, 1, FIRST_SIZE) }.err(), refused);
+        }
+        assert!(fill(&mut records, 2, FIRST_SIZE).is_ok_and(|filling| filling.room() == 2));
+    }
+
+    #[test]
+    fn each_event_becomes_a_record() {
+        let request = Request::example();
+        let failure = Failure {
+            kind: FailureKind::Protocol,
+            event: EventKind::Message,
+            code: 0,
+            close_code: 1002,
+            message: c"masked".into(),
+        };
+        let mut records = [RECORD; 7];
+        let mut filling = fill(&mut records, 6, FIRST_SIZE).expect("room for six");
+        let mut push = |id, what| filling.push(happened(id, what));
+        assert!(push(1, Happened::Connect(&request)).is_none());
+        assert!(push(2, Happened::Message(Kind::Text, b"hi\0")).is_none());
+        assert!(push(3, Happened::Pong(b"\0")).is_none());
+        assert!(push(4, Happened::Drain).is_none());
+        let kept = push(5, Happened::Error(&failure)).expect("an error to keep");
+        assert!(push(6, Happened::Disconnect(1001, c"bye")).is_none());
+        assert_eq!(filling.room(), 0);
+        drop(failure);
+
+        let heads = records[..6]
+            .iter()
+            .map(|record| (record.event, record.r#type, record.websocket));
+        let expected = [
+            (2, 0, 1),
+            (3, 1, 2),
+            (6, 0, 3),
+            (5, 0, 4),
+            (7, 0, 5),
+            (4, 1001, 6),
+        ];
+        assert!(heads.eq(expected), "{records:?}");
+        assert_eq!(records[0].request, disguise(&request));
+        assert!(records[1..6].iter().all(|record| record.request.is_null()));
+        assert!(
+            records[..6]
+                .iter()
+                .all(|record| record.user_data.addr() == 9)
+        );
+        for (index, expected) in [(0, &b""[..]), (1, b"hi"), (2, b""), (3, b""), (5, b"bye")] {
+            assert_eq!(data(&records[index]), expected, "{index}");
+        }
+
+        assert_eq!(records[4].len, size_of::<portal_error>());
+        // SAFETY: the record's error is kept.
+        let error = unsafe { records[4].data.cast::<portal_error>().read() };
+        assert_eq!(
+            (error.size, error.status, error.close_code),
+            (size_of::<portal_error>(), -13, 1002)
+        );
+        // SAFETY: so is its message.
+        assert_eq!(unsafe { CStr::from_ptr(error.message) }, c"masked");
+        drop(kept);
+        assert_eq!(
+            records[6].len, RECORD.len,
+            "what lies behind the room is untouched"
+        );
+    }
+
+    #[test]
+    fn larger_records_keep_their_stride_and_end_in_zeros() {
+        const STRIDE: usize = FIRST_SIZE + 16;
+        let mut memory = [u64::MAX; 3 * STRIDE / 8];
+        let records = memory.as_mut_ptr().cast();
+        // SAFETY: room for three of them, of which two are told.
+        let mut filling = unsafe { Filling::new(records, 2, STRIDE) }.expect("room for two");
+        filling.push(happened(1, Happened::Drain));
+        filling.push(happened(2, Happened::Drain));
+
+        let (known, all) = (FIRST_SIZE / 8, STRIDE / 8);
+        for record in memory.chunks(all).take(2) {
+            assert_eq!(record[0], u64::from(EventKind::Drain as u32));
+            assert!(record[known..].iter().all(|&word| word == 0), "{record:?}");
+        }
+        assert_eq!((memory[1], memory[all + 1]), (1, 2));
+        assert!(memory[2 * all..].iter().all(|&word| word == u64::MAX));
+    }
+}

@@ -1,0 +1,374 @@
+//! # Requests
+//!
+//! A request may be used inside `upgrade` and `connect`, or as long as the pulled record that has
+//! it. Every string it gives belongs to it and lives as long.
+
+use std::ffi::{CStr, c_char};
+use std::ptr;
+
+use super::guard::{guard, guard_or};
+use super::pointer::{borrow, string};
+use super::status::portal_status;
+use super::types::portal_request;
+use crate::server::Request;
+
+/// Reads path and query as the client sent them.
+///
+/// @param request  May be NULL.
+///
+/// @return The target; "" for NULL.
+///
+/// @threads  Inside `upgrade` and `connect`, or the thread that pulled.
+/// @since    0.1
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn portal_request_target(request: *const portal_request) -> *const c_char {
+    // SAFETY: the caller's request, or NULL.
+    unsafe { read_or_empty(request, Request::target) }
+}
+
+/// Reads the path, percent-decoded, without the query.
+///
+/// @param request  May be NULL.
+///
+/// @return The path, which is UTF-8; "" for NULL.
+///
+/// @threads  Inside `upgrade` and `connect`, or the thread that pulled.
+/// @since    0.1
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn portal_request_path(request: *const portal_request) -> *const c_char {
+    // SAFETY: the caller's request, or NULL.
+    unsafe { read_or_empty(request, Request::path) }
+}
+
+/// Reads what stands after the "?", as the client sent it.
+///
+/// @param request  May be NULL.
+///
+/// @return The query; "" when there is none, and for NULL.
+///
+/// @threads  Inside `upgrade` and `connect`, or the thread that pulled.
+/// @since    0.1
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn portal_request_query(request: *const portal_request) -> *const c_char {
+    // SAFETY: the caller's request, or NULL.
+    unsafe { read_or_empty(request, Request::query) }
+}
+
+/// Reads a header by its name. Repeated ones are joined by ", ", cookies by "; ".
+///
+/// @param request  May be NULL.
+/// @param name     In any case, ends in NUL. Borrowed until the call returns. May be NULL.
+///
+/// @return The value, which need not be UTF-8; NULL when absent.
+///
+/// @threads  Inside `upgrade` and `connect`, or the thread that pulled.
+/// @since    0.1
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn portal_request_header(
+    request: *const portal_request,
+    name: *const c_char,
+) -> *const c_char {
+    // SAFETY: the caller's request and string, or NULL.
+    unsafe { find(request, name, Request::header) }
+}
+
+/// Counts the headers, repeated ones each.
+///
+/// @param request  May be NULL.
+///
+/// @return How many; 0 for NULL.
+///
+/// @threads  Inside `upgrade` and `connect`, or the thread that pulled.
+/// @since    0.1
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn portal_request_header_count(request: *const portal_request) -> usize {
+    guard_or(0, || {
+        // SAFETY: the caller's request, or NULL.
+        let request = unsafe { borrow(request.cast::<Request>()) };
+        request.map_or(0, Request::header_count)
+    })
+}
+
+/// Reads a header's name as the client sent it.
+///
+/// @param request  May be NULL.
+/// @param index    From 0, in the order in which they came.
+///
+/// @return The name; NULL out of range.
+///
+/// @threads  Inside `upgrade` and `connect`, or the thread that pulled.
+/// @since    0.1
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn portal_request_header_name(
+    request: *const portal_request,
+    index: usize,
+) -> *const c_char {
+    // SAFETY: the caller's request, or NULL.
+    unsafe { read(request, |request| request.header_name(index)) }
+}
+
+/// Reads a header's value as the client sent it.
+///
+/// @param request  May be NULL.
+/// @param index    From 0, in the order in which they came.
+///
+/// @return The value, which need not be UTF-8; NULL out of range.
+///
+/// @threads  Inside `upgrade` and `connect`, or the thread that pulled.
+/// @since    0.1
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn portal_request_header_value(
+    request: *const portal_request,
+    index: usize,
+) -> *const c_char {
+    // SAFETY: the caller's request, or NULL.
+    unsafe { read(request, |request| request.header_value(index)) }
+}
+
+/// Reads a parameter of the path, percent-decoded.
+///
+/// @param request  May be NULL.
+/// @param name     As in the path's definition, without braces and star. Ends in NUL. Borrowed
+///                 until the call returns. May be NULL.
+///
+/// @return The value, which is UTF-8; NULL when absent.
+///
+/// @threads  Inside `upgrade` and `connect`, or the thread that pulled.
+/// @since    0.1
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn portal_request_param(
+    request: *const portal_request,
+    name: *const c_char,
+) -> *const c_char {
+    // SAFETY: the caller's request and string, or NULL.
+    unsafe { find(request, name, Request::param) }
+}
+
+/// Reads who the client is: "192.0.2.1:5000", "[2001:db8::1]:5000" or "unix".
+///
+/// @param request  May be NULL.
+///
+/// @return The address; "" for NULL.
+///
+/// @threads  Inside `upgrade` and `connect`, or the thread that pulled.
+/// @since    0.1
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn portal_request_peer(request: *const portal_request) -> *const c_char {
+    // SAFETY: the caller's request, or NULL.
+    unsafe { read_or_empty(request, Request::peer) }
+}
+
+/// Reads the subprotocol in force.
+///
+/// @param request  May be NULL.
+///
+/// @return Its name; "" when there is none, and for NULL.
+///
+/// @threads  Inside `upgrade` and `connect`, or the thread that pulled.
+/// @since    0.1
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn portal_request_subprotocol(
+    request: *const portal_request,
+) -> *const c_char {
+    // SAFETY: the caller's request, or NULL.
+    unsafe { read_or_empty(request, Request::subprotocol) }
+}
+
+/// Sets a header of the answer, be it the 101 or the rejection.
+///
+/// It replaces one set before; "Set-Cookie" is added.
+///
+/// @param request  The one given to `upgrade`.
+/// @param name     A token, ends in NUL. Copied. Not Connection, Upgrade, Sec-WebSocket-*,
+///                 Content-Length or Transfer-Encoding.
+/// @param value    Ends in NUL, holds neither CR nor LF. Copied.
+///
+/// @return PORTAL_STATUS_OK
+/// @return PORTAL_STATUS_ARGUMENT  NULL, or a name or value that may not be set.
+/// @return PORTAL_STATUS_BUSY      Outside `upgrade`.
+/// @return PORTAL_STATUS_MEMORY    An allocation was refused.
+///
+/// @threads  Inside `upgrade`.
+/// @since    0.1
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn portal_request_set_header(
+    request: *mut portal_request,
+    name: *const c_char,
+    value: *const c_char,
+) -> portal_status {
+    guard(|| {
+        // SAFETY: the caller's request, or NULL.
+        let request = unsafe { borrow(request.cast::<Request>()) }?;
+        // SAFETY: a string that ends in NUL, or NULL, as the comment asks.
+        let name = unsafe { string(name) }?;
+        // SAFETY: a string that ends in NUL, or NULL, as the comment asks.
+        let value = unsafe { string(value) }?;
+        Ok(request.set_header(name.to_bytes(), value.to_bytes())?)
+    })
+}
+
+/// Chooses the subprotocol, in place of what SUBPROTOCOLS chose (RFC 6455 section 4.2.2).
+///
+/// @param request  The one given to `upgrade`.
+/// @param name     One that the client offered, ends in NUL. Copied.
+///
+/// @return PORTAL_STATUS_OK
+/// @return PORTAL_STATUS_ARGUMENT  NULL, or not offered.
+/// @return PORTAL_STATUS_BUSY      Outside `upgrade`.
+///
+/// @threads  Inside `upgrade`.
+/// @since    0.1
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn portal_request_select_subprotocol(
+    request: *mut portal_request,
+    name: *const c_char,
+) -> portal_status {
+    guard(|| {
+        // SAFETY: the caller's request, or NULL.
+        let request = unsafe { borrow(request.cast::<Request>()) }?;
+        // SAFETY: a string that ends in NUL, or NULL, as the comment asks.
+        let name = unsafe { string(name) }?;
+        Ok(request.select_subprotocol(name.to_bytes())?)
+    })
+}
+
+/// What `read` finds, as C sees it; NULL for NULL.
+///
+/// # Safety
+///
+/// `request` is NULL or the caller's.
+unsafe fn read(
+    request: *const portal_request,
+    read: impl for<'a> FnOnce(&'a Request) -> Option<&'a CStr>,
+) -> *const c_char {
+    guard_or(ptr::null(), || {
+        // SAFETY: NULL, or a `Request` that we disguised.
+        let request = unsafe { borrow(request.cast::<Request>()) };
+        request
+            .ok()
+            .and_then(read)
+            .map_or(ptr::null(), CStr::as_ptr)
+    })
+}
+
+/// The same for what is never absent: "" for NULL.
+///
+/// # Safety
+///
+/// As for [`read`].
+unsafe fn read_or_empty(
+    request: *const portal_request,
+    part: impl for<'a> FnOnce(&'a Request) -> &'a CStr,
+) -> *const c_char {
+    // SAFETY: what is asked of the caller is what `read` asks.
+    let found = unsafe { read(request, |request| Some(part(request))) };
+    if found.is_null() { c"".as_ptr() } else { found }
+}
+
+/// The same for what has a name.
+///
+/// # Safety
+///
+/// As for [`read`]; `name` is NULL or ends in NUL.
+unsafe fn find(
+    request: *const portal_request,
+    name: *const c_char,
+    find: impl for<'a> FnOnce(&'a Request, &[u8]) -> Option<&'a CStr>,
+) -> *const c_char {
+    // SAFETY: what is asked of the caller is what `string` asks.
+    let Ok(name) = (unsafe { string(name) }) else {
+        return ptr::null();
+    };
+    // SAFETY: what is asked of the caller is what `read` asks.
+    unsafe { read(request, |request| find(request, name.to_bytes())) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ffi::callback::disguise;
+
+    /// What C would read; None for NULL.
+    fn seen<'a>(text: *const c_char) -> Option<&'a CStr> {
+        // SAFETY: these tests keep their requests until they end.
+        (!text.is_null()).then(|| unsafe { CStr::from_ptr(text) })
+    }
+
+    #[test]
+    fn a_request_that_is_null_answers_nothing() {
+        let none = ptr::null_mut();
+        // SAFETY: NULL may be passed, and the strings are literals.
+        unsafe {
+            for text in [
+                portal_request_target(none),
+                portal_request_path(none),
+                portal_request_query(none),
+                portal_request_peer(none),
+                portal_request_subprotocol(none),
+            ] {
+                assert_eq!(seen(text), Some(c""));
+            }
+            for text in [
+                portal_request_header(none, c"Host".as_ptr()),
+                portal_request_header_name(none, 0),
+                portal_request_header_value(none, 0),
+                portal_request_param(none, c"name".as_ptr()),
+            ] {
+                assert_eq!(seen(text), None);
+            }
+            assert_eq!(portal_request_header_count(none), 0);
+            assert_eq!(
+                portal_request_set_header(none, c"X".as_ptr(), c"1".as_ptr()),
+                -1
+            );
+            assert_eq!(
+                portal_request_select_subprotocol(none, c"chat".as_ptr()),
+                -1
+            );
+        }
+    }
+
+    #[test]
+    fn each_part_is_read_from_c() {
+        let request = Request::example();
+        let c = disguise(&request);
+        // SAFETY: the request of this test, literals and NULL.
+        unsafe {
+            assert_eq!(seen(portal_request_target(c)), Some(c"/a%20b?q"));
+            assert_eq!(seen(portal_request_path(c)), Some(c"/a b"));
+            assert_eq!(seen(portal_request_query(c)), Some(c"q"));
+            assert_eq!(seen(portal_request_header(c, c"HOST".as_ptr())), Some(c"h"));
+            assert_eq!(seen(portal_request_header(c, ptr::null())), None);
+            assert_eq!(portal_request_header_count(c), 1);
+            assert_eq!(seen(portal_request_header_name(c, 0)), Some(c"Host"));
+            assert_eq!(seen(portal_request_header_value(c, 0)), Some(c"h"));
+            assert_eq!(seen(portal_request_header_name(c, usize::MAX)), None);
+            assert_eq!(
+                seen(portal_request_param(c, c"name".as_ptr())),
+                Some(c"a b")
+            );
+            assert_eq!(seen(portal_request_param(c, ptr::null())), None);
+            assert_eq!(seen(portal_request_peer(c)), Some(c"unix"));
+
+            let c = c.cast_mut();
+            assert_eq!(portal_request_select_subprotocol(c, c"other".as_ptr()), -1);
+            assert_eq!(portal_request_select_subprotocol(c, ptr::null()), -1);
+            assert_eq!(portal_request_select_subprotocol(c, c"chat".as_ptr()), 0);
+            assert_eq!(seen(portal_request_subprotocol(c)), Some(c"chat"));
+            assert_eq!(
+                portal_request_set_header(c, c"X-One".as_ptr(), c"1".as_ptr()),
+                0
+            );
+            assert_eq!(
+                portal_request_set_header(c, c"X-One".as_ptr(), ptr::null()),
+                -1
+            );
+            request.seal();
+            assert_eq!(
+                portal_request_set_header(c, c"X-One".as_ptr(), c"2".as_ptr()),
+                -9
+            );
+            assert_eq!(portal_request_select_subprotocol(c, c"chat".as_ptr()), -9);
+        }
+    }
+}

@@ -1,0 +1,203 @@
+//! A status is 0 or negative. Later versions may have more of them: take every negative one for a
+//! failure.
+
+use std::ffi::{CStr, c_char};
+
+use super::guard::guard_or;
+use crate::server::{FailureKind, ServerError};
+
+/// How a call ended: a number of enum portal_status_value. Negative is failure, unknown ones too.
+pub type portal_status = i32;
+
+/// The numbers of portal_status.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum portal_status_value {
+    /// Done.
+    PORTAL_STATUS_OK = 0,
+    /// NULL, out of range, an unknown option, a bad path or one that conflicts.
+    PORTAL_STATUS_ARGUMENT = -1,
+    /// The server or websocket has closed, or is closing.
+    PORTAL_STATUS_GONE = -2,
+    /// The client's send queue is at its limit; nothing was queued.
+    PORTAL_STATUS_FULL = -3,
+    /// A length over PTRDIFF_MAX, a ping over 125 bytes, a close reason over 123.
+    PORTAL_STATUS_TOO_BIG = -4,
+    /// Text that is not UTF-8; nothing was queued.
+    PORTAL_STATUS_UTF8 = -5,
+    /// Cannot listen: address in use, not permitted, malformed.
+    PORTAL_STATUS_ADDRESS = -6,
+    /// Certificate or key missing, unreadable, or not a pair.
+    PORTAL_STATUS_TLS = -7,
+    /// The operating system refused; the log has the detail.
+    PORTAL_STATUS_IO = -8,
+    /// Would deadlock or recurse if done from here.
+    PORTAL_STATUS_BUSY = -9,
+    /// This build leaves the feature out.
+    PORTAL_STATUS_UNSUPPORTED = -10,
+    /// A bug in Portal was caught at the border; the log has the detail.
+    PORTAL_STATUS_INTERNAL = -11,
+    /// In `error`: a handler failed.
+    PORTAL_STATUS_HANDLER = -12,
+    /// In `error`: the client broke the protocol.
+    PORTAL_STATUS_PROTOCOL = -13,
+    /// An allocation was refused; nothing changed.
+    PORTAL_STATUS_MEMORY = -14,
+}
+
+use portal_status_value::*;
+
+/// What the body of an entry point ends in.
+pub(super) type Outcome<T = ()> = Result<T, portal_status_value>;
+
+impl From<ServerError> for portal_status_value {
+    fn from(error: ServerError) -> Self {
+        match error {
+            ServerError::Argument => PORTAL_STATUS_ARGUMENT,
+            ServerError::Gone => PORTAL_STATUS_GONE,
+            ServerError::Full => PORTAL_STATUS_FULL,
+            ServerError::TooBig => PORTAL_STATUS_TOO_BIG,
+            ServerError::Utf8 => PORTAL_STATUS_UTF8,
+            ServerError::Address => PORTAL_STATUS_ADDRESS,
+            ServerError::Io => PORTAL_STATUS_IO,
+            ServerError::Busy => PORTAL_STATUS_BUSY,
+            ServerError::Unsupported => PORTAL_STATUS_UNSUPPORTED,
+            ServerError::Internal => PORTAL_STATUS_INTERNAL,
+            ServerError::Memory => PORTAL_STATUS_MEMORY,
+        }
+    }
+}
+
+impl From<FailureKind> for portal_status_value {
+    fn from(kind: FailureKind) -> Self {
+        match kind {
+            FailureKind::Handler => PORTAL_STATUS_HANDLER,
+            FailureKind::Protocol => PORTAL_STATUS_PROTOCOL,
+            FailureKind::TooBig => PORTAL_STATUS_TOO_BIG,
+            FailureKind::Utf8 => PORTAL_STATUS_UTF8,
+            FailureKind::Io => PORTAL_STATUS_IO,
+            FailureKind::Memory => PORTAL_STATUS_MEMORY,
+        }
+    }
+}
+
+/// Name and meaning of each status, by its number turned positive.
+const STATUSES: [(&CStr, &CStr); 15] = [
+    (c"PORTAL_STATUS_OK", c"Done."),
+    (
+        c"PORTAL_STATUS_ARGUMENT",
+        c"An argument is missing, out of range or malformed.",
+    ),
+    (
+        c"PORTAL_STATUS_GONE",
+        c"The server or websocket has closed or is closing.",
+    ),
+    (
+        c"PORTAL_STATUS_FULL",
+        c"The client's send queue is at its limit.",
+    ),
+    (
+        c"PORTAL_STATUS_TOO_BIG",
+        c"The data is longer than allowed.",
+    ),
+    (c"PORTAL_STATUS_UTF8", c"The text is not UTF-8."),
+    (
+        c"PORTAL_STATUS_ADDRESS",
+        c"The address cannot be listened on.",
+    ),
+    (
+        c"PORTAL_STATUS_TLS",
+        c"Certificate and key are missing, unreadable or not a pair.",
+    ),
+    (c"PORTAL_STATUS_IO", c"The operating system refused."),
+    (c"PORTAL_STATUS_BUSY", c"This cannot be done from here."),
+    (
+        c"PORTAL_STATUS_UNSUPPORTED",
+        c"This build leaves the feature out.",
+    ),
+    (c"PORTAL_STATUS_INTERNAL", c"A bug in Portal was caught."),
+    (c"PORTAL_STATUS_HANDLER", c"A handler failed."),
+    (c"PORTAL_STATUS_PROTOCOL", c"The client broke the protocol."),
+    (c"PORTAL_STATUS_MEMORY", c"An allocation was refused."),
+];
+
+const UNKNOWN: (&CStr, &CStr) = (
+    c"PORTAL_STATUS_UNKNOWN",
+    c"A status that this version does not know.",
+);
+
+fn describe(status: portal_status) -> (&'static CStr, &'static CStr) {
+    status
+        .checked_neg()
+        .and_then(|number| usize::try_from(number).ok())
+        .and_then(|number| STATUSES.get(number).copied())
+        .unwrap_or(UNKNOWN)
+}
+
+/// Names a status as this header spells it, such as "PORTAL_STATUS_GONE".
+///
+/// @param status  Any number.
+///
+/// @return The name; "PORTAL_STATUS_UNKNOWN" for a number that is none. Never NULL; valid for ever.
+///
+/// @threads  Any thread, and inside any callback.
+/// @since    0.1
+#[unsafe(no_mangle)]
+pub extern "C" fn portal_status_name(status: i32) -> *const c_char {
+    guard_or(UNKNOWN.0, || describe(status).0).as_ptr()
+}
+
+/// Says what a status means, in one sentence for people.
+///
+/// @param status  Any number.
+///
+/// @return The sentence. Never NULL; valid for ever.
+///
+/// @threads  Any thread, and inside any callback.
+/// @since    0.1
+#[unsafe(no_mangle)]
+pub extern "C" fn portal_status_text(status: i32) -> *const c_char {
+    guard_or(UNKNOWN.1, || describe(status).1).as_ptr()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_status_is_named_as_the_header_spells_it() {
+        let source = include_str!("status.rs");
+        for (number, (name, _)) in (0..).zip(STATUSES) {
+            let name = name.to_str().expect("a name is UTF-8");
+            assert!(
+                source.contains(&format!("    {name} = {},\n", -number)),
+                "{name} is not {}",
+                -number
+            );
+        }
+        assert!(
+            !source.contains(&format!(" = -{},", STATUSES.len())),
+            "a status has no name"
+        );
+    }
+
+    #[test]
+    fn a_status_that_is_none_has_a_name_and_a_text_too() {
+        for status in [1, -15, i32::MAX, i32::MIN] {
+            // SAFETY: both are valid for ever.
+            let (name, text) = unsafe {
+                (
+                    CStr::from_ptr(portal_status_name(status)),
+                    CStr::from_ptr(portal_status_text(status)),
+                )
+            };
+            assert_eq!(name, c"PORTAL_STATUS_UNKNOWN");
+            assert!(!text.is_empty());
+        }
+        // SAFETY: as above.
+        assert_eq!(
+            unsafe { CStr::from_ptr(portal_status_name(-2)) },
+            c"PORTAL_STATUS_GONE"
+        );
+    }
+}

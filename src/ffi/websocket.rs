@@ -1,0 +1,253 @@
+//! # Websockets
+//!
+//! Sending queues and returns. What is sent inside the callbacks of one turn of the loop leaves in
+//! one system call per websocket when the turn ends. Messages leave in the order in which the sends
+//! took effect; one thread's in its own order.
+//!
+//! At half of MAX_QUEUED a client is no longer read, so a handler that answers each message once
+//! never meets PORTAL_STATUS_FULL. Who meets it goes on at `drain`; never wait for that inside a
+//! callback of the same websocket.
+
+use std::ffi::{c_char, c_void};
+use std::ptr;
+
+use super::guard::{guard, guard_or};
+use super::numbers::portal_message::{PORTAL_MESSAGE_BINARY, PORTAL_MESSAGE_TEXT};
+use super::numbers::portal_state::PORTAL_STATE_CLOSED;
+use super::pointer::{bytes, string};
+use super::status::portal_status_value::PORTAL_STATUS_ARGUMENT;
+use super::status::{Outcome, portal_status};
+use super::types::portal_websocket;
+use crate::proto::Kind;
+use crate::server;
+
+/// Queues one message for a websocket and returns at once.
+///
+/// The bytes are copied, or written out. A handler that works on for long after a send calls
+/// portal_flush.
+///
+/// @param websocket  Any id.
+/// @param type       PORTAL_MESSAGE_TEXT or PORTAL_MESSAGE_BINARY.
+/// @param data       `len` bytes, UTF-8 when they are text; no terminator. Borrowed until the call
+///                   returns. May be NULL when `len` is 0.
+/// @param len        Bytes in `data`.
+///
+/// @return PORTAL_STATUS_OK
+/// @return PORTAL_STATUS_GONE      The websocket has closed or is closing.
+/// @return PORTAL_STATUS_FULL      The client reads too slowly; go on at `drain`.
+/// @return PORTAL_STATUS_UTF8      Text that is not UTF-8.
+/// @return PORTAL_STATUS_TOO_BIG   `len` is over PTRDIFF_MAX.
+/// @return PORTAL_STATUS_ARGUMENT  NULL with bytes, or an unknown type.
+/// @return PORTAL_STATUS_BUSY      Inside this websocket's `upgrade`.
+/// @return PORTAL_STATUS_MEMORY    An allocation was refused.
+///         On failure nothing was queued.
+///
+/// @threads  Any thread, and inside any callback.
+/// @since    0.1
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn portal_send(
+    websocket: portal_websocket,
+    r#type: u32,
+    data: *const c_void,
+    len: usize,
+) -> portal_status {
+    guard(|| {
+        let kind = message_kind(r#type)?;
+        // SAFETY: what the comment asks of `data` and `len` is what `bytes` asks.
+        let data = unsafe { bytes(data, len) }?;
+        Ok(server::send(websocket, kind, data)?)
+    })
+}
+
+fn message_kind(number: u32) -> Outcome<Kind> {
+    const TEXT: u32 = PORTAL_MESSAGE_TEXT as u32;
+    const BINARY: u32 = PORTAL_MESSAGE_BINARY as u32;
+    match number {
+        TEXT => Ok(Kind::Text),
+        BINARY => Ok(Kind::Binary),
+        _ => Err(PORTAL_STATUS_ARGUMENT),
+    }
+}
+
+/// Queues a ping (RFC 6455 section 5.5.2). `pong` is told of the answer.
+///
+/// PING_INTERVAL sends pings by itself; their answers are not told.
+///
+/// @param websocket  Any id.
+/// @param data       `len` bytes, which come back in the answer. Borrowed until the call returns.
+///                   May be NULL when `len` is 0.
+/// @param len        At most 125.
+///
+/// @return PORTAL_STATUS_OK
+/// @return PORTAL_STATUS_GONE      The websocket has closed or is closing.
+/// @return PORTAL_STATUS_FULL      64 pings wait to be sent.
+/// @return PORTAL_STATUS_TOO_BIG   `len` is over 125.
+/// @return PORTAL_STATUS_ARGUMENT  NULL with bytes.
+/// @return PORTAL_STATUS_BUSY      Inside this websocket's `upgrade`.
+/// @return PORTAL_STATUS_MEMORY    An allocation was refused.
+///
+/// @threads  Any thread, and inside any callback.
+/// @since    0.1
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn portal_ping(
+    websocket: portal_websocket,
+    data: *const c_void,
+    len: usize,
+) -> portal_status {
+    guard(|| {
+        // SAFETY: what the comment asks of `data` and `len` is what `bytes` asks.
+        let data = unsafe { bytes(data, len) }?;
+        Ok(server::ping(websocket, data)?)
+    })
+}
+
+/// Begins the closing handshake (RFC 6455 section 7) and returns.
+///
+/// What was queued before leaves first. After the call no new message, pong or drain begins; what
+/// arrives is dropped. `disconnect` follows, never inside the call. A client that does not answer
+/// within CLOSE_TIMEOUT is ended.
+///
+/// @param websocket  Any id.
+/// @param code       1000, 1001, 1003, 1007 to 1014, 3000 to 4999; 0 is 1000.
+/// @param reason     UTF-8, ends in NUL, at most 123 bytes. Borrowed until the call returns. May be
+///                   NULL.
+///
+/// @return PORTAL_STATUS_OK
+/// @return PORTAL_STATUS_GONE      The websocket has closed or is closing.
+/// @return PORTAL_STATUS_ARGUMENT  A code that may not be sent.
+/// @return PORTAL_STATUS_TOO_BIG   The reason is over 123 bytes.
+/// @return PORTAL_STATUS_UTF8      The reason is not UTF-8.
+/// @return PORTAL_STATUS_BUSY      Inside this websocket's `upgrade`.
+/// @return PORTAL_STATUS_MEMORY    An allocation was refused.
+///
+/// @threads  Any thread, and inside any callback.
+/// @since    0.1
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn portal_close(
+    websocket: portal_websocket,
+    code: u32,
+    reason: *const c_char,
+) -> portal_status {
+    guard(|| {
+        let reason = if reason.is_null() {
+            c""
+        } else {
+            // SAFETY: a string that ends in NUL, as the comment asks.
+            unsafe { string(reason) }?
+        };
+        Ok(server::close_websocket(websocket, code, reason.to_bytes())?)
+    })
+}
+
+/// Hands what is queued to the system now, not at the end of the turn.
+///
+/// Never blocks. Inside the websocket's own callback it writes what the socket accepts, elsewhere
+/// it wakes the loop. OK does not mean sent.
+///
+/// @param websocket  Any id.
+///
+/// @return PORTAL_STATUS_OK
+/// @return PORTAL_STATUS_GONE  The websocket has closed.
+/// @return PORTAL_STATUS_BUSY  Inside this websocket's `upgrade`.
+///
+/// @threads  Any thread, and inside any callback.
+/// @since    0.1
+#[unsafe(no_mangle)]
+pub extern "C" fn portal_flush(websocket: portal_websocket) -> portal_status {
+    guard(|| Ok(server::flush(websocket)?))
+}
+
+/// Ends the connection now, without a closing handshake; what is queued is lost.
+///
+/// After the call no new message, pong or drain begins. `disconnect` follows with 1006, never
+/// inside the call. Inside `upgrade` it refuses the client.
+///
+/// @param websocket  Any id.
+///
+/// @return PORTAL_STATUS_OK
+/// @return PORTAL_STATUS_GONE  The websocket has closed.
+///
+/// @threads  Any thread, and inside any callback.
+/// @since    0.1
+#[unsafe(no_mangle)]
+pub extern "C" fn portal_abort(websocket: portal_websocket) -> portal_status {
+    guard(|| Ok(server::abort(websocket)?))
+}
+
+/// Reads where a websocket stands.
+///
+/// @param websocket  Any id.
+///
+/// @return A number of enum portal_state; PORTAL_STATE_CLOSED for any dead id.
+///
+/// @threads  Any thread, and inside any callback.
+/// @since    0.1
+#[unsafe(no_mangle)]
+pub extern "C" fn portal_state_of(websocket: portal_websocket) -> u32 {
+    guard_or(PORTAL_STATE_CLOSED as u32, || server::state_of(websocket))
+}
+
+/// Reads how many bytes of a websocket are not yet handed to the system.
+///
+/// @param websocket  Any id.
+///
+/// @return Bytes, framed; 0 when it is gone.
+///
+/// @threads  Any thread, and inside any callback.
+/// @since    0.1
+#[unsafe(no_mangle)]
+pub extern "C" fn portal_queued(websocket: portal_websocket) -> usize {
+    guard_or(0, || server::queued(websocket))
+}
+
+/// Keeps a pointer of yours with a websocket.
+///
+/// Portal never follows or frees it: free what it points to in `disconnect`.
+///
+/// @param websocket  Any id.
+/// @param data       Any pointer, or NULL.
+///
+/// @return PORTAL_STATUS_OK
+/// @return PORTAL_STATUS_GONE  The websocket has closed.
+///
+/// @threads  Any thread, and inside any callback.
+/// @since    0.1
+#[unsafe(no_mangle)]
+pub extern "C" fn portal_set_data(websocket: portal_websocket, data: *mut c_void) -> portal_status {
+    guard(|| Ok(server::set_data(websocket, data)?))
+}
+
+/// Reads the pointer that portal_set_data kept.
+///
+/// @param websocket  Any id.
+///
+/// @return The pointer; NULL when none was set or the websocket is gone.
+///
+/// @threads  Any thread, and inside any callback.
+/// @since    0.1
+#[unsafe(no_mangle)]
+pub extern "C" fn portal_data(websocket: portal_websocket) -> *mut c_void {
+    guard_or(ptr::null_mut(), || server::data(websocket))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bad_data_is_refused_before_a_websocket_is_looked_for() {
+        let byte: *const c_void = c"x".as_ptr().cast();
+        // SAFETY: one byte, or what is refused before it is read.
+        unsafe {
+            for kind in [0, 3, u32::MAX] {
+                assert_eq!(portal_send(0, kind, byte, 1), -1, "{kind}");
+            }
+            assert_eq!(portal_send(0, 1, ptr::null(), 1), -1);
+            assert_eq!(portal_ping(0, ptr::null(), 1), -1);
+            for len in [isize::MAX as usize + 1, usize::MAX] {
+                assert_eq!(portal_send(0, 2, byte, len), -4);
+                assert_eq!(portal_ping(0, byte, len), -4);
+            }
+        }
+    }
+}
