@@ -91,7 +91,7 @@ fn write_section(source: &Path) -> Outcome<String> {
         Some(headed) => {
             let (name, text) = headed.split_once('\n').unwrap_or((headed, ""));
             let rule = "=".repeat(96);
-            comment(&format!("{rule}\n{name}\n{rule}\n{text}").trim_end())
+            comment(format!("{rule}\n{name}\n{rule}\n{text}").trim_end())
         }
         None => comment(&text),
     };
@@ -121,14 +121,22 @@ fn source(module: &str) -> PathBuf {
     Path::new("src/ffi").join(module).with_extension("rs")
 }
 
-/// The `//!` lines on top of a file.
+/// The `//!` lines on top of a file. Code between fences is set in by four, as C comments do it.
 fn opening_text(source: &Path) -> Outcome<String> {
-    let lines: Vec<String> = fs::read_to_string(source)?
-        .lines()
-        .map_while(|line| line.strip_prefix("//!"))
-        .map(|line| line.strip_prefix(' ').unwrap_or(line).to_owned())
-        .collect();
-    Ok(lines.join("\n"))
+    let source = fs::read_to_string(source)?;
+    let mut text = String::new();
+    let mut is_code = false;
+    for line in source.lines().map_while(|line| line.strip_prefix("//!")) {
+        let line = line.strip_prefix(' ').unwrap_or(line);
+        if line.starts_with("```") {
+            is_code = !is_code;
+            continue;
+        }
+        text += if is_code { "    " } else { "" };
+        text += line;
+        text += "\n";
+    }
+    Ok(text)
 }
 
 fn comment(text: &str) -> String {

@@ -458,14 +458,14 @@ portal_status portal_undefine_path(const char *path);
  *
  * DISPATCH decides on which thread callbacks run:
  *
- *     IO          On the server's own loop threads, THREADS of them: 1 by default, so that callbacks
- *                 never overlap. A websocket stays on its thread.
- *     PER_CLIENT  Each websocket's on a thread of its own, so that a handler may block without
- *                 holding up others. When a client's inbound queue is full, it is not read.
- *     HOST        The library starts no thread; the host drives the server with portal_server_run,
- *                 _poll or _pull. One call serves whichever loops have work and no other thread: one
- *                 thread can serve all, up to THREADS may be inside at once. A thread that ends, or is
- *                 thrown out of a wait, gives its loops back; no lock is held in a wait.
+ *   IO          On the server's own loop threads, THREADS of them: 1 by default, so that callbacks
+ *               never overlap. A websocket stays on its thread.
+ *   PER_CLIENT  Each websocket's on a thread of its own, so that a handler may block without
+ *               holding up others. When a client's inbound queue is full, it is not read.
+ *   HOST        The library starts no thread; the host drives the server with portal_server_run,
+ *               _poll or _pull. One call serves whichever loops have work and no other thread: one
+ *               thread can serve all, up to THREADS may be inside at once. A thread that ends, or is
+ *               thrown out of a wait, gives its loops back; no lock is held in a wait.
  *
  * Time during which Portal itself does not read a client (a busy handler, a host that is
  * elsewhere) is never held against the client.
@@ -938,7 +938,7 @@ typedef enum portal_option {
 /**
  * Makes a set of options, all at their defaults.
  *
- * @return The options; portal_options_destroy ends them. NULL when there is no memory.
+ * @return The options; portal_options_destroy ends them. NULL when that failed.
  *
  * @threads  Any thread, and inside any callback.
  * @since    0.1

@@ -3,20 +3,22 @@
 //! A program defines paths, each with its handlers, and starts a server. Portal tells the handlers
 //! what a client did; the program sends, from inside a handler or from anywhere else.
 //!
-//!     static int32_t on_message(portal_websocket websocket, uint32_t type,
-//!                               const void *data, size_t len, void *user_data)
-//!     {
-//!       (void)user_data;
-//!       return portal_send(websocket, type, data, len);
-//!     }
+//! ```c
+//! static int32_t on_message(portal_websocket websocket, uint32_t type,
+//!                           const void *data, size_t len, void *user_data)
+//! {
+//!   (void)user_data;
+//!   return portal_send(websocket, type, data, len);
+//! }
 //!
-//!     portal_handlers handlers = {0};
-//!     handlers.size = sizeof handlers;
-//!     handlers.message = on_message;
-//!     portal_define_path("/echo", &handlers, NULL);
+//! portal_handlers handlers = {0};
+//! handlers.size = sizeof handlers;
+//! handlers.message = on_message;
+//! portal_define_path("/echo", &handlers, NULL);
 //!
-//!     portal_server server;
-//!     portal_server_start(4433, NULL, &server);
+//! portal_server server;
+//! portal_server_start(4433, NULL, &server);
+//! ```
 //!
 //! What holds for every function and every callback:
 //!
@@ -48,6 +50,7 @@
 // This text opens the header; the text on top of each module below opens its section there.
 #![allow(non_camel_case_types)] // one search finds a name in C and in Rust
 #![allow(clippy::enum_variant_names)] // enumerators carry their type's name, as C needs it
+#![allow(rustdoc::broken_intra_doc_links)] // brackets in it belong to addresses and origins
 #![allow(clippy::missing_safety_doc)] // each function's comment is written for callers in C
 
 mod callback;

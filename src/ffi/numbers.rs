@@ -4,6 +4,7 @@
 /// What a message is; passed as uint32_t.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(dead_code)] // for C
 pub enum portal_message {
     /// UTF-8.
     PORTAL_MESSAGE_TEXT = 1,
@@ -14,6 +15,7 @@ pub enum portal_message {
 /// What happened; passed as uint32_t. Skip unknown ones: later versions may have more.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(dead_code)] // for C
 pub enum portal_event {
     /// A client asks to become a websocket.
     PORTAL_EVENT_UPGRADE = 1,
@@ -34,6 +36,7 @@ pub enum portal_event {
 /// Where a websocket stands; what portal_state_of answers.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(dead_code)] // for C
 pub enum portal_state {
     /// Inside `upgrade`.
     PORTAL_STATE_CONNECTING = 0,
@@ -48,6 +51,7 @@ pub enum portal_state {
 /// On which threads callbacks run; a value of PORTAL_OPTION_DISPATCH.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(dead_code)] // for C
 pub enum portal_dispatch {
     /// On the server's own loop threads, THREADS of them. A websocket stays on its thread.
     PORTAL_DISPATCH_IO = 0,

@@ -15,6 +15,7 @@ use crate::server::Options;
 /// The settings of a server. Each set validates at once.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(dead_code)] // for C
 pub enum portal_option {
     /// Where to listen: a numeric address (brackets allowed), or a name, looked up once at start.
     /// "unix:/path" is a Unix socket: the port must be 0, a stale socket file is replaced, and the
@@ -121,7 +122,7 @@ pub enum portal_option {
 
 /// Makes a set of options, all at their defaults.
 ///
-/// @return The options; portal_options_destroy ends them. NULL when there is no memory.
+/// @return The options; portal_options_destroy ends them. NULL when that failed.
 ///
 /// @threads  Any thread, and inside any callback.
 /// @since    0.1

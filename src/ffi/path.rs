@@ -187,7 +187,7 @@ unsafe fn read_handlers(handlers: *const portal_handlers) -> Outcome<portal_hand
     let handlers = place(handlers.cast_mut())?;
     // SAFETY: `size` comes first, and the pointer is aligned and not NULL.
     let size = unsafe { handlers.cast::<usize>().read() };
-    if !(FIRST_SIZE..=LAST_SIZE).contains(&size) || size % size_of::<usize>() != 0 {
+    if !(FIRST_SIZE..=LAST_SIZE).contains(&size) || !size.is_multiple_of(size_of::<usize>()) {
         return Err(PORTAL_STATUS_ARGUMENT);
     }
     // SAFETY: the caller vouches for `size` bytes.
@@ -284,7 +284,10 @@ mod tests {
         given.drain = Some(drain);
         // SAFETY: handlers of the size that they say.
         let copy = unsafe { read_handlers(&raw const given) }.expect("handlers with one function");
-        assert_eq!(copy.drain.map(|drain| drain as usize), Some(drain as usize));
+        assert_eq!(
+            copy.drain.map(|drain| drain as *const ()),
+            Some(drain as *const ())
+        );
         assert!(copy.upgrade.is_none() && copy.pong.is_none());
     }
 

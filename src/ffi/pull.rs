@@ -100,7 +100,7 @@ impl Filling {
             .is_some_and(|size| isize::try_from(size).is_ok());
         if !(1..=MAX_RECORDS).contains(&max)
             || record_size < FIRST_SIZE
-            || record_size % align_of::<portal_pulled>() != 0
+            || !record_size.is_multiple_of(align_of::<portal_pulled>())
             || !fits
         {
             return Err(PORTAL_STATUS_ARGUMENT);

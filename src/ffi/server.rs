@@ -2,14 +2,14 @@
 //!
 //! DISPATCH decides on which thread callbacks run:
 //!
-//!     IO          On the server's own loop threads, THREADS of them: 1 by default, so that callbacks
-//!                 never overlap. A websocket stays on its thread.
-//!     PER_CLIENT  Each websocket's on a thread of its own, so that a handler may block without
-//!                 holding up others. When a client's inbound queue is full, it is not read.
-//!     HOST        The library starts no thread; the host drives the server with portal_server_run,
-//!                 _poll or _pull. One call serves whichever loops have work and no other thread: one
-//!                 thread can serve all, up to THREADS may be inside at once. A thread that ends, or is
-//!                 thrown out of a wait, gives its loops back; no lock is held in a wait.
+//!   IO          On the server's own loop threads, THREADS of them: 1 by default, so that callbacks
+//!               never overlap. A websocket stays on its thread.
+//!   PER_CLIENT  Each websocket's on a thread of its own, so that a handler may block without
+//!               holding up others. When a client's inbound queue is full, it is not read.
+//!   HOST        The library starts no thread; the host drives the server with portal_server_run,
+//!               _poll or _pull. One call serves whichever loops have work and no other thread: one
+//!               thread can serve all, up to THREADS may be inside at once. A thread that ends, or is
+//!               thrown out of a wait, gives its loops back; no lock is held in a wait.
 //!
 //! Time during which Portal itself does not read a client (a busy handler, a host that is
 //! elsewhere) is never held against the client.
@@ -24,6 +24,7 @@ use crate::server::{self, Options};
 /// Which figure portal_server_stat reads. Totals count from the server's start and end with it.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(dead_code)] // for C
 pub enum portal_stat {
     /// Websockets open now.
     PORTAL_STAT_CONNECTIONS = 1,

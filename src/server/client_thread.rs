@@ -6,6 +6,7 @@
 
 use std::ffi::CString;
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::JoinHandle;
@@ -86,7 +87,14 @@ impl Hand {
         let thread = {
             let load = Arc::clone(&load);
             let builder = std::thread::Builder::new().name("portal-client".to_owned());
-            process::with_signals_blocked(|| builder.spawn(move || client.serve(&receiver, &load)))?
+            let serve = move || {
+                let served = catch_unwind(AssertUnwindSafe(|| client.serve(&receiver, &load)));
+                // A client that was not let in is dismissed by the loop, which knows.
+                if served.unwrap_or(true) {
+                    client.mailbox.post(Mail::Finished(client.websocket));
+                }
+            };
+            process::with_signals_blocked(|| builder.spawn(serve))?
         };
         Ok(Self {
             sender,
@@ -132,18 +140,19 @@ impl Hand {
 }
 
 impl Client {
-    fn serve(self, events: &Receiver<Handed>, load: &Load) {
+    /// Runs callbacks until the last one; false when there was none.
+    fn serve(&self, events: &Receiver<Handed>, load: &Load) -> bool {
         let mut paths = None;
         loop {
             let event = match events.try_recv() {
                 Ok(event) => event,
-                Err(TryRecvError::Disconnected) => return,
+                Err(TryRecvError::Disconnected) => return false,
                 Err(TryRecvError::Empty) => {
                     // Nothing of a definition is kept while nothing of it runs.
                     paths = None;
                     match events.recv() {
                         Ok(event) => event,
-                        Err(_) => return,
+                        Err(_) => return false,
                     }
                 }
             };
@@ -160,7 +169,7 @@ impl Client {
         }
         drop(paths);
         paths::leave(self.path);
-        self.mailbox.post(Mail::Finished(self.websocket));
+        true
     }
 
     /// Tells the loop, if it waits for it, that the queue is half empty.

@@ -13,6 +13,13 @@ pub const ROUND: u32 = 10;
 /// A turn counts at most so many ticks beside those that it waited for.
 const GRACE: u64 = 2;
 
+/// Ticks that have begun.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ticks {
+    pub first: u32,
+    pub count: u32,
+}
+
 #[derive(Debug)]
 pub struct Clock {
     started: Instant,
@@ -64,19 +71,23 @@ impl Clock {
     /// How long a wait may be that ends in `ticks`; None is without limit.
     pub fn plan(&mut self, ticks: Option<u32>) -> Option<Duration> {
         self.planned = ticks.map_or(0, u64::from);
-        let due = u32::try_from(self.passed + self.planned).unwrap_or(u32::MAX);
-        ticks.map(|_| (self.tick * due).saturating_sub(self.started.elapsed()))
+        let tick = self.tick.as_nanos() as u64;
+        let due = Duration::from_nanos(tick.saturating_mul(self.passed + self.planned));
+        ticks.map(|_| due.saturating_sub(self.started.elapsed()))
     }
 
-    /// Counts what has passed; answers the ticks that began since, the first and the last.
-    pub fn advance(&mut self) -> std::ops::RangeInclusive<u32> {
+    /// Counts what has passed; answers the ticks that began since.
+    pub fn advance(&mut self) -> Ticks {
         let passed = (self.started.elapsed().as_nanos() / self.tick.as_nanos()) as u64;
         let counted = (passed - self.passed).min(self.planned + GRACE) as u32;
         self.passed = passed;
         self.planned = 0;
-        let first = self.now + 1;
-        self.now += counted;
-        first..=self.now
+        let first = self.now.wrapping_add(1);
+        self.now = self.now.wrapping_add(counted);
+        Ticks {
+            first,
+            count: counted,
+        }
     }
 }
 
@@ -101,9 +112,15 @@ mod tests {
     fn time_spent_elsewhere_counts_two_ticks() {
         let mut clock = Clock::new(&Options::default());
         clock.started = Instant::now() - Duration::from_secs(10);
-        assert_eq!(clock.advance(), 1..=2);
+        assert_eq!(clock.advance(), Ticks { first: 1, count: 2 });
         clock.started -= Duration::from_secs(10);
         clock.plan(Some(50));
-        assert_eq!(clock.advance(), 3..=54);
+        assert_eq!(
+            clock.advance(),
+            Ticks {
+                first: 3,
+                count: 52
+            }
+        );
     }
 }

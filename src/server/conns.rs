@@ -243,7 +243,7 @@ impl Conns {
     #[inline]
     pub fn id(&self, token: Token) -> u64 {
         let chunk = self.estate.chunks[token.index as usize / Chunk::SLOTS].number;
-        let slot = chunk << 8 | token.index % Chunk::SLOTS as u32;
+        let slot = (chunk << 8) | (token.index % Chunk::SLOTS as u32);
         id(IdKind::Websocket, token.generation, slot)
     }
 

@@ -23,8 +23,6 @@ pub enum ServerError {
     Busy,
     /// This build leaves the feature out.
     Unsupported,
-    /// A bug in Portal ended what was asked; the log has the detail.
-    Internal,
     /// An allocation was refused.
     Memory,
 }
@@ -41,7 +39,6 @@ impl fmt::Display for ServerError {
             Self::Io => "the operating system refused",
             Self::Busy => "not possible from here",
             Self::Unsupported => "this build leaves the feature out",
-            Self::Internal => "a bug in Portal was caught",
             Self::Memory => "an allocation was refused",
         })
     }

@@ -196,7 +196,7 @@ pub fn run(server: u64) -> Result<(), ServerError> {
             return Ok(());
         }
         if !found.work_left {
-            wait(&seat.server, found.timeout);
+            wait(&seat.server, Some(seat.visitor), found.timeout);
             seat.server.host.take_wake();
         }
     }
@@ -252,7 +252,7 @@ fn until_found(
             continue;
         }
         let timeout = found.timeout.into_iter().chain(left).min();
-        if wait(server, timeout) == Readiness::Interrupted {
+        if wait(server, Some(seat.visitor), timeout) == Readiness::Interrupted {
             return Ok(0);
         }
     }
@@ -318,8 +318,7 @@ fn visit(
 ) -> Found {
     let mut found = Found::default();
     for (number, place) in server.loops.iter().enumerate() {
-        let home = place.home.load(Ordering::SeqCst);
-        if visitor.is_some_and(|visitor| home != 0 && home != visitor) {
+        if !place.is_open_to(visitor) {
             continue;
         }
         let served = with_loop(server, number, |one| {
@@ -398,12 +397,13 @@ fn park(server: &Server, number: usize, one: Box<Loop>) -> Parked {
 }
 
 /// Waits for work in the loops that nobody serves, or for somebody's wish.
-fn wait(server: &Server, timeout: Option<Duration>) -> Readiness {
+fn wait(server: &Server, visitor: Option<u64>, timeout: Option<Duration>) -> Readiness {
     let host = &server.host;
     let mut descriptors = vec![host.wake.as_raw_fd(), host.bell.as_raw_fd()];
     host.waiting.fetch_add(1, Ordering::SeqCst);
-    let parked = server.loops.iter().filter(|place| place.parked().is_some());
-    descriptors.extend(parked.filter_map(|place| place.descriptor.get()));
+    let loops = server.loops.iter();
+    let ours = loops.filter(|place| place.is_open_to(visitor) && place.parked().is_some());
+    descriptors.extend(ours.filter_map(|place| place.descriptor.get()));
     let closing = server.is_closing() && !server.has_ended();
     let timeout = if closing {
         timeout.into_iter().chain([GLANCE]).min()
@@ -505,7 +505,11 @@ pub fn drive_to_end(server: &Arc<Server>) {
             return;
         }
         if found.count == 0 {
-            wait(server, Some(found.timeout.unwrap_or(GLANCE).min(GLANCE)));
+            wait(
+                server,
+                None,
+                Some(found.timeout.unwrap_or(GLANCE).min(GLANCE)),
+            );
         }
     }
 }

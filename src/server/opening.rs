@@ -189,6 +189,9 @@ impl Loop {
         };
         let code = callback::run(|| application.upgrade(websocket, &request));
         request.seal();
+        if let Sink::Call(count) = turn.sink {
+            *count += 1;
+        }
         self.decided(turn, token, code, request);
     }
 
@@ -302,8 +305,8 @@ impl Loop {
         core.say(token, |out| {
             proto::write_accept(out, &accept, chosen.as_deref(), server_header, &extra);
         });
-        if core.closing && slot.advance(token.generation, State::Closing).is_ok() {
-            core.close(token, 1001, Vec::new());
+        if core.closing {
+            core.close_by_server(token);
         }
     }
 

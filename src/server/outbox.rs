@@ -27,7 +27,8 @@ pub struct Outbox {
 }
 
 impl Outbox {
-    pub fn is_empty(&self) -> bool {
+    #[cfg(test)]
+    fn is_empty(&self) -> bool {
         self.unsent == 0
     }
 

@@ -17,6 +17,8 @@ pub struct Batch {
     /// How much of the arena lent records point into.
     pub filled: usize,
     messages: Vec<Vec<u8>>,
+    /// Boxed: records point to them.
+    #[expect(clippy::vec_box, reason = "their addresses are handed out")]
     requests: Vec<Box<Request>>,
     others: Vec<Box<dyn Any + Send>>,
     /// Websockets whose DISCONNECT is in the batch: their ids live as long.

@@ -60,6 +60,12 @@ pub struct Place {
 }
 
 impl Place {
+    /// Whether no other thread holds a batch of it. A closer, which is nobody, does not mind.
+    pub fn is_open_to(&self, visitor: Option<u64>) -> bool {
+        let home = self.home.load(Ordering::SeqCst);
+        visitor.is_none_or(|visitor| home == 0 || home == visitor)
+    }
+
     pub fn parked(&self) -> MutexGuard<'_, Option<Box<Loop>>> {
         self.parked.lock().unwrap_or_else(PoisonError::into_inner)
     }

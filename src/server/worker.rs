@@ -14,6 +14,7 @@ use std::time::Duration;
 use scoped_tls::scoped_thread_local;
 
 use super::client_thread::Handed;
+use super::clock::Ticks;
 use super::conns::{Conns, Phase};
 use super::core::{Core, Due};
 use super::mailbox::Mailbox;
@@ -152,7 +153,7 @@ impl Loop {
     }
 
     /// Waits for something to do; answers the ticks that have passed.
-    fn wait(&self, may_wait: bool) -> std::ops::RangeInclusive<u32> {
+    fn wait(&self, may_wait: bool) -> Ticks {
         let mut core = self.core.borrow_mut();
         self.mailbox.stay_awake();
         core.take_mail();
@@ -307,7 +308,7 @@ impl Loop {
                     at += step.taken;
                     budget -= u32::from(self.tell(turn, token, path, step.event));
                 }
-                Next::Request => match self.read_request(turn, token, &mut input[at..]) {
+                Next::Request => match self.read_request(turn, token, &input[at..]) {
                     Some(taken) => at += taken,
                     None => return (at, Some(Hold::Later)),
                 },
@@ -483,16 +484,7 @@ impl Loop {
         };
         match due {
             Due::Verdict(code, request) => return self.decided(turn, token, code, request),
-            Due::Finished => {
-                let mut core = self.core.borrow_mut();
-                let hand = core
-                    .conns
-                    .get(token)
-                    .and_then(|conn| conn.extra().hand.take());
-                drop(core);
-                hand.map(super::client_thread::Hand::join);
-                return self.core.borrow_mut().vacate(token);
-            }
+            Due::Finished => return self.finished(token),
             Due::Disconnect if !connected => return self.forget(token),
             Due::Drain if slot.is_muted() || slot.word().state() != State::Open => return,
             _ => (),
@@ -543,6 +535,26 @@ impl Loop {
                 }
             },
             (Sink::Nowhere, _) => (),
+        }
+    }
+
+    /// A client's own thread has ended: after `disconnect`, or by a panic.
+    fn finished(&self, token: Token) {
+        let mut core = self.core.borrow_mut();
+        let Some(conn) = core.conns.get(token) else {
+            return;
+        };
+        let in_order = conn.phase == Phase::Ended;
+        let hand = conn.extra().hand.take();
+        if in_order {
+            core.vacate(token);
+        } else {
+            conn.connected = false;
+            core.end(token, None);
+        }
+        drop(core);
+        if let Some(hand) = hand {
+            hand.join();
         }
     }
 

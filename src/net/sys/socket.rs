@@ -38,7 +38,7 @@ pub fn accept(listener: BorrowedFd<'_>) -> io::Result<(OwnedFd, socket2::SockAdd
         checked(answer as isize)
     };
     // SAFETY: accept4 filled the storage with an address of the length that it wrote.
-    let (descriptor, address) = unsafe { socket2::SockAddr::try_init(|a, l| accept(a, l)) }?;
+    let (descriptor, address) = unsafe { socket2::SockAddr::try_init(accept) }?;
     // SAFETY: accept4 has just made this descriptor, and nobody else knows of it.
     let socket = unsafe { OwnedFd::from_raw_fd(descriptor as i32) };
     Ok((socket, address))

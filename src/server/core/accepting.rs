@@ -1,0 +1,112 @@
+//! New connections, and those that are refused.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use super::Core;
+use crate::net::{Peer, Socket, Token};
+use crate::proto::{HeadScanner, Refusal, Session};
+use crate::server::conns::{Conn, Extra, Opening, Phase};
+use crate::server::mailbox::Mail;
+
+/// At most so many clients are accepted in one turn.
+const ACCEPTS: usize = 64;
+
+impl Core {
+    /// Accepts clients that wait, and deals them out among the loops.
+    pub fn accept(&mut self) {
+        self.accepting |= self.poller.take_acceptable();
+        if !self.accepting {
+            return;
+        }
+        let Some(listener) = self.listener.clone() else {
+            self.accepting = false;
+            return;
+        };
+        for _ in 0..ACCEPTS {
+            match listener.accept() {
+                Ok((socket, peer)) => match self.server.deal(self.number) {
+                    Some(other) => other.post(Mail::Adopt(socket, peer)),
+                    None => self.adopt(socket, peer),
+                },
+                Err(error) => {
+                    self.accepting = false;
+                    if error.kind() != io::ErrorKind::WouldBlock {
+                        // Taken up again at the next freed socket, and at each tick.
+                        self.stalled = true;
+                        log::warn!("clients cannot be accepted for now: {error}");
+                    }
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Takes a new connection into this loop.
+    pub(super) fn adopt(&mut self, socket: Socket, peer: Peer) {
+        if self.closing {
+            return self.server.leave(self.number, false, None);
+        }
+        let now = self.clock.now();
+        let admitted = self.server.admit(&peer);
+        let opening = Opening {
+            peer,
+            head: Vec::new(),
+            scanner: HeadScanner::default(),
+        };
+        let conn = Conn {
+            session: Session::default(),
+            extra: Some(Box::new(Extra {
+                opening: Some(opening),
+                ..Extra::default()
+            })),
+            heard: now,
+            since: now,
+            phase: Phase::Opening,
+            counted: admitted.is_ok(),
+            ..Conn::default()
+        };
+        let Some(token) = self.conns.insert(conn) else {
+            log::error!("no id is left for a new client");
+            let ip = self
+                .server
+                .counted_address(&peer)
+                .filter(|_| admitted.is_ok());
+            return self.server.leave(self.number, admitted.is_ok(), ip);
+        };
+        if let (Ok(()), Some(ip)) = (&admitted, self.server.counted_address(&peer)) {
+            self.addresses.insert(token.index, ip);
+        }
+        if let Err(error) = self.poller.add(socket, token) {
+            log::warn!("a client's socket cannot be polled: {error}");
+            return self.end(token, None);
+        }
+        if let Err(refusal) = admitted {
+            self.refuse(token, &refusal, false);
+        }
+    }
+
+    /// Refuses a request, and says nothing after it.
+    pub fn refuse(&mut self, token: Token, refusal: &Refusal, head_only: bool) {
+        self.server.stats.rejected.fetch_add(1, Ordering::Relaxed);
+        let server = Arc::clone(&self.server);
+        self.respond(token, |out| {
+            refusal.write(out, &server.options.server_header, head_only)
+        });
+    }
+
+    /// Answers a request with the last that is said on its connection.
+    pub fn respond(&mut self, token: Token, write: impl FnOnce(&mut Vec<u8>)) {
+        let now = self.clock.now();
+        let Some(conn) = self.conns.get(token) else {
+            return;
+        };
+        conn.phase = Phase::Finishing;
+        conn.since = now;
+        if let Some(extra) = conn.extra.as_mut() {
+            extra.opening = None;
+        }
+        self.say(token, write);
+    }
+}

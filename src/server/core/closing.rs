@@ -1,0 +1,249 @@
+//! The end of connections: closing handshakes, failures, and what follows the last byte.
+
+use std::io;
+use std::sync::atomic::Ordering;
+
+use super::{Core, Due};
+use crate::net::Token;
+use crate::proto::{self, ProtoError};
+use crate::server::FailureKind;
+use crate::server::conns::Phase;
+use crate::server::slots::State;
+
+impl Core {
+    /// The client's close frame has come.
+    pub fn client_closed(&mut self, token: Token, code: Option<u16>, reason: &[u8]) {
+        let now = self.clock.now();
+        let Some(conn) = self.conns.get(token) else {
+            return;
+        };
+        let ours = conn.phase == Phase::Open;
+        if ours {
+            conn.phase = Phase::Closing;
+            conn.since = now;
+        }
+        let extra = conn.extra();
+        extra.farewell.received = Some(code.unwrap_or(1005));
+        extra.farewell.reason = reason.to_vec();
+        if ours {
+            extra.goodbye = Some((code, Vec::new()));
+            // It fails if the application has closed at the same time; then its mail comes late.
+            let _ = self.slot(token).advance(token.generation, State::Closing);
+        }
+        self.say_goodbye(token);
+        self.finish_closing(token);
+    }
+
+    /// The client broke a rule: tells it by a close frame, and the application.
+    pub fn fail(&mut self, token: Token, error: ProtoError) {
+        let now = self.clock.now();
+        let Some(conn) = self.conns.get(token) else {
+            return;
+        };
+        let said = conn.has_said_goodbye();
+        conn.phase = Phase::Finishing;
+        conn.since = now;
+        let code = error.close_code();
+        let extra = conn.extra();
+        extra.goodbye = None;
+        extra.farewell.failed = Some(code);
+        extra.said_goodbye = true;
+        // Fails if the application has closed at the same time.
+        let _ = self.slot(token).advance(token.generation, State::Closing);
+        self.server
+            .stats
+            .protocol_errors
+            .fetch_add(1, Ordering::Relaxed);
+        let kind = match error {
+            _ if error.is_too_big() => FailureKind::TooBig,
+            _ if error.is_utf8() => FailureKind::Utf8,
+            _ if error.is_memory() => FailureKind::Memory,
+            _ => FailureKind::Protocol,
+        };
+        self.due
+            .push_back((token, Due::failure(kind, code, error.to_string())));
+        if !said {
+            self.say(token, |out| proto::write_close(out, Some(code), b""));
+        }
+        self.mark_dirty(token);
+    }
+
+    /// Closes a websocket from our side.
+    pub fn close(&mut self, token: Token, code: u16, reason: Vec<u8>) {
+        let now = self.clock.now();
+        let Some(conn) = self
+            .conns
+            .get(token)
+            .filter(|conn| conn.phase == Phase::Open)
+        else {
+            return;
+        };
+        conn.phase = Phase::Closing;
+        conn.since = now;
+        conn.session.drop_messages();
+        conn.extra().goodbye = Some((Some(code), reason));
+        // The client's close frame may be among what was kept.
+        self.reconsider(token);
+        self.say_goodbye(token);
+    }
+
+    /// Closes a websocket with 1001: not the application wants it, but the server.
+    pub fn close_by_server(&mut self, token: Token) {
+        // Fails if the application closes it at the same time.
+        if self
+            .slot(token)
+            .advance(token.generation, State::Closing)
+            .is_ok()
+        {
+            self.close(token, 1001, Vec::new());
+        }
+    }
+
+    /// Queues our close frame, once all that was sent before it is in the outbox.
+    pub(super) fn say_goodbye(&mut self, token: Token) {
+        let queued = self.slot(token).word().queued();
+        let Some(conn) = self.conns.get(token) else {
+            return;
+        };
+        let held = conn.outbox.as_ref().map_or(0, |outbox| outbox.counted());
+        if queued != held as u64 || conn.phase != Phase::Closing {
+            return;
+        }
+        let Some(extra) = conn.extra.as_mut() else {
+            return;
+        };
+        let Some((code, reason)) = extra.goodbye.take() else {
+            return;
+        };
+        extra.said_goodbye = true;
+        self.say(token, |out| proto::write_close(out, code, &reason));
+        self.finish_closing(token);
+    }
+
+    /// After both close frames nothing more is said.
+    fn finish_closing(&mut self, token: Token) {
+        let Some(conn) = self.conns.get(token) else {
+            return;
+        };
+        let extra = conn.extra();
+        if extra.said_goodbye && extra.farewell.received.is_some() && conn.phase == Phase::Closing {
+            conn.phase = Phase::Finishing;
+            self.mark_dirty(token);
+        }
+    }
+
+    /// The client's stream has ended.
+    pub fn client_left(&mut self, token: Token, error: Option<io::Error>) {
+        let Some(conn) = self.conns.get(token) else {
+            return;
+        };
+        if error.is_some() || conn.phase == Phase::Lingering {
+            return self.end(token, error);
+        }
+        conn.deaf = true;
+        // It may still read: what is queued leaves first.
+        if matches!(conn.phase, Phase::Closing | Phase::Finishing) && conn.has_said_goodbye() {
+            conn.phase = Phase::Finishing;
+            return self.mark_dirty(token);
+        }
+        self.write(token);
+        self.end(token, None);
+    }
+
+    /// Ends a connection now: closes the socket and lets `disconnect` follow.
+    pub fn end(&mut self, token: Token, error: Option<io::Error>) {
+        let Some(conn) = self
+            .conns
+            .get(token)
+            .filter(|conn| conn.phase != Phase::Ended)
+        else {
+            return;
+        };
+        let deciding = conn.phase == Phase::Deciding;
+        conn.phase = Phase::Ended;
+        conn.blocked = false;
+        conn.session.abandon(&mut self.scratch);
+        let (connected, counted) = (conn.connected, std::mem::take(&mut conn.counted));
+        let unsent = conn
+            .outbox
+            .as_ref()
+            .map_or((0, 0), |out| (out.counted(), out.pings));
+        if let Some(extra) = conn.extra.as_mut() {
+            extra.opening = None;
+            extra.kept = Vec::new();
+            extra.kept_from = 0;
+        }
+        conn.keeping = false;
+        self.poller.remove(token);
+        self.return_outbox(token);
+        let slot = self.slot(token);
+        slot.uncount_pings(unsent.1);
+        // Fails if it is closing already.
+        let _ = slot.advance(token.generation, State::Closing);
+        // A drain that falls due now has nobody left to be told.
+        let _ = slot.release(unsent.0 as u64, self.mailbox.low());
+        let address = self.addresses.remove(&token.index);
+        self.server.leave(self.number, counted, address);
+        self.server
+            .stats
+            .open
+            .fetch_sub(u64::from(connected), Ordering::Relaxed);
+        self.accepting |= std::mem::take(&mut self.stalled);
+        if let Some(error) = error.filter(|error| connected && !is_leaving(error)) {
+            let text = format!("the connection failed: {error}");
+            self.due
+                .push_back((token, Due::failure(FailureKind::Io, 1006, text)));
+        }
+        // While `upgrade` decides on the client's own thread, its verdict comes first.
+        if !deciding {
+            self.due.push_back((token, Due::Disconnect));
+        }
+    }
+
+    /// Frees an ended connection's place and id, now or as soon as nothing is on its way to it.
+    pub fn vacate(&mut self, token: Token) {
+        if !self.conns.remove(token) {
+            self.zombies.push(token);
+        }
+    }
+
+    pub fn bury_zombies(&mut self) {
+        for token in std::mem::take(&mut self.zombies) {
+            self.vacate(token);
+        }
+    }
+
+    /// Stops accepting, and closes every websocket with 1001.
+    pub fn begin_closing(&mut self) {
+        self.closing = true;
+        self.accepting = false;
+        self.stalled = false;
+        if let Some(listener) = self.listener.take() {
+            // Fails only if it is not polled any more.
+            let _ = self.poller.stop_listening(&listener);
+        }
+        for group in 0..self.conns.groups() {
+            let tokens: Vec<Token> = self.conns.group(group).collect();
+            for token in tokens {
+                let phase = self.conns.get(token).map(|conn| conn.phase);
+                match phase {
+                    Some(Phase::Opening) => self.end(token, None),
+                    Some(Phase::Open) => self.close_by_server(token),
+                    _ => (),
+                }
+            }
+        }
+    }
+}
+
+/// Whether an error only says that the client has gone.
+fn is_leaving(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionReset
+            | io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::BrokenPipe
+            | io::ErrorKind::NotConnected
+            | io::ErrorKind::TimedOut
+    )
+}

@@ -1,0 +1,230 @@
+//! What a loop owns, and everything it does with it that calls no foreign code.
+//!
+//! Callbacks are noted as due here and run by [`super::worker`] when nothing is borrowed.
+
+mod accepting;
+mod closing;
+mod keeping;
+mod tending;
+mod writing;
+
+use std::collections::{HashMap, VecDeque};
+use std::ffi::CString;
+use std::io;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+pub use writing::ping_cost;
+
+use super::client_thread::Handed;
+use super::clock::Clock;
+use super::conns::{Conns, Phase};
+use super::mailbox::{Mail, Mailbox};
+use super::outbox::Outbox;
+use super::pull::Batch;
+use super::server::Server;
+use super::slots::Slot;
+use super::stats::Traffic;
+use super::{EventKind, Failure, FailureKind, Request};
+use crate::net::{Listener, Poller, Token};
+use crate::proto::{Limits, Scratch};
+
+/// A callback that is to run when nothing is borrowed.
+pub enum Due {
+    Drain,
+    Failure(Box<Failure>),
+    Disconnect,
+    /// `upgrade` has answered on the client's own thread.
+    Verdict(i32, Box<Request>),
+    /// The client's own thread has ended.
+    Finished,
+}
+
+/// Timeouts in ticks; 0 is never.
+struct Periods {
+    handshake: u32,
+    idle: u32,
+    ping: u32,
+    close: u32,
+}
+
+pub struct Core {
+    pub poller: Poller,
+    pub conns: Conns,
+    pub scratch: Scratch,
+    pub limits: Limits,
+    pub clock: Clock,
+    pub traffic: Traffic,
+    /// The receive buffer; lent to the turn, and to a pulled batch.
+    pub arena: Option<Box<[u8]>>,
+    /// Connections whose kept input is to be delivered.
+    pub waiting: VecDeque<Token>,
+    pub due: VecDeque<(Token, Due)>,
+    /// The server closes, and every client has been told.
+    pub closing: bool,
+    server: Arc<Server>,
+    mailbox: &'static Mailbox,
+    number: usize,
+    listener: Option<Arc<Listener>>,
+    /// Clients may be waiting to be accepted.
+    accepting: bool,
+    /// Accepting failed for want of descriptors or memory.
+    stalled: bool,
+    periods: Periods,
+    /// Boxed as they are in a connection, which then holds but a pointer.
+    #[expect(clippy::vec_box, reason = "boxes are moved, not their content")]
+    outboxes: Vec<Box<Outbox>>,
+    dirty: Vec<Token>,
+    /// Ended connections to whose ids something is still on its way.
+    zombies: Vec<Token>,
+    /// Whose address counts against MAX_CONNECTIONS_PER_IP.
+    addresses: HashMap<u32, IpAddr>,
+}
+
+impl Core {
+    pub fn new(server: Arc<Server>, number: usize, poller: Poller, conns: Conns) -> Self {
+        let options = &server.options;
+        let clock = Clock::new(options);
+        let ticks = |time| if time == 0 { 0 } else { clock.ticks(time) };
+        let periods = Periods {
+            handshake: ticks(options.handshake_timeout),
+            idle: ticks(options.idle_timeout),
+            ping: ticks(options.ping_interval),
+            close: ticks(options.close_timeout),
+        };
+        let limits = Limits {
+            max_message_size: options.max_message_size,
+            max_fragments: options.max_fragments,
+        };
+        Self {
+            mailbox: conns.estate().mailbox,
+            poller,
+            conns,
+            scratch: Scratch::default(),
+            limits,
+            clock,
+            traffic: Traffic::default(),
+            arena: None,
+            waiting: VecDeque::new(),
+            due: VecDeque::new(),
+            closing: false,
+            server,
+            number,
+            listener: None,
+            accepting: false,
+            stalled: false,
+            periods,
+            outboxes: Vec::new(),
+            dirty: Vec::new(),
+            zombies: Vec::new(),
+            addresses: HashMap::new(),
+        }
+    }
+
+    /// From now on clients are accepted here.
+    pub fn listen(&mut self, listener: Arc<Listener>) -> io::Result<()> {
+        self.poller.listen(&listener)?;
+        self.listener = Some(listener);
+        Ok(())
+    }
+
+    /// Whether a turn would find something to do without waiting.
+    pub fn has_work(&self) -> bool {
+        self.poller.has_work()
+            || self.accepting
+            || !self.waiting.is_empty()
+            || !self.due.is_empty()
+            || !self.dirty.is_empty()
+    }
+
+    /// Whether nothing is left of a server that closes.
+    pub fn is_finished(&self) -> bool {
+        self.closing && self.conns.live() == 0
+    }
+
+    /// Whether nothing is left but events that a pulling host has not fetched.
+    pub fn is_quiet(&mut self) -> bool {
+        let groups = self.conns.groups();
+        self.closing
+            && (0..groups).all(|group| {
+                let tokens: Vec<Token> = self.conns.group(group).collect();
+                tokens.into_iter().all(|token| {
+                    self.conns
+                        .get(token)
+                        .is_none_or(|conn| conn.phase == Phase::Ended)
+                })
+            })
+    }
+
+    fn slot(&self, token: Token) -> &'static Slot {
+        self.conns.slot(token.index)
+    }
+
+    /// Does what other threads have asked for until now.
+    pub fn take_mail(&mut self) {
+        for _ in 0..self.mailbox.len() {
+            let Some(mail) = self.mailbox.take() else {
+                break;
+            };
+            self.open_mail(mail);
+        }
+    }
+
+    fn open_mail(&mut self, mail: Mail) {
+        match mail {
+            Mail::Message(id, frame) => {
+                let (token, len) = (self.conns.token(id), frame.len());
+                self.release(token, Mail::COST);
+                let queued = self.queue(token, len, |outbox| outbox.adopt(frame));
+                self.traffic.messages_out += u64::from(queued);
+            }
+            Mail::Ping(id, payload) => {
+                let token = self.conns.token(id);
+                self.release(token, Mail::COST);
+                self.queue_ping(token, &payload);
+            }
+            Mail::Close(id, code, reason) => self.close(self.conns.token(id), code, reason),
+            Mail::Abort(id) => self.end(self.conns.token(id), None),
+            Mail::Flush(id) => self.mark_dirty(self.conns.token(id)),
+            Mail::Drain(id) => self.due.push_back((self.conns.token(id), Due::Drain)),
+            Mail::Room(id) => self.reconsider(self.conns.token(id)),
+            Mail::Verdict(id, code, request) => {
+                let token = self.conns.token(id);
+                self.due.push_back((token, Due::Verdict(code, request)));
+            }
+            Mail::Finished(id) => {
+                let token = self.conns.token(id);
+                self.due.push_back((token, Due::Finished));
+            }
+            Mail::Adopt(socket, peer) => self.adopt(socket, peer),
+            Mail::Returned(batch) => self.take_back(*batch),
+        }
+    }
+
+    /// Takes back what a pulled batch was lent.
+    pub fn take_back(&mut self, mut batch: Batch) {
+        self.arena = self.arena.take().or(batch.arena.take());
+        batch.ended.drain(..).for_each(|token| self.vacate(token));
+    }
+
+    /// Hands an event to the client's own thread.
+    pub fn hand(&mut self, token: Token, event: Handed) {
+        if let Some(hand) = self.conns.get(token).and_then(|conn| conn.hand()) {
+            hand.give(event);
+        }
+    }
+}
+
+impl Due {
+    fn failure(kind: FailureKind, close_code: u16, message: String) -> Self {
+        let message = CString::new(message).unwrap_or_default();
+        let event = EventKind::Message;
+        Self::Failure(Box::new(Failure {
+            kind,
+            event,
+            code: 0,
+            close_code,
+            message,
+        }))
+    }
+}

@@ -1,0 +1,271 @@
+//! What is queued for clients, and how it leaves: all of one turn in one system call each.
+
+use std::io::{self, IoSlice};
+
+use super::{Core, Due};
+use crate::net::Token;
+use crate::proto::{self, FrameHead};
+use crate::server::ServerError;
+use crate::server::conns::Phase;
+use crate::server::outbox::Outbox;
+
+/// A message of so many bytes is written at once, without a copy, if nothing is queued before it.
+const DIRECT: usize = 16 * 1024;
+
+/// At most so many outboxes are kept for reuse.
+const SPARE_OUTBOXES: usize = 64;
+
+/// What a ping counts in the queue: its payload and a header of two bytes.
+pub fn ping_cost(payload: &[u8]) -> usize {
+    payload.len() + 2
+}
+
+impl Core {
+    /// Queues what a reservation of `cost` bytes promised; false when the client has gone.
+    pub(super) fn queue<E>(
+        &mut self,
+        token: Token,
+        cost: usize,
+        put: impl FnOnce(&mut Outbox) -> Result<(), E>,
+    ) -> bool {
+        let takes = self.conns.get(token).is_some_and(|conn| {
+            matches!(conn.phase, Phase::Open | Phase::Closing) && !conn.has_said_goodbye()
+        });
+        if !takes {
+            self.release(token, cost as u64);
+            return false;
+        }
+        if put(self.outbox(token)).is_err() {
+            self.release(token, cost as u64);
+            log::error!("memory for a queued message was refused; its client is dropped");
+            self.end(token, Some(io::ErrorKind::OutOfMemory.into()));
+            return false;
+        }
+        self.mark_dirty(token);
+        self.say_goodbye(token);
+        true
+    }
+
+    /// Queues one message whose bytes are counted; large ones leave at once where they can.
+    #[inline]
+    pub fn send(&mut self, token: Token, head: &FrameHead, body: &[u8]) -> Result<(), ServerError> {
+        let head = head.as_slice();
+        let cost = head.len() + body.len();
+        let Some(conn) = self.conns.get(token) else {
+            self.release(token, cost as u64);
+            return Err(ServerError::Gone);
+        };
+        self.traffic.messages_out += 1;
+        if body.len() >= DIRECT && conn.outbox.is_none() && !conn.blocked {
+            return self.send_directly(token, head, body);
+        }
+        if self.outbox(token).append(head, body).is_err() {
+            self.release(token, cost as u64);
+            return Err(ServerError::Memory);
+        }
+        self.mark_dirty(token);
+        Ok(())
+    }
+
+    fn send_directly(&mut self, token: Token, head: &[u8], body: &[u8]) -> Result<(), ServerError> {
+        let cost = head.len() + body.len();
+        let sent = match self
+            .poller
+            .send_vectored(token, &[IoSlice::new(head), IoSlice::new(body)])
+        {
+            Ok(sent) => sent,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,
+            Err(error) => {
+                self.release(token, cost as u64);
+                self.end(token, Some(error));
+                return Err(ServerError::Gone);
+            }
+        };
+        self.traffic.bytes_out += sent as u64;
+        let head_left = &head[sent.min(head.len())..];
+        let body_left = &body[sent.saturating_sub(head.len())..];
+        if sent < cost && self.outbox(token).append(head_left, body_left).is_err() {
+            // A frame was begun and cannot be ended: nothing that makes sense can follow.
+            self.release(token, cost as u64);
+            self.end(token, Some(io::ErrorKind::OutOfMemory.into()));
+            return Err(ServerError::Memory);
+        }
+        if sent > 0 {
+            self.release(token, sent as u64);
+        }
+        if sent < cost {
+            self.await_writability(token);
+        }
+        Ok(())
+    }
+
+    /// Queues a ping of the application's, which is counted.
+    pub fn queue_ping(&mut self, token: Token, payload: &[u8]) {
+        let cost = ping_cost(payload);
+        let mut frame = Vec::with_capacity(cost);
+        proto::write_ping(&mut frame, payload);
+        let queued = self.queue(token, cost, |outbox| {
+            outbox.pings += 1;
+            outbox.append(&frame, &[])
+        });
+        if !queued {
+            self.slot(token).uncount_pings(1);
+        }
+    }
+
+    /// Answers a ping: at once, or with the newest payload when the client takes bytes again.
+    pub fn answer_ping(&mut self, token: Token, payload: &[u8]) {
+        let Some(conn) = self.conns.get(token) else {
+            return;
+        };
+        if conn.phase != Phase::Open {
+            return;
+        }
+        if conn.blocked {
+            conn.extra().pong = Some(payload.to_vec());
+        } else {
+            self.say(token, |out| proto::write_pong(out, payload));
+        }
+    }
+
+    /// Queues what is not counted: control frames and responses.
+    pub fn say(&mut self, token: Token, write: impl FnOnce(&mut Vec<u8>)) {
+        if self.conns.get(token).is_none() {
+            return;
+        }
+        if self.outbox(token).write(write).is_err() {
+            self.end(token, Some(io::ErrorKind::OutOfMemory.into()));
+        }
+        self.mark_dirty(token);
+    }
+
+    /// The client's outbox, from the pool if it has none.
+    #[inline]
+    fn outbox(&mut self, token: Token) -> &mut Outbox {
+        let Self {
+            conns, outboxes, ..
+        } = self;
+        let place = conns.place(token);
+        place
+            .outbox
+            .get_or_insert_with(|| outboxes.pop().unwrap_or_default())
+    }
+
+    #[inline]
+    pub(super) fn mark_dirty(&mut self, token: Token) {
+        if let Some(conn) = self.conns.get(token).filter(|conn| !conn.dirty) {
+            conn.dirty = true;
+            self.dirty.push(token);
+        }
+    }
+
+    /// Writes what was queued in this turn, one system call for each client.
+    pub fn write_dirty(&mut self) {
+        // Writing can end a connection, and so make another entry; the list is taken whole.
+        let mut dirty = std::mem::take(&mut self.dirty);
+        for token in dirty.drain(..) {
+            if let Some(conn) = self.conns.get(token) {
+                conn.dirty = false;
+                self.write(token);
+            }
+        }
+        if self.dirty.is_empty() {
+            self.dirty = dirty;
+        }
+    }
+
+    /// Writes again to clients that had taken no more.
+    pub fn write_unblocked(&mut self) {
+        for token in self.poller.take_writable() {
+            if let Some(conn) = self.conns.get(token) {
+                conn.blocked = false;
+                self.write(token);
+            }
+        }
+    }
+
+    /// Hands to the kernel what it takes of a client's outbox.
+    pub fn write(&mut self, token: Token) {
+        let Self {
+            conns,
+            poller,
+            traffic,
+            clock,
+            ..
+        } = self;
+        let Some(conn) = conns.get(token).filter(|conn| !conn.blocked) else {
+            return;
+        };
+        let Some(outbox) = conn.outbox.as_mut() else {
+            return self.said_all(token);
+        };
+        let (sent, counted, result) = outbox.send(poller, token);
+        traffic.bytes_out += sent as u64;
+        if sent > 0 && conn.keeping {
+            // While nothing is read from a client, its taking bytes is its sign of life.
+            conn.heard = clock.now();
+        }
+        if result.is_ok() {
+            let pings = std::mem::take(&mut outbox.pings);
+            if pings > 0 {
+                self.slot(token).uncount_pings(pings);
+            }
+            self.return_outbox(token);
+        }
+        if counted > 0 {
+            self.release(token, counted as u64);
+        }
+        match result {
+            Ok(()) => self.said_all(token),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                self.await_writability(token)
+            }
+            Err(error) => self.end(token, Some(error)),
+        }
+    }
+
+    fn await_writability(&mut self, token: Token) {
+        match self.poller.arm_writes(token) {
+            Ok(()) => _ = self.conns.get(token).map(|conn| conn.blocked = true),
+            Err(error) => self.end(token, Some(error)),
+        }
+    }
+
+    /// Gives an outbox back to the pool.
+    pub(super) fn return_outbox(&mut self, token: Token) {
+        let Some(mut outbox) = self.conns.get(token).and_then(|conn| conn.outbox.take()) else {
+            return;
+        };
+        outbox.clear();
+        if self.outboxes.len() < SPARE_OUTBOXES {
+            self.outboxes.push(outbox);
+        }
+    }
+
+    /// Goes on after the kernel has taken everything.
+    fn said_all(&mut self, token: Token) {
+        let Some(conn) = self.conns.get(token) else {
+            return;
+        };
+        if let Some(pong) = conn.extra.as_mut().and_then(|extra| extra.pong.take()) {
+            self.say(token, |out| proto::write_pong(out, &pong));
+            return self.write(token);
+        }
+        if conn.phase != Phase::Finishing {
+            return;
+        }
+        conn.phase = Phase::Lingering;
+        if conn.deaf || self.poller.shutdown_write(token).is_err() {
+            self.end(token, None);
+        }
+    }
+
+    /// Uncounts bytes that have left the queue, and does what hangs on it.
+    pub(super) fn release(&mut self, token: Token, cost: u64) {
+        let low = self.mailbox.low();
+        if self.slot(token).release(cost, low) {
+            self.due.push_back((token, Due::Drain));
+        }
+        self.reconsider(token);
+    }
+}
