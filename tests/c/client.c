@@ -371,6 +371,12 @@ int client_hears_anything(client *self)
     return self->read != self->filled || receive(self);
 }
 
+void client_hear_out(client *self)
+{
+    while (client_hears_anything(self))
+        self->read = self->filled;
+}
+
 void client_farewell(client *self)
 {
     client_close(self, 1000, "");

@@ -40,16 +40,16 @@ static void the_client_s_code_and_reason_are_told_and_echoed(void)
         client_close(self, codes[i], "Grüße");
         client_expect_close(self, codes[i], NULL);
         client_expect_end(self);
-        expect_disconnect(websocket, codes[i], "Grüße");
         client_destroy(self);
+        expect_disconnect(websocket, codes[i], "Grüße");
     }
     memset(longest, 'r', 123);
     longest[123] = 0;
     client *self = enter(&websocket);
     client_close(self, 4000, longest);
     client_expect_close(self, 4000, NULL);
-    expect_disconnect(websocket, 4000, longest);
     client_destroy(self);
+    expect_disconnect(websocket, 4000, longest);
 }
 
 static void a_close_frame_without_a_code_is_1005(void)
@@ -60,8 +60,8 @@ static void a_close_frame_without_a_code_is_1005(void)
     client_close(self, 0, "");
     client_expect_close(self, 0, NULL);
     client_expect_end(self);
-    expect_disconnect(websocket, 1005, "");
     client_destroy(self);
+    expect_disconnect(websocket, 1005, "");
 }
 
 static void leaving_without_a_word_is_1006(void)
@@ -88,8 +88,8 @@ static void the_application_s_code_and_reason_reach_the_client(void)
         client_expect_close(self, codes[i], "Tschüß");
         client_close(self, codes[i], "");
         client_expect_end(self);
-        expect_disconnect(websocket, codes[i], "");
         client_destroy(self);
+        expect_disconnect(websocket, codes[i], "");
     }
 }
 
@@ -101,8 +101,8 @@ static void code_0_is_1000_without_a_reason(void)
     CHECK_OK(portal_close(websocket, 0, NULL));
     client_expect_close(self, 1000, "");
     client_close(self, 1000, "");
-    expect_disconnect(websocket, 1000, "");
     client_destroy(self);
+    expect_disconnect(websocket, 1000, "");
 }
 
 static void the_client_s_answer_is_what_disconnect_is_told(void)
@@ -114,8 +114,8 @@ static void the_client_s_answer_is_what_disconnect_is_told(void)
     client_expect_close(self, 4001, "ours");
     client_close(self, 4002, "theirs");
     client_expect_end(self);
-    expect_disconnect(websocket, 4002, "theirs");
     client_destroy(self);
+    expect_disconnect(websocket, 4002, "theirs");
 }
 
 static void both_may_close_at_once(void)
@@ -133,8 +133,8 @@ static void both_may_close_at_once(void)
         frame = client_read(self);
         CHECK_NUMBER(frame.opcode, CLOSE);
         client_expect_end(self);
-        expect_disconnect(websocket, 4003, "theirs");
         client_destroy(self);
+        expect_disconnect(websocket, 4003, "theirs");
     }
 }
 
@@ -152,8 +152,8 @@ static void what_was_sent_before_a_close_arrives_before_it(void)
     client_expect_text(self, "last");
     client_expect_close(self, 1000, "done");
     client_close(self, 1000, "");
-    expect_disconnect(websocket, 1000, "");
     client_destroy(self);
+    expect_disconnect(websocket, 1000, "");
     free(much);
 }
 
@@ -185,8 +185,8 @@ static void expect_refusal(unsigned first_byte, const void *data, size_t len, ui
     CHECK_NUMBER(error.code, 0);
     CHECK_NUMBER(error.state, PORTAL_STATE_CLOSING);
     CHECK(error.len > 0);
-    expect_disconnect(websocket, code, NULL);
     client_destroy(self);
+    expect_disconnect(websocket, code, NULL);
 }
 
 static void a_broken_protocol_is_failed_with_its_code(void)
@@ -214,8 +214,8 @@ static void too_many_fragments_are_1008(void)
     client_expect_close(self, 1008, NULL);
     client_expect_end(self);
     CHECK_NUMBER(journal_expect(PORTAL_EVENT_ERROR).close_code, 1008);
-    expect_disconnect(websocket, 1008, NULL);
     client_destroy(self);
+    expect_disconnect(websocket, 1008, NULL);
 }
 
 static void an_unmasked_frame_is_1002(void)
@@ -227,8 +227,8 @@ static void an_unmasked_frame_is_1002(void)
     client_expect_close(self, 1002, NULL);
     client_expect_end(self);
     CHECK_STATUS(journal_expect(PORTAL_EVENT_ERROR).status, PORTAL_STATUS_PROTOCOL);
-    expect_disconnect(websocket, 1002, NULL);
     client_destroy(self);
+    expect_disconnect(websocket, 1002, NULL);
 }
 
 int main(void)

@@ -136,8 +136,9 @@ static void broadcast_tells_everybody_and_the_time(void)
     expect_line(ann, "Ben B.: hello");
     expect_line(ben, "Ben B.: hello");
     client_close(ben, 1000, "");
-    expect_line(ann, "Ben B.: (leaves)");
+    client_hear_out(ben);
     client_destroy(ben);
+    expect_line(ann, "Ben B.: (leaves)");
     expect_time(ann);
     type(example, "\n");
     client_expect_close(ann, 1001, NULL);

@@ -30,6 +30,10 @@ static void make_noise(void)
     client_send_frame(self, 0x8f, "", 0);
     client_expect_close(self, 1002, NULL);
     client_destroy(self);
+    self = client_dial(portal_server_port(server));
+    client_send_bytes(self, "no request at all\r\n\r\n", 21);
+    CHECK_NUMBER(client_response(self).status, 400);
+    client_destroy(self);
     CHECK_OK(portal_server_close(server));
 }
 

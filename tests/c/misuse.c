@@ -18,17 +18,18 @@ static void ids_that_are_none_answer_gone(void)
         server + 1, server + (1 << 24), server ^ 1ull << 52, websocket + 1, websocket + (1 << 24),
         websocket ^ 1ull << 52, server | 1ull << 60, websocket | 1ull << 60 };
 
+    client_destroy(stranger);
     CHECK_OK(portal_server_close(stale_server));
     journal_await(PORTAL_EVENT_DISCONNECT);
-    client_destroy(stranger);
     check_no_server(stale_server);
     check_no_websocket(stale_websocket);
     check_no_server(websocket);
     check_no_websocket(server);
-    for (size_t i = 0; i < COUNT(invented); ++i) {
-        check_no_server(invented[i]);
-        check_no_websocket(invented[i]);
-    }
+    for (size_t i = 0; i < COUNT(invented); ++i)
+        if (invented[i] != server && invented[i] != websocket) {
+            check_no_server(invented[i]);
+            check_no_websocket(invented[i]);
+        }
 }
 
 static void ids_are_exact_in_a_double(void)

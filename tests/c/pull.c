@@ -5,7 +5,9 @@
 
 #include <pthread.h>
 
-static const struct setting host_settings[] = { { PORTAL_OPTION_DISPATCH, PORTAL_DISPATCH_HOST }, { 0 } };
+static const struct setting host_settings[] = {
+    { PORTAL_OPTION_DISPATCH, PORTAL_DISPATCH_HOST }, { PORTAL_OPTION_CLOSE_TIMEOUT, 100 }, { 0 }
+};
 static portal_server server;
 static int path_data;
 

@@ -65,29 +65,44 @@ static void on_pong(portal_websocket websocket, const void *data, size_t len, vo
     record_pong(websocket, data, len, user_data);
 }
 
+static void expect_our_close(client *self)
+{
+    client_expect_close(self, deed == CLOSE_IT ? 4000 : 1001, deed == CLOSE_IT ? "inside" : NULL);
+    client_close(self, 1000, "");
+    client_expect_end(self);
+}
+
+static void close_ourselves(client *self)
+{
+    struct frame frame;
+
+    client_close(self, 1000, "");
+    frame = client_read(self);
+    if (frame.opcode == TEXT) {
+        CHECK_TEXT((const char *)frame.payload, "flushed");
+        frame = client_read(self);
+    }
+    CHECK_NUMBER(frame.opcode, CLOSE);
+    client_expect_end(self);
+}
+
 /* Makes each callback happen once, or as many as the deed leaves. */
 static void visit(uint32_t port)
 {
-    client *self = client_connect(port, "/");
-    struct frame frame;
+    const int ends_early = deed_event != PORTAL_EVENT_DISCONNECT && deed != FLUSH_IT;
+    client *self = client_dial(port);
 
+    client_request(self, "/", "");
     client_send(self, PONG, "", 0);
     client_say(self, "hello");
-    if (deed == ABORT_IT && deed_event != PORTAL_EVENT_DISCONNECT) {
-        client_expect_end(self);
-    } else if (deed_event != PORTAL_EVENT_DISCONNECT && deed != FLUSH_IT) {
-        client_expect_close(self, deed == CLOSE_IT ? 4000 : 1001, deed == CLOSE_IT ? "inside" : NULL);
-        client_close(self, 1000, "");
-        client_expect_end(self);
+    if (ends_early && deed == ABORT_IT) {
+        client_hear_out(self); /* the abort may overtake even the answer to the request */
     } else {
-        client_close(self, 1000, "");
-        frame = client_read(self);
-        if (frame.opcode == TEXT) {
-            CHECK_TEXT((const char *)frame.payload, "flushed");
-            frame = client_read(self);
-        }
-        CHECK_NUMBER(frame.opcode, CLOSE);
-        client_expect_end(self);
+        CHECK_NUMBER(client_response(self).status, 101);
+        if (ends_early)
+            expect_our_close(self);
+        else
+            close_ourselves(self);
     }
     client_destroy(self);
     journal_expect(PORTAL_EVENT_CONNECT);

@@ -16,12 +16,16 @@ static int32_t fail(portal_websocket websocket, uint32_t type, const void *data,
     return -4711;
 }
 
+static const char request[] = "GET /record HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n";
+
 int main(void)
 {
     portal_handlers handlers = recording;
     portal_websocket websocket;
+    struct response response;
     client *one, *two;
-    uint64_t in, out;
+    size_t heard;
 
     define("/record", &handlers, NULL);
     handlers.message = fail;
@@ -33,27 +37,28 @@ int main(void)
     CHECK_NUMBER(stat_of(PORTAL_STAT_HANDLER_ERRORS + 1), 0);
     CHECK_NUMBER(stat_of(UINT32_MAX), 0);
 
-    one = client_connect(portal_server_port(server), "/record");
+    one = client_dial(portal_server_port(server));
+    client_send_bytes(one, request, strlen(request));
+    response = client_response(one);
+    CHECK_NUMBER(response.status, 101);
+    heard = strlen(response.head) + 2; /* the empty line is cut off */
     websocket = journal_expect(PORTAL_EVENT_CONNECT).websocket;
-    two = client_connect(portal_server_port(server), "/fail");
-    journal_expect(PORTAL_EVENT_CONNECT);
-    CHECK_NUMBER(stat_of(PORTAL_STAT_CONNECTIONS), 2);
-    CHECK_NUMBER(stat_of(PORTAL_STAT_CONNECTIONS_TOTAL), 2);
-
-    CHECK_NUMBER(client_status(portal_server_port(server), "/nowhere", ""), 404);
-    EVENTUALLY(stat_of(PORTAL_STAT_REJECTED_TOTAL) == 1);
-
-    in = stat_of(PORTAL_STAT_BYTES_IN);
-    out = stat_of(PORTAL_STAT_BYTES_OUT);
     client_say(one, "words");
     journal_expect(PORTAL_EVENT_MESSAGE);
-    EVENTUALLY(stat_of(PORTAL_STAT_BYTES_IN) == in + 11);
+    EVENTUALLY(stat_of(PORTAL_STAT_BYTES_IN) == strlen(request) + 11);
     EVENTUALLY(stat_of(PORTAL_STAT_MESSAGES_IN) == 1);
     CHECK_OK(portal_send(websocket, PORTAL_MESSAGE_BINARY, "1234567", 7));
     client_expect(one, BINARY, "1234567", 7);
-    EVENTUALLY(stat_of(PORTAL_STAT_BYTES_OUT) == out + 9);
+    EVENTUALLY(stat_of(PORTAL_STAT_BYTES_OUT) == heard + 9);
     EVENTUALLY(stat_of(PORTAL_STAT_MESSAGES_OUT) == 1);
     EVENTUALLY(stat_of(PORTAL_STAT_QUEUED_BYTES) == 0);
+
+    two = client_connect(portal_server_port(server), "/fail");
+    journal_expect(PORTAL_EVENT_CONNECT);
+    EVENTUALLY(stat_of(PORTAL_STAT_CONNECTIONS) == 2);
+    CHECK_NUMBER(stat_of(PORTAL_STAT_CONNECTIONS_TOTAL), 2);
+    CHECK_NUMBER(client_status(portal_server_port(server), "/nowhere", ""), 404);
+    EVENTUALLY(stat_of(PORTAL_STAT_REJECTED_TOTAL) == 1);
 
     client_say(two, "fail");
     CHECK_NUMBER(journal_expect(PORTAL_EVENT_ERROR).code, -4711);

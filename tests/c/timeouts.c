@@ -69,9 +69,9 @@ static void an_idle_client_is_closed_with_1001(void)
     check_in_time();
     client_close(self, 1001, "");
     client_expect_end(self);
+    client_destroy(self);
     journal_expect(PORTAL_EVENT_CONNECT);
     CHECK_NUMBER(journal_expect(PORTAL_EVENT_DISCONNECT).type, 1001); /* and no error */
-    client_destroy(self);
     CHECK_OK(portal_server_close(server));
 }
 
@@ -176,8 +176,8 @@ static void a_busy_handler_is_not_held_against_the_client(void)
         client_close(self, 1000, "");
         while (client_read(self).opcode == PING)
             continue;
-        CHECK_NUMBER(journal_expect(PORTAL_EVENT_DISCONNECT).type, 1000);
         client_destroy(self);
+        CHECK_NUMBER(journal_expect(PORTAL_EVENT_DISCONNECT).type, 1000);
         CHECK_OK(portal_server_close(server));
     }
 }
