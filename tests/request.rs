@@ -484,7 +484,13 @@ fn a_target_has_a_path_a_route_and_a_query() {
 
 #[test]
 fn headers_are_found_in_any_case_and_kept_as_sent() {
-    let request = "HEAD /p HTTP/1.1\r\nHOST: h\r\nX-a: 1\r\nx-A: \t2 \t\r\nOrigin: https://o\r\nx-empty:\r\n\r\n";
+    let request = "HEAD /p HTTP/1.1\r\n\
+                   HOST: h\r\n\
+                   X-a: 1\r\n\
+                   x-A: \t2 \t\r\n\
+                   Origin: https://o\r\n\
+                   x-empty:\r\n\
+                   \r\n";
     parsed(request, |head| {
         assert_eq!(head.method, "HEAD");
         assert_eq!(head.header("X-A").collect::<Vec<_>>(), [b"1", b"2"]);
@@ -501,7 +507,8 @@ fn headers_are_found_in_any_case_and_kept_as_sent() {
 fn what_a_client_offers_is_kept_in_its_order_over_several_headers() {
     let lines = "Sec-WebSocket-Protocol: v2, v1\r\n\
                  sec-websocket-protocol: v0\r\n\
-                 Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits, foo; x=\"1\"\r\n\
+                 Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits\r\n\
+                 Sec-WebSocket-Extensions: foo; x=\"1\"\r\n\
                  Host";
     let Outcome::Accepted(_, offer, _) = serve(handshake_with("Host", lines).as_bytes(), &[])
     else {
@@ -520,7 +527,11 @@ fn what_a_client_offers_is_kept_in_its_order_over_several_headers() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 512, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig {
+        cases: 512,
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    })]
 
     #[test]
     fn any_spoiled_handshake_gets_the_same_answer_in_any_cutting(
@@ -539,14 +550,18 @@ proptest! {
     }
 
     #[test]
-    fn any_segments_come_out_of_a_path_as_they_went_in(segments in vec("[^\0]{0,6}", 0..5)) {
-        let encode = |segment: &String| segment.bytes().map(|byte| format!("%{byte:02X}")).collect::<String>();
-        let raw: String = segments.iter().map(|segment| format!("/{}", encode(segment))).collect();
-        let target = if raw.is_empty() { "/".to_owned() } else { raw };
+    fn any_segments_come_out_of_a_path_as_they_went_in(segments in vec("[^\0]{0,6}", 1..5)) {
+        let mut target = String::new();
+        for segment in &segments {
+            target.push('/');
+            for byte in segment.bytes() {
+                target += &format!("%{byte:02X}");
+            }
+        }
         parsed(&handshake_with("/chat", &target), |head| {
-            let found: Vec<_> = head.route().split('/').skip(1).map(|segment| segment.replace('\0', "/")).collect();
-            let sent = if segments.is_empty() { vec![String::new()] } else { segments.clone() };
-            assert_eq!(found, sent);
+            let found = head.route().split('/').skip(1);
+            let found: Vec<_> = found.map(|segment| segment.replace('\0', "/")).collect();
+            assert_eq!(found, segments);
         });
     }
 }

@@ -277,7 +277,7 @@ fn expected_of(
     }
     let fragments = message.as_mut().unwrap();
     fragments.count += 1;
-    if fragments.count > limits.max_fragments {
+    if fragments.count > limits.max_fragments.max(1) {
         return Err(ProtoError::TooManyFragments);
     }
     if fragments.bytes.len() + frame.payload.len() > limits.max_message_size {
@@ -514,7 +514,8 @@ fn any_payload() -> impl Strategy<Value = Vec<u8>> {
         4 => "\\PC{0,12}".prop_map(String::into_bytes),
         2 => vec(any::<u8>(), 0..12),
         1 => "\\PC{60,200}".prop_map(String::into_bytes),
-        1 => (select(vec![124_usize, 125, 126, 127, 300]), any::<u8>()).prop_map(|(len, byte)| vec![byte & 0x7f; len]),
+        1 => (select(vec![124_usize, 125, 126, 127, 300]), 0..0x80_u8)
+            .prop_map(|(len, byte)| vec![byte; len]),
         1 => ("\\PC{0,40}", any::<Index>()).prop_map(|(text, cut)| {
             let cut = cut.index(text.len() + 1);
             text.as_bytes()[..cut].to_vec()
@@ -584,14 +585,18 @@ fn any_cuts(wire_len: usize, cuts: &[Index]) -> Vec<usize> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 512, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig {
+        cases: 512,
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    })]
 
     #[test]
     fn any_frames_good_or_bad_give_what_the_rfc_says_in_any_cutting(
         frames in vec(any_frame(), 0..10),
         cuts in vec(any::<Index>(), 0..12),
         max_message_size in select(vec![0, 20, 250, 100_000]),
-        max_fragments in 1..6_u32,
+        max_fragments in 0..6_u32,
     ) {
         let limits = Limits { max_message_size, max_fragments };
         let wire = wire(&frames);
@@ -728,6 +733,37 @@ fn a_message_of_exactly_the_limit_passes_and_one_byte_more_does_not() {
 }
 
 #[test]
+fn what_lies_whole_in_the_input_is_lent_from_there() {
+    let limits = Limits {
+        max_message_size: 200,
+        max_fragments: 1,
+    };
+    let frames = [
+        text("a"),
+        frame(true, Opcode::Binary, [1; 200]),
+        ping("b"),
+        close(1000, "c"),
+    ];
+    let mut input = wire(&frames);
+    let mut session = Session::new();
+    let mut at = 0;
+    for _ in frames {
+        let step = session.next(&limits, &mut Scratch::default(), &mut input[at..]);
+        at += step.taken;
+        assert!(
+            matches!(
+                step.event,
+                Event::Message(_, Payload::Lent(_))
+                    | Event::Ping(Payload::Lent(_))
+                    | Event::Close(_, Payload::Lent(_))
+            ),
+            "{:?}",
+            step.event
+        );
+    }
+}
+
+#[test]
 fn any_length_over_the_limit_is_refused_before_a_byte_of_it_came() {
     for len in [LIMITS.max_message_size as u64 + 1, 1 << 32, u64::MAX >> 1] {
         let wire = announce(0x82, len);
@@ -763,7 +799,7 @@ fn text_fails_with_its_first_bad_byte_in_the_middle_of_16_mib_8_1() {
 
 #[test]
 fn text_fails_with_its_first_bad_byte_in_any_fragment_and_piece_8_1() {
-    // Autobahn's "κόσμε", then a code point over U+10FFFF.
+    // Good text, then a code point over U+10FFFF, which its second byte shows.
     let good = "κόσμε".as_bytes();
     let bad = b"\xf4\x90\x80\x80edited";
     for border in 0..=good.len() + 2 {

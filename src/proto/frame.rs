@@ -83,8 +83,8 @@ pub struct Header {
 /// Reads one client frame header from the front of `input`.
 ///
 /// Nothing is consumed and nothing is kept: the caller drops the bytes counted in
-/// [`Parsed::Done`], or calls again with a longer slice after [`Parsed::NeedMore`]. The payload stays
-/// where it is, still masked.
+/// [`Parsed::Done`], or calls again with a longer slice after [`Parsed::NeedMore`]. The payload
+/// stays where it is, still masked.
 ///
 /// # Errors
 ///
@@ -381,7 +381,8 @@ mod tests {
                     assert_eq!(parsed, Err(error), "{section}: {len} bytes");
                 }
             }
-            assert!(whole_message(wire).is_none(), "{section}: {error}");
+            let with_payload = [wire, &[0; 65_536]].concat();
+            assert!(whole_message(&with_payload).is_none(), "{section}: {error}");
         }
     }
 

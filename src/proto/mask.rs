@@ -1,6 +1,7 @@
 //! The mask over what a client sends (RFC 6455 section 5.3): XOR with a key of four bytes.
 //!
-//! Words of the key's length in blocks of fixed size: so the compiler makes vector instructions of it.
+//! Words of the key's length, in blocks of fixed size: the compiler makes vector instructions of
+//! them.
 
 /// Bytes in the key of a frame.
 pub(super) const KEY: usize = 4;

@@ -105,19 +105,13 @@ impl Partial {
                         return Ok((taken, Found::Nothing));
                     };
 
-                    let has_key_before = header_taken >= KEY;
-                    let is_whole = header.payload_len <= (input.len() - taken) as u64;
                     if header.opcode.is_control()
                         && interest.is_in(header.opcode)
-                        && has_key_before
-                        && is_whole
+                        && header_taken >= KEY
+                        && let Some(place) = unmask_whole(&header, input, taken)
                     {
-                        let end = taken + header.payload_len as usize;
-                        unmask_down(&mut input[taken - KEY..end]);
-                        return Ok((
-                            end,
-                            Found::Control(header.opcode, taken - KEY..end - KEY + 1),
-                        ));
+                        taken += header.payload_len as usize;
+                        return Ok((taken, Found::Control(header.opcode, place)));
                     }
                     self.begin(&header, interest, limits, scratch)?;
                     CutFrame {
@@ -146,8 +140,8 @@ impl Partial {
         }
     }
 
-    /// Reads a header, or as much of it as there is, and returns how many bytes of `input` belong
-    /// to it.
+    /// Reads a header, or as much of it as there is: its last bytes are the key. Returns how many
+    /// bytes of `input` belong to it.
     fn read_header(&mut self, input: &[u8]) -> Result<(usize, Option<Header>), ProtoError> {
         let mut taken = 0;
         loop {
@@ -231,4 +225,14 @@ impl Partial {
         }
         Ok(Found::Nothing)
     }
+}
+
+/// Unmasks the payload at `payload_at` of a control frame whose key lies before it, if all of it is
+/// there. Returns where it lies then, and a NUL.
+fn unmask_whole(header: &Header, input: &mut [u8], payload_at: usize) -> Option<Range<usize>> {
+    let keyed_at = payload_at - KEY;
+    let keyed_len = KEY + header.payload_len as usize;
+    let keyed = input[keyed_at..].get_mut(..keyed_len)?;
+    let terminated_len = unmask_down(keyed).len();
+    Some(keyed_at..keyed_at + terminated_len)
 }

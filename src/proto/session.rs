@@ -99,8 +99,8 @@ impl Session {
 
     /// Reads `input` up to the first event.
     ///
-    /// Payloads are unmasked where they lie and lent from there; bytes behind what was taken stay as
-    /// they are. Call again with the rest until [`Event::NeedMore`], then with what comes next.
+    /// Payloads are unmasked where they lie and lent from there; bytes behind what was taken stay
+    /// as they are. Call again with the rest until [`Event::NeedMore`], then with what comes next.
     #[inline]
     pub fn next<'a>(
         &mut self,
@@ -168,7 +168,7 @@ impl Session {
         input: &'a mut [u8],
     ) -> Step<'a> {
         let input_len = input.len();
-        if self.phase == Phase::Finished {
+        if self.phase == Phase::Finished || input_len == 0 {
             return Step {
                 taken: input_len,
                 event: Event::NeedMore,

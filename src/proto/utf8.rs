@@ -103,7 +103,8 @@ fn begun_character(bytes: &[u8]) -> usize {
 
 /// Whether more bytes can make one character of `bytes`.
 fn may_begin(bytes: &[u8]) -> bool {
-    matches!(std::str::from_utf8(bytes), Err(error) if error.valid_up_to() == 0 && error.error_len().is_none())
+    std::str::from_utf8(bytes)
+        .is_err_and(|error| error.valid_up_to() == 0 && error.error_len().is_none())
 }
 
 #[cfg(test)]
