@@ -1,0 +1,172 @@
+/* Where a server listens: IPv4 and IPv6, Unix sockets, and an address only once. */
+#include "check.h"
+#include "client.h"
+#include "serve.h"
+
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+static int32_t tell_peer(portal_websocket websocket, const portal_request *request, void *user_data)
+{
+    const char *peer = portal_request_peer(request);
+    return portal_send(websocket, PORTAL_MESSAGE_TEXT, peer, strlen(peer));
+}
+
+static void expect_peer(client *self, const char *beginning)
+{
+    struct frame frame;
+
+    client_shake_hands(self, "/peer", "");
+    frame = client_read(self);
+    if (strncmp((const char *)frame.payload, beginning, strlen(beginning)) != 0)
+        FAIL("%s does not begin with %s", (const char *)frame.payload, beginning);
+    client_farewell(self);
+}
+
+static portal_status try_start(uint32_t port, const char *host, portal_server *server)
+{
+    portal_options *options = portal_options_create();
+    portal_status status = portal_options_set_text(options, PORTAL_OPTION_HOST, host);
+
+    if (status == PORTAL_STATUS_OK)
+        status = portal_server_start(port, options, server);
+    portal_options_destroy(options);
+    return status;
+}
+
+static void by_default_ipv4_and_ipv6_are_served(void)
+{
+    const portal_server server = serve(NULL);
+    const uint32_t port = portal_server_port(server);
+
+    CHECK(port != 0);
+    expect_peer(client_dial_address("127.0.0.1", port), "127.0.0.1:");
+    expect_peer(client_dial_address("::1", port), "[::1]:");
+    CHECK_OK(portal_server_close(server));
+    CHECK_NUMBER(portal_server_port(server), 0);
+}
+
+static void a_host_may_be_an_address_or_a_name(void)
+{
+    static const struct { const char *host, *dial; } hosts[] = {
+        { "127.0.0.1", "127.0.0.1" }, { "0.0.0.0", "127.0.0.1" }, { "::1", "::1" }, { "[::1]", "::1" }, { "127.0.0.2", "127.0.0.2" }
+    };
+    portal_server server;
+
+    for (size_t i = 0; i < COUNT(hosts); ++i) {
+        CHECK_OK(try_start(0, hosts[i].host, &server));
+        expect_peer(client_dial_address(hosts[i].dial, portal_server_port(server)), "");
+        CHECK_OK(portal_server_close(server));
+    }
+    CHECK_OK(try_start(0, "localhost", &server));
+    CHECK_OK(portal_server_close(server));
+}
+
+static void two_servers_cannot_share_an_address(void)
+{
+    static const char *const hosts[] = { "::", "0.0.0.0", "127.0.0.1" };
+    const portal_server first = serve(NULL);
+    const uint32_t port = portal_server_port(first);
+    portal_server second = 1;
+
+    for (size_t i = 0; i < COUNT(hosts); ++i) {
+        CHECK_STATUS(try_start(port, hosts[i], &second), PORTAL_STATUS_ADDRESS);
+        CHECK_NUMBER(second, 0);
+        second = 1;
+    }
+    CHECK_OK(portal_server_close(first));
+    CHECK_OK(try_start(port, "::", &second)); /* free at once */
+    CHECK_NUMBER(portal_server_port(second), port);
+    CHECK_OK(portal_server_close(second));
+}
+
+static void an_address_of_another_machine_is_refused(void)
+{
+    portal_server server = 1;
+
+    CHECK_STATUS(try_start(0, "192.0.2.1", &server), PORTAL_STATUS_ADDRESS);
+    CHECK_NUMBER(server, 0);
+}
+
+/* ---- Unix sockets ---- */
+
+static char folder[] = "/tmp/portal-addresses-XXXXXX";
+static char socket_path[64], host[80];
+
+static void leave_a_stale_socket(void)
+{
+    struct sockaddr_un address = { .sun_family = AF_UNIX };
+    const int listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+    strcpy(address.sun_path, socket_path);
+    CHECK(bind(listener, (struct sockaddr *)&address, sizeof address) == 0);
+    CHECK(listen(listener, 1) == 0);
+    close(listener);
+    CHECK(access(socket_path, F_OK) == 0);
+}
+
+static void a_unix_socket_is_served_and_removed(void)
+{
+    portal_server server;
+
+    CHECK_OK(try_start(0, host, &server));
+    CHECK_NUMBER(portal_server_port(server), 0);
+    expect_peer(client_dial_unix(socket_path), "unix");
+    CHECK_OK(portal_server_close(server));
+    CHECK(access(socket_path, F_OK) != 0);
+}
+
+static void a_stale_socket_is_replaced(void)
+{
+    portal_server server;
+
+    leave_a_stale_socket();
+    CHECK_OK(try_start(0, host, &server));
+    expect_peer(client_dial_unix(socket_path), "unix");
+    CHECK_OK(portal_server_close(server));
+}
+
+static void a_socket_in_use_is_refused(void)
+{
+    portal_server first, second = 1;
+
+    CHECK_OK(try_start(0, host, &first));
+    CHECK_STATUS(try_start(0, host, &second), PORTAL_STATUS_ADDRESS);
+    CHECK_NUMBER(second, 0);
+    expect_peer(client_dial_unix(socket_path), "unix");
+    CHECK_OK(portal_server_close(first));
+}
+
+static void a_file_that_is_no_socket_is_left_alone(void)
+{
+    portal_server server = 1;
+    FILE *file = fopen(socket_path, "w");
+
+    CHECK(file != NULL);
+    fclose(file);
+    CHECK_STATUS(try_start(0, host, &server), PORTAL_STATUS_ADDRESS);
+    CHECK_NUMBER(server, 0);
+    CHECK(unlink(socket_path) == 0);
+}
+
+int main(void)
+{
+    const portal_handlers handlers = { .size = sizeof handlers, .connect = tell_peer };
+
+    CHECK(mkdtemp(folder) != NULL);
+    snprintf(socket_path, sizeof socket_path, "%s/socket", folder);
+    snprintf(host, sizeof host, "unix:%s", socket_path);
+    define("/peer", &handlers, NULL);
+
+    RUN(by_default_ipv4_and_ipv6_are_served);
+    RUN(a_host_may_be_an_address_or_a_name);
+    RUN(two_servers_cannot_share_an_address);
+    RUN(an_address_of_another_machine_is_refused);
+    RUN(a_unix_socket_is_served_and_removed);
+    RUN(a_stale_socket_is_replaced);
+    RUN(a_socket_in_use_is_refused);
+    RUN(a_file_that_is_no_socket_is_left_alone);
+    CHECK(rmdir(folder) == 0);
+    return 0;
+}

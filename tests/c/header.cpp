@@ -1,0 +1,2 @@
+// The same promises, seen by a C++ compiler.
+#include "header.c"

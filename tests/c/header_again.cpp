@@ -1,0 +1,2 @@
+// The second file, seen by a C++ compiler.
+#include "header_again.c"

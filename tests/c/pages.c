@@ -1,0 +1,110 @@
+/* Pages answer plain GET and HEAD, beside or without a path of the same name. */
+#include "check.h"
+#include "client.h"
+#include "serve.h"
+
+static uint32_t port;
+
+static struct response ask(client *self, const char *method, const char *target)
+{
+    char request[200];
+
+    snprintf(request, sizeof request, "%s %s HTTP/1.1\r\nHost: localhost\r\n\r\n", method, target);
+    client_send_bytes(self, request, strlen(request));
+    return client_response(self);
+}
+
+static void expect_page(const char *target, const char *type, const char *body)
+{
+    const size_t len = strlen(body);
+    char type_line[100], length_line[100];
+    client *self = client_dial(port);
+    struct response response = ask(self, "GET", target);
+
+    snprintf(type_line, sizeof type_line, "Content-Type: %s", type);
+    snprintf(length_line, sizeof length_line, "Content-Length: %zu", len);
+    CHECK_NUMBER(response.status, 200);
+    CHECK(response_has(&response, type_line));
+    CHECK(response_has(&response, length_line));
+    CHECK_NUMBER(response.body_len, len);
+    CHECK_TEXT(response.body, body);
+    client_destroy(self);
+
+    self = client_dial(port);
+    response = ask(self, "HEAD", target);
+    CHECK_NUMBER(response.status, 200);
+    CHECK(response_has(&response, type_line));
+    CHECK(response_has(&response, length_line));
+    CHECK_NUMBER(response.body_len, 0);
+    client_destroy(self);
+}
+
+static void expect_status(const char *target, int status)
+{
+    client *self = client_dial(port);
+
+    CHECK_NUMBER(ask(self, "GET", target).status, status);
+    client_destroy(self);
+}
+
+static void a_page_is_served(void)
+{
+    CHECK_OK(portal_define_page("/health", "text/plain", "well", 4));
+    expect_page("/health", "text/plain", "well");
+    expect_page("/health?now", "text/plain", "well");
+}
+
+static void a_page_may_be_redefined_and_undefined(void)
+{
+    CHECK_OK(portal_define_page("/health", "text/html; charset=utf-8", "", 0));
+    expect_page("/health", "text/html; charset=utf-8", "");
+    CHECK_OK(portal_undefine_page("/health"));
+    CHECK_STATUS(portal_undefine_page("/health"), PORTAL_STATUS_ARGUMENT);
+    expect_status("/health", 404);
+}
+
+static void a_page_and_a_path_may_share_a_name(void)
+{
+    client *self;
+
+    define_echo("/both");
+    expect_status("/both", 426);
+    CHECK_OK(portal_define_page("/both", "text/plain", "page", 4));
+    expect_page("/both", "text/plain", "page");
+    self = client_connect(port, "/both");
+    client_say(self, "path");
+    client_expect_text(self, "path");
+    client_farewell(self);
+    CHECK_OK(portal_undefine_path("/both"));
+    expect_page("/both", "text/plain", "page");
+    CHECK_NUMBER(client_status(port, "/both", ""), 404);
+    CHECK_OK(portal_undefine_page("/both"));
+}
+
+static void a_big_page_arrives_whole(void)
+{
+    const size_t len = 4 << 20;
+    char *body = malloc(len + 1);
+
+    CHECK(body != NULL);
+    for (size_t i = 0; i < len; ++i)
+        body[i] = (char)('a' + i % 26);
+    body[len] = 0;
+    CHECK_OK(portal_define_page("/big", "text/plain", body, len));
+    expect_page("/big", "text/plain", body);
+    CHECK_OK(portal_undefine_page("/big"));
+    free(body);
+}
+
+int main(void)
+{
+    const portal_server server = serve(NULL);
+
+    port = portal_server_port(server);
+    RUN(a_page_is_served);
+    RUN(a_page_may_be_redefined_and_undefined);
+    RUN(a_page_and_a_path_may_share_a_name);
+    RUN(a_big_page_arrives_whole);
+    CHECK_OK(portal_server_close(server));
+    return 0;
+}

@@ -1,0 +1,24 @@
+/* Servers for tests: on a free port, with settings in one line, and checked at every step. */
+#ifndef SERVE_H
+#define SERVE_H
+
+#include <portal.h>
+
+struct setting {
+    uint32_t option;
+    int64_t number;
+    const char *text; /* NULL for an option that is a number */
+};
+
+/* SERVE({ PORTAL_OPTION_THREADS, 4 }, { PORTAL_OPTION_HOST, .text = "::1" }) */
+#define SERVE(...) serve((const struct setting[]){ __VA_ARGS__, { 0 } })
+
+portal_server serve(const struct setting *settings); /* up to one with option 0; NULL: all defaults */
+portal_options *options_with(const struct setting *settings);
+void define(const char *path, const portal_handlers *, void *user_data);
+
+/* Sends back what comes. */
+int32_t echo_message(portal_websocket, uint32_t type, const void *data, size_t len, void *user_data);
+void define_echo(const char *path);
+
+#endif

@@ -1,0 +1,80 @@
+/* The counters of a server count what happened. */
+#include "check.h"
+#include "client.h"
+#include "journal.h"
+#include "serve.h"
+
+static portal_server server;
+
+static uint64_t stat_of(uint32_t which)
+{
+    return portal_server_stat(server, which);
+}
+
+static int32_t fail(portal_websocket websocket, uint32_t type, const void *data, size_t len, void *user_data)
+{
+    return -4711;
+}
+
+static const char request[] = "GET /record HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n";
+
+int main(void)
+{
+    portal_handlers handlers = recording;
+    portal_websocket websocket;
+    struct response response;
+    client *one, *two;
+    size_t heard;
+
+    define("/record", &handlers, NULL);
+    handlers.message = fail;
+    define("/fail", &handlers, NULL);
+    server = serve(NULL);
+    for (uint32_t which = PORTAL_STAT_CONNECTIONS; which <= PORTAL_STAT_HANDLER_ERRORS; ++which)
+        CHECK_NUMBER(stat_of(which), 0);
+    CHECK_NUMBER(stat_of(0), 0);
+    CHECK_NUMBER(stat_of(PORTAL_STAT_HANDLER_ERRORS + 1), 0);
+    CHECK_NUMBER(stat_of(UINT32_MAX), 0);
+
+    one = client_dial(portal_server_port(server));
+    client_send_bytes(one, request, strlen(request));
+    response = client_response(one);
+    CHECK_NUMBER(response.status, 101);
+    heard = strlen(response.head) + 2; /* the empty line is cut off */
+    websocket = journal_expect(PORTAL_EVENT_CONNECT).websocket;
+    client_say(one, "words");
+    journal_expect(PORTAL_EVENT_MESSAGE);
+    EVENTUALLY(stat_of(PORTAL_STAT_BYTES_IN) == strlen(request) + 11);
+    EVENTUALLY(stat_of(PORTAL_STAT_MESSAGES_IN) == 1);
+    CHECK_OK(portal_send(websocket, PORTAL_MESSAGE_BINARY, "1234567", 7));
+    client_expect(one, BINARY, "1234567", 7);
+    EVENTUALLY(stat_of(PORTAL_STAT_BYTES_OUT) == heard + 9);
+    EVENTUALLY(stat_of(PORTAL_STAT_MESSAGES_OUT) == 1);
+    EVENTUALLY(stat_of(PORTAL_STAT_QUEUED_BYTES) == 0);
+
+    two = client_connect(portal_server_port(server), "/fail");
+    journal_expect(PORTAL_EVENT_CONNECT);
+    EVENTUALLY(stat_of(PORTAL_STAT_CONNECTIONS) == 2);
+    CHECK_NUMBER(stat_of(PORTAL_STAT_CONNECTIONS_TOTAL), 2);
+    CHECK_NUMBER(client_status(portal_server_port(server), "/nowhere", ""), 404);
+    EVENTUALLY(stat_of(PORTAL_STAT_REJECTED_TOTAL) == 1);
+
+    client_say(two, "fail");
+    CHECK_NUMBER(journal_expect(PORTAL_EVENT_ERROR).code, -4711);
+    EVENTUALLY(stat_of(PORTAL_STAT_HANDLER_ERRORS) == 1);
+    CHECK_NUMBER(stat_of(PORTAL_STAT_PROTOCOL_ERRORS), 0);
+
+    client_send_frame(one, 0x8f, "", 0);
+    client_expect_close(one, 1002, NULL);
+    EVENTUALLY(stat_of(PORTAL_STAT_PROTOCOL_ERRORS) == 1);
+    client_destroy(one);
+    EVENTUALLY(stat_of(PORTAL_STAT_CONNECTIONS) == 1);
+    client_farewell(two);
+    EVENTUALLY(stat_of(PORTAL_STAT_CONNECTIONS) == 0);
+    CHECK_NUMBER(stat_of(PORTAL_STAT_CONNECTIONS_TOTAL), 2);
+
+    CHECK_OK(portal_server_close(server));
+    CHECK_NUMBER(stat_of(PORTAL_STAT_CONNECTIONS_TOTAL), 0);
+    return 0;
+}
