@@ -260,12 +260,9 @@ fn until_found(
 
 fn call(one: &Loop, place: &Place) -> u32 {
     place.pulled.store(false, Ordering::Relaxed);
-    let mut sink = Sink::Call(0);
-    one.turn(false, &mut sink);
-    match sink {
-        Sink::Call(count) => count,
-        _ => 0,
-    }
+    let before = callback::handled();
+    one.turn(false, &mut Sink::Call);
+    callback::handled().wrapping_sub(before)
 }
 
 fn pull_from(one: &Loop, place: &Place, visitor: u64, records: &mut dyn Records) -> u32 {
