@@ -137,11 +137,11 @@ impl Seat {
     /// Takes one of as many seats as there are loops.
     fn take(server: u64) -> Result<Self, ServerError> {
         let server = find(server)?;
-        if server.options.dispatch != Dispatch::Host {
-            return Err(ServerError::Argument);
-        }
         if callback::is_inside() {
             return Err(ServerError::Busy);
+        }
+        if server.options.dispatch != Dispatch::Host {
+            return Err(ServerError::Argument);
         }
         let visitor = VISITOR.with_borrow(|visitor| visitor.number);
         let mut seats = server.host.seats();

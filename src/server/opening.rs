@@ -85,20 +85,17 @@ impl Loop {
     /// Decides what a request is answered; the application is not asked yet.
     fn judge(&self, request: &RequestHead<'_>, peer: &Peer) -> Answer {
         let found = paths::find(request.route());
-        let method = request.method;
-        let websocket = found.path && (request.wants_websocket() || found.page.is_none());
-        let allowed = if found.page.is_some() {
-            "GET, HEAD"
-        } else {
-            "GET"
-        };
-        let refusal = match &found.page {
+        let page = found.page.as_ref();
+        let allowed = if page.is_some() { "GET, HEAD" } else { "GET" };
+        let is_page = page.is_some() && (request.method == "HEAD" || !request.wants_websocket());
+        let refusal = match page {
             None if !found.path => Refusal::not_found(),
-            _ if method != "GET" && (method != "HEAD" || found.page.is_none()) => {
+            _ if !allowed.split(", ").any(|method| method == request.method) => {
                 Refusal::method_not_allowed(allowed)
             }
             _ if request.body_announced() => Refusal::bad_request("A body is not expected here."),
-            Some(page) if !websocket || method == "HEAD" => return Answer::Page(Arc::clone(page)),
+            Some(page) if is_page => return Answer::Page(Arc::clone(page)),
+            _ if !found.path => Refusal::not_found(),
             _ => match proto::check(request) {
                 Ok(_) if !self.is_allowed_origin(request) => Refusal::forbidden_origin(),
                 Ok(offer) => match paths::enter(request.route()) {
@@ -186,9 +183,6 @@ impl Loop {
         };
         let code = callback::run(|| application.upgrade(websocket, &request));
         request.seal();
-        if let Sink::Call(count) = turn.sink {
-            *count += 1;
-        }
         self.decided(turn, token, code, request);
     }
 
@@ -282,9 +276,11 @@ impl Loop {
             .stats
             .connections_total
             .fetch_add(1, Ordering::Relaxed);
+        let websocket = core.conns.id(token);
         let Some(conn) = core.conns.get(token) else {
             return;
         };
+        log::debug!("websocket {websocket} connects to {:?}", request.path());
         conn.connected = true;
         if conn.phase == Phase::Ended {
             return;

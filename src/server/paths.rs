@@ -5,11 +5,11 @@
 //! version has risen. A definition is dropped with the last snapshot that holds it: so it is
 //! dropped when nothing of it runs or will run, and never while the lock is held.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use matchit::Router;
+use matchit::{Match, Router};
 use once_cell::sync::Lazy;
 
 use super::page::Page;
@@ -93,14 +93,9 @@ pub struct Found {
 /// Looks up a path as [`crate::proto::RequestHead`] prepares it for matching.
 pub fn find(route: &str) -> Found {
     let table = table();
-    let page = table
-        .pages
-        .router
-        .at(route)
-        .ok()
-        .map(|found| Arc::clone(found.value));
+    let page = table.pages.find(route).map(|found| Arc::clone(found.value));
     Found {
-        path: table.paths.router.at(route).is_ok(),
+        path: table.paths.find(route).is_some(),
         page,
     }
 }
@@ -118,7 +113,7 @@ pub fn enter(route: &str) -> Option<Entered> {
     let Table {
         paths, definitions, ..
     } = &mut *table;
-    let found = paths.router.at(route).ok()?;
+    let found = paths.find(route)?;
     let number = *found.value;
     definitions.get_mut(number as usize)?.as_mut()?.clients += 1;
     // An escaped slash stays inside its parameter: it was kept apart as NUL.
@@ -230,16 +225,20 @@ impl Table {
 }
 
 /// Patterns such as `/echo`, `/room/{name}` and `/files/{*rest}`, and what they lead to.
+///
+/// Catch-alls stand apart: any other pattern beats them, and may lie beside them.
 struct Patterns<T> {
-    router: Router<T>,
-    all: HashMap<String, T>,
+    plain: Router<T>,
+    catch_alls: Router<T>,
+    all: BTreeMap<String, T>,
 }
 
 impl<T> Default for Patterns<T> {
     fn default() -> Self {
         Self {
-            router: Router::new(),
-            all: HashMap::new(),
+            plain: Router::new(),
+            catch_alls: Router::new(),
+            all: BTreeMap::new(),
         }
     }
 }
@@ -249,23 +248,81 @@ impl<T: Clone> Patterns<T> {
         self.all.get(pattern)
     }
 
+    fn find<'p>(&self, path: &'p str) -> Option<Match<'_, 'p, &T>> {
+        let plain = self.plain.at(path);
+        plain.or_else(|_| self.catch_alls.at(path)).ok()
+    }
+
     /// Fails when the pattern is malformed or conflicts with another.
     fn insert(&mut self, pattern: &str, value: T) -> Result<(), ServerError> {
-        self.router
-            .insert(pattern, value.clone())
-            .map_err(|_| ServerError::Argument)?;
+        self.route(pattern, value.clone())?;
         self.all.insert(pattern.to_owned(), value);
         Ok(())
     }
 
+    fn route(&mut self, pattern: &str, value: T) -> Result<(), ServerError> {
+        let router = if is_catch_all(pattern) {
+            &mut self.catch_alls
+        } else {
+            &mut self.plain
+        };
+        router
+            .insert(pattern, value)
+            .map_err(|_| ServerError::Argument)
+    }
+
     fn remove(&mut self, pattern: &str) -> Option<T> {
         let removed = self.all.remove(pattern)?;
-        self.router = Router::new();
-        for (pattern, value) in &self.all {
+        (self.plain, self.catch_alls) = (Router::new(), Router::new());
+        for (pattern, value) in self.all.clone() {
             // What stood beside each other before, does so again.
-            let inserted = self.router.insert(pattern, value.clone());
-            debug_assert!(inserted.is_ok());
+            let routed = self.route(&pattern, value);
+            debug_assert!(routed.is_ok());
         }
         Some(removed)
+    }
+}
+
+/// Whether a pattern holds `{*`, in which the brace is not a literal one, which is doubled.
+fn is_catch_all(pattern: &str) -> bool {
+    pattern.split('*').rev().skip(1).any(|before| {
+        let braces = before.len() - before.trim_end_matches('{').len();
+        braces % 2 == 1
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn exact_beats_parameter_beats_catch_all() {
+        let mut patterns = Patterns::default();
+        for pattern in ["/{*rest}", "/room/{*rest}", "/room/{name}", "/room/lobby"] {
+            patterns.insert(pattern, pattern).unwrap();
+        }
+        let leads_to = |path| patterns.find(path).map(|found| *found.value);
+        assert_eq!(leads_to("/room/lobby"), Some("/room/lobby"));
+        assert_eq!(leads_to("/room/ann"), Some("/room/{name}"));
+        assert_eq!(leads_to("/room/ann/door"), Some("/room/{*rest}"));
+        assert_eq!(leads_to("/else"), Some("/{*rest}"));
+    }
+
+    #[test]
+    fn patterns_that_mean_the_same_conflict_until_one_goes() {
+        let mut patterns = Patterns::default();
+        patterns.insert("/a/{x}", 1).unwrap();
+        assert_eq!(patterns.insert("/a/{y}", 2), Err(ServerError::Argument));
+        assert_eq!(patterns.remove("/a/{y}"), None);
+        assert_eq!(patterns.remove("/a/{x}"), Some(1));
+        patterns.insert("/a/{y}", 2).unwrap();
+    }
+
+    #[test]
+    fn a_doubled_brace_begins_no_catch_all() {
+        assert!(is_catch_all("/{*rest}"));
+        assert!(is_catch_all("/{{{*rest}"));
+        assert!(!is_catch_all("/{{*}}"));
+        assert!(!is_catch_all("/{name}*"));
     }
 }

@@ -118,6 +118,7 @@ pub fn start(
     }
     drop(listener);
     let id = register(&server)?;
+    log::info!("a server listens on {} port {}", options.host, server.port);
     publish(id);
     if hosted {
         server
@@ -232,6 +233,7 @@ impl Server {
         if self.closing.swap(true, Ordering::SeqCst) {
             return;
         }
+        log::info!("the server on port {} closes", self.port);
         let listener = self
             .listener
             .lock()

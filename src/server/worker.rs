@@ -566,6 +566,7 @@ impl Loop {
         };
         let farewell = std::mem::take(&mut conn.extra().farewell);
         let code = farewell.code();
+        ::log::debug!("a websocket disconnects with {code}");
         // A reason may hold U+0000; as a C string it ends there.
         let end = farewell.reason.iter().position(|&byte| byte == 0);
         let reason = &farewell.reason[..end.unwrap_or(farewell.reason.len())];

@@ -90,6 +90,11 @@ impl Core {
     /// Refuses a request, and says nothing after it.
     pub fn refuse(&mut self, token: Token, refusal: &Refusal, head_only: bool) {
         self.server.stats.rejected.fetch_add(1, Ordering::Relaxed);
+        log::info!(
+            "a request is refused with {}: {}",
+            refusal.status,
+            refusal.text
+        );
         let server = Arc::clone(&self.server);
         self.respond(token, |out| {
             refusal.write(out, &server.options.server_header, head_only)

@@ -50,6 +50,7 @@ impl Core {
         extra.said_goodbye = true;
         // Fails if the application has closed at the same time.
         let _ = self.slot(token).advance(token.generation, State::Closing);
+        log::info!("a client is failed with {code}: {error}");
         self.server
             .stats
             .protocol_errors
