@@ -76,7 +76,7 @@ static void a_doubled_brace_is_a_brace(void)
 
 static void nothing_is_normalised(void)
 {
-    static const char *const others[] = { "/Query", "/query/", "//query", "/./query", "/room/../query", "/", "/room", "/room/" };
+    static const char *const others[] = { "/Query", "/query/", "//query", "/./query", "/a/../query", "/", "/room", "/room/" };
 
     for (size_t i = 0; i < COUNT(others); ++i) {
         const int status = client_status(port, others[i], "");
@@ -110,7 +110,7 @@ static void expect_answer(const char *request, int status, const char *header)
         CHECK(strstr(response.head, "\r\nAllow: ") != NULL);
     if (header != NULL && !response_has(&response, header))
         FAIL("%s is missing in:\n%s", header, response.head);
-    CHECK(response_has(&response, "Connection: close"));
+    CHECK(strstr(response.head, "\r\nConnection: close") != NULL);
     CHECK(response.body_len > 0);
     client_destroy(self);
 }
