@@ -495,7 +495,8 @@ pub fn drive_to_end(server: &Arc<Server>) {
         let mut quiet = 0;
         let found = visit(server, None, &mut Vec::new(), &mut |one, place| {
             let count = finish(one, place);
-            quiet += usize::from(one.core.borrow_mut().is_quiet());
+            let pulled = place.pulled.load(Ordering::Relaxed);
+            quiet += usize::from(pulled && one.core.borrow_mut().is_quiet());
             count
         });
         if quiet == server.running_loops() {
