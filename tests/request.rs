@@ -110,7 +110,7 @@ fn the_handshake_of_the_rfc_is_accepted_1_3() {
     assert_eq!(offer.extensions, []);
 
     let mut answer = Vec::new();
-    write_accept(&mut answer, &offer.accept, Some("chat"), "", &[]);
+    write_accept(&mut answer, &offer.accept, Some("chat"), None, "", &[]);
     let answer = String::from_utf8(answer).unwrap();
     assert!(answer.starts_with("HTTP/1.1 101 "));
     assert!(answer.contains("\r\nSec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n"));

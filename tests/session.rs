@@ -1,184 +1,20 @@
 //! A session and a client in memory: whatever frames the client sends, and wherever their bytes are
 //! cut, the events are the same.
 
+mod pair;
+
 use portal::proto::{Event, Kind, Limits, Opcode, Payload, ProtoError, Scratch, Session};
 use portal::proto::{MAX_CONTROL_PAYLOAD, may_receive};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
 
+use pair::{FIN, Frame, Seen, Server, announce, any_cuts, close, events, frame, ping, text, wire};
+
 const LIMITS: Limits = Limits {
     max_message_size: 16 << 20,
     max_fragments: 8,
 };
-
-const FIN: u8 = 0x80;
-
-// ---- the client ----
-
-/// One frame as a client sends it, or should not.
-#[derive(Clone, Debug)]
-struct Frame {
-    first: u8,
-    key: [u8; 4],
-    payload: Vec<u8>,
-}
-
-fn frame(fin: bool, opcode: Opcode, payload: impl AsRef<[u8]>) -> Frame {
-    Frame {
-        first: opcode as u8 | if fin { FIN } else { 0 },
-        key: [0x37, 0xfa, 0x21, 0x3d],
-        payload: payload.as_ref().to_vec(),
-    }
-}
-
-fn text(payload: impl AsRef<[u8]>) -> Frame {
-    frame(true, Opcode::Text, payload)
-}
-
-fn ping(payload: impl AsRef<[u8]>) -> Frame {
-    frame(true, Opcode::Ping, payload)
-}
-
-fn close(code: u16, reason: impl AsRef<[u8]>) -> Frame {
-    let payload = [&code.to_be_bytes(), reason.as_ref()].concat();
-    frame(true, Opcode::Close, payload)
-}
-
-impl Frame {
-    fn write(&self, wire: &mut Vec<u8>) {
-        let len = self.payload.len();
-        wire.push(self.first);
-        match len {
-            0..126 => wire.push(0x80 | len as u8),
-            126..65_536 => {
-                wire.push(0x80 | 126);
-                wire.extend((len as u16).to_be_bytes());
-            }
-            _ => {
-                wire.push(0x80 | 127);
-                wire.extend((len as u64).to_be_bytes());
-            }
-        }
-        wire.extend(self.key);
-        let key = self.key.iter().cycle();
-        wire.extend(self.payload.iter().zip(key).map(|(byte, key)| byte ^ key));
-    }
-}
-
-fn wire(frames: &[Frame]) -> Vec<u8> {
-    let mut wire = Vec::new();
-    for frame in frames {
-        frame.write(&mut wire);
-    }
-    wire
-}
-
-/// A header that announces `payload_len` bytes, of which none is there.
-fn announce(first: u8, payload_len: u64) -> Vec<u8> {
-    let mut wire = vec![first, 0xff];
-    wire.extend(payload_len.to_be_bytes());
-    wire.extend([0; 4]);
-    wire
-}
-
-// ---- the server ----
-
-/// What a session reported, with nothing borrowed.
-#[derive(Clone, Debug, PartialEq)]
-enum Seen {
-    Message(Kind, Vec<u8>),
-    Ping(Vec<u8>),
-    Pong(Vec<u8>),
-    Close(Option<u16>, Vec<u8>),
-    Failed(ProtoError),
-}
-
-struct Server {
-    session: Session,
-    scratch: Scratch,
-    limits: Limits,
-    seen: Vec<Seen>,
-}
-
-impl Server {
-    fn new(limits: &Limits) -> Self {
-        Self {
-            session: Session::new(),
-            scratch: Scratch::default(),
-            limits: limits.clone(),
-            seen: Vec::new(),
-        }
-    }
-
-    /// Hands over what one read brings, until nothing is left of it.
-    fn receive(&mut self, piece: &[u8]) {
-        let mut input = piece.to_vec();
-        let mut at = 0;
-        let mut lent = Vec::new();
-        loop {
-            let rest = &mut input[at..];
-            let rest_range = rest.as_ptr_range();
-            let step = self.session.next(&self.limits, &mut self.scratch, rest);
-
-            let mut keep = |payload: Payload<'_>| {
-                let terminated = payload.terminated().to_vec();
-                assert_eq!(terminated.split_last(), Some((&0, payload.bytes())));
-                match payload {
-                    Payload::Lent(bytes) => {
-                        let offset = bytes.as_ptr() as usize - rest_range.start as usize;
-                        assert!(
-                            offset + bytes.len() <= step.taken,
-                            "lent from what was not taken"
-                        );
-                        lent.push((at + offset, terminated.clone()));
-                    }
-                    Payload::Whole(bytes) => self.scratch.recycle(bytes),
-                }
-                terminated[..terminated.len() - 1].to_vec()
-            };
-            let seen = match step.event {
-                Event::Message(kind, payload) => Seen::Message(kind, keep(payload)),
-                Event::Ping(payload) => Seen::Ping(keep(payload)),
-                Event::Pong(payload) => Seen::Pong(keep(payload)),
-                Event::Close(code, payload) => Seen::Close(code, keep(payload)),
-                Event::Failed(error) => {
-                    assert_eq!(at + step.taken, piece.len(), "a failure takes everything");
-                    Seen::Failed(error)
-                }
-                Event::NeedMore => {
-                    assert_eq!(at + step.taken, piece.len(), "not everything was taken");
-                    break;
-                }
-            };
-            at += step.taken;
-            assert_eq!(
-                input[at..],
-                piece[at..],
-                "bytes behind what was taken changed"
-            );
-            self.seen.push(seen);
-        }
-        for (offset, terminated) in lent {
-            assert_eq!(
-                input[offset..][..terminated.len()],
-                terminated,
-                "what was lent did not stay"
-            );
-        }
-    }
-}
-
-/// What a session reports of `wire`, cut at each of `cuts`.
-fn events(limits: &Limits, wire: &[u8], cuts: &[usize]) -> Vec<Seen> {
-    let mut server = Server::new(limits);
-    let mut from = 0;
-    for &cut in cuts.iter().chain([&wire.len()]) {
-        server.receive(&wire[from..cut]);
-        from = cut;
-    }
-    server.seen
-}
 
 fn assert_any_cutting_gives(limits: &Limits, wire: &[u8], expected: &[Seen]) {
     let check =
@@ -576,12 +412,6 @@ fn any_messages() -> impl Strategy<Value = Vec<Frame>> {
         },
     );
     vec(message, 0..6).prop_map(|messages| messages.concat())
-}
-
-fn any_cuts(wire_len: usize, cuts: &[Index]) -> Vec<usize> {
-    let mut cuts: Vec<_> = cuts.iter().map(|cut| cut.index(wire_len + 1)).collect();
-    cuts.sort_unstable();
-    cuts
 }
 
 proptest! {

@@ -5,7 +5,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use portal::proto::{HeadScanner, Offer, Refusal, check, parse_head, write_accept};
+use portal::proto::{agree, HeadScanner, Offer, Refusal, check, parse_head, write_accept};
 
 const MAX_HEADER_SIZE: usize = 1024;
 
@@ -30,7 +30,10 @@ fn serve(bytes: &[u8], piece_len: usize) -> Option<Result<Offer, Refusal>> {
         };
         let mut out = Vec::new();
         match &answer {
-            Ok(offer) => write_accept(&mut out, &offer.accept, None, "portal", &[]),
+            Ok(offer) => {
+                let agreement = agree(&offer.extensions, piece_len % 2 == 0);
+                write_accept(&mut out, &offer.accept, None, agreement, "portal", &[]);
+            }
             Err(refusal) => refusal.write(&mut out, "portal", false),
         }
         assert!(out.starts_with(b"HTTP/1.1 "));

@@ -225,8 +225,8 @@ mod tests {
                 -1
             );
             assert_eq!(
-                portal_options_set_number(options, PORTAL_OPTION_DEFLATE as u32, 2),
-                -10
+                portal_options_set_number(options, PORTAL_OPTION_DEFLATE as u32, 3),
+                -1
             );
             assert_eq!(
                 portal_options_set_number(options, PORTAL_OPTION_HOST as u32, 1),

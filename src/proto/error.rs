@@ -29,6 +29,8 @@ pub enum ProtoError {
     CloseCode(u16),
     /// Text or a close reason that is not UTF-8 (8.1).
     NotUtf8,
+    /// A compressed message that cannot be decompressed (RFC 7692 section 7.2.2).
+    NotDeflate,
     /// A message over `max_message_size` (10.4).
     TooBig,
     /// A message of more frames than `max_fragments` (10.4).
@@ -53,7 +55,7 @@ impl ProtoError {
             | Self::InterruptedMessage
             | Self::HalfCloseCode
             | Self::CloseCode(_) => 1002,
-            Self::NotUtf8 => 1007,
+            Self::NotUtf8 | Self::NotDeflate => 1007,
             Self::TooManyFragments => 1008,
             Self::TooBig => 1009,
             Self::OutOfMemory => 1011,
@@ -101,6 +103,7 @@ impl fmt::Display for ProtoError {
                 );
             }
             Self::NotUtf8 => "the client sent text that is not UTF-8",
+            Self::NotDeflate => "the client sent a compressed message that cannot be read",
             Self::TooBig => "the client's message is too big",
             Self::TooManyFragments => "the client's message has too many fragments",
             Self::OutOfMemory => "no memory for the client's message",
@@ -129,6 +132,7 @@ mod tests {
             ("5.5.1", ProtoError::HalfCloseCode, 1002),
             ("7.4", ProtoError::CloseCode(1005), 1002),
             ("8.1", ProtoError::NotUtf8, 1007),
+            ("7.4.1", ProtoError::NotDeflate, 1007),
             ("10.4", ProtoError::TooManyFragments, 1008),
             ("10.4", ProtoError::TooBig, 1009),
             ("7.4.1", ProtoError::OutOfMemory, 1011),

@@ -11,10 +11,13 @@ pub(super) const MAX_HEADER: usize = 14;
 const MIN_HEADER: usize = 6;
 
 const FIN: u8 = 0x80;
-/// The three bits for extensions. When permessage-deflate is negotiated, the first of them will be
-/// allowed at the beginning of a message.
+/// The three bits for extensions.
 const RESERVED: u8 = 0x70;
+/// The first of them: the message is compressed (RFC 7692 section 6).
+const COMPRESSED: u8 = 0x40;
 const OPCODE: u8 = 0x0f;
+const TEXT: u8 = Opcode::Text as u8;
+const BINARY: u8 = Opcode::Binary as u8;
 const MASKED: u8 = 0x80;
 /// Second byte of a header, without the mask bit: the length follows in 16 or in 64 bits.
 const LENGTH_IN_16: u8 = 126;
@@ -74,6 +77,8 @@ pub struct Header {
     pub fin: bool,
     /// What the frame is.
     pub opcode: Opcode,
+    /// The message that begins here is compressed.
+    pub compressed: bool,
     /// The mask over the payload.
     pub key: [u8; mask::KEY],
     /// Bytes of payload that follow; below 2^63.
@@ -86,16 +91,26 @@ pub struct Header {
 /// [`Parsed::Done`], or calls again with a longer slice after [`Parsed::NeedMore`]. The payload
 /// stays where it is, still masked.
 ///
+/// `may_compress` says whether permessage-deflate was agreed on: then the first frame of a message
+/// may say that the message is compressed.
+///
 /// # Errors
 ///
 /// The connection must be failed with close code 1002; the variant says which rule of RFC 6455
 /// section 5 the client broke. Rules are checked in the order of the bytes that they are about, so
 /// that cutting the input changes nothing.
-pub fn parse_header(input: &[u8]) -> Result<Parsed<Header>, ProtoError> {
+pub fn parse_header(input: &[u8], may_compress: bool) -> Result<Parsed<Header>, ProtoError> {
     let Some(&first) = input.first() else {
         return Ok(Parsed::NeedMore(MIN_HEADER));
     };
-    if first & RESERVED != 0 {
+    let compressed = first & COMPRESSED != 0;
+    let begins_message = matches!(first & OPCODE, TEXT | BINARY);
+    let allowed = if may_compress && begins_message {
+        COMPRESSED
+    } else {
+        0
+    };
+    if first & RESERVED & !allowed != 0 {
         return Err(ProtoError::ReservedBits);
     }
     let opcode = Opcode::from_bits(first & OPCODE)?;
@@ -143,6 +158,7 @@ pub fn parse_header(input: &[u8]) -> Result<Parsed<Header>, ProtoError> {
         Header {
             fin,
             opcode,
+            compressed,
             key: [a, b, c, d],
             payload_len,
         },
@@ -164,13 +180,13 @@ pub(super) struct WholeMessage {
 /// frame, all of it there. What is anything else or wrong is left to [`parse_header`].
 #[inline(always)]
 pub(super) fn whole_message(input: &[u8]) -> Option<WholeMessage> {
-    const TEXT: u8 = FIN | Opcode::Text as u8;
-    const BINARY: u8 = FIN | Opcode::Binary as u8;
+    const WHOLE_TEXT: u8 = FIN | TEXT;
+    const WHOLE_BINARY: u8 = FIN | BINARY;
 
     let &[first, second] = input.first_chunk()?;
     let kind = match first {
-        TEXT => Kind::Text,
-        BINARY => Kind::Binary,
+        WHOLE_TEXT => Kind::Text,
+        WHOLE_BINARY => Kind::Binary,
         _ => return None,
     };
     if second & MASKED == 0 {
@@ -242,6 +258,31 @@ pub fn data_head(kind: Kind, payload_len: u64) -> FrameHead {
     FrameHead { bytes, len }
 }
 
+/// The header of a compressed message, of which `payload_len` bytes are left.
+#[must_use]
+pub fn compressed_head(kind: Kind, payload_len: u64) -> FrameHead {
+    let mut head = data_head(kind, payload_len);
+    head.bytes[0] |= COMPRESSED;
+    head
+}
+
+/// The kind and the payload of a frame that [`data_head`] begins. None for anything else.
+#[must_use]
+pub fn split_message(frame: &[u8]) -> Option<(Kind, &[u8])> {
+    let &[first, length] = frame.first_chunk()?;
+    let kind = match first & !FIN {
+        TEXT => Kind::Text,
+        BINARY => Kind::Binary,
+        _ => return None,
+    };
+    let head_len = match length {
+        LENGTH_IN_16 => 4,
+        LENGTH_IN_64 => 10,
+        _ => 2,
+    };
+    Some((kind, frame.get(head_len..)?))
+}
+
 /// Appends a ping; what is over [`MAX_CONTROL_PAYLOAD`] is left out.
 pub fn write_ping(out: &mut Vec<u8>, payload: &[u8]) {
     write_control(out, Opcode::Ping, &[payload]);
@@ -300,7 +341,7 @@ mod tests {
                 // Before the second byte has come, the shortest header is all that is known.
                 let whole = if cut < 2 { MIN_HEADER } else { wire.len() };
                 assert_eq!(
-                    parse_header(&wire[..cut]),
+                    parse_header(&wire[..cut], false),
                     Ok(Parsed::NeedMore(whole - cut)),
                     "cut at {cut}"
                 );
@@ -308,10 +349,14 @@ mod tests {
             let header = Header {
                 fin: true,
                 opcode: Opcode::Binary,
+                compressed: false,
                 key: [1, 2, 3, 4],
                 payload_len,
             };
-            assert_eq!(parse_header(wire), Ok(Parsed::Done(header, wire.len())));
+            assert_eq!(
+                parse_header(wire, false),
+                Ok(Parsed::Done(header, wire.len()))
+            );
         }
     }
 
@@ -371,7 +416,7 @@ mod tests {
         ];
         for &(section, wire, error, shown_by) in cases {
             for len in 0..=wire.len() {
-                let parsed = parse_header(&wire[..len]);
+                let parsed = parse_header(&wire[..len], false);
                 if len < shown_by {
                     assert!(
                         matches!(parsed, Ok(Parsed::NeedMore(_))),
@@ -387,11 +432,50 @@ mod tests {
     }
 
     #[test]
+    fn where_it_was_agreed_on_the_first_frame_of_a_message_may_be_compressed_7692_6() {
+        for first in 0..=u8::MAX {
+            let wire = [first, 0x80, 1, 2, 3, 4];
+            let without = parse_header(&wire, false);
+            assert_eq!(
+                without == Err(ProtoError::ReservedBits),
+                first & RESERVED != 0,
+                "{first:#x}"
+            );
+            let with = parse_header(&wire, true);
+            if matches!(first & !FIN, 0x41 | 0x42) {
+                let Ok(Parsed::Done(header, 6)) = with else {
+                    panic!("{first:#x}: {with:?}")
+                };
+                assert!(header.compressed, "{first:#x}");
+                assert!(whole_message(&wire).is_none(), "{first:#x}");
+            } else {
+                assert_eq!(with, without, "{first:#x}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_message_of_ours_is_split_as_it_was_made() {
+        for payload_len in [0, 125, 126, 65_535, 65_536] {
+            for kind in [Kind::Text, Kind::Binary] {
+                let mut frame = data_head(kind, payload_len as u64).as_slice().to_vec();
+                frame.resize(frame.len() + payload_len, 7);
+                let payload = vec![7; payload_len];
+                assert_eq!(split_message(&frame), Some((kind, &payload[..])));
+                frame[0] |= COMPRESSED;
+                let head = compressed_head(kind, payload_len as u64);
+                assert!(frame.starts_with(head.as_slice()));
+            }
+        }
+        assert_eq!(split_message(b"\x89\x00"), None);
+    }
+
+    #[test]
     fn the_largest_length_is_read_and_not_computed_with() {
         let wire = [
             0x82, 0xff, 0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0,
         ];
-        let Ok(Parsed::Done(header, 14)) = parse_header(&wire) else {
+        let Ok(Parsed::Done(header, 14)) = parse_header(&wire, false) else {
             panic!("not read")
         };
         assert_eq!(header.payload_len, u64::MAX >> 1);

@@ -7,7 +7,7 @@ use sha1::{Digest as _, Sha1};
 
 use super::refusal::write_header;
 use super::token::{elements, token};
-use super::{Extension, Refusal, RequestHead, extension};
+use super::{Agreement, Extension, Refusal, RequestHead, extension};
 
 /// What every WebSocket server appends to a client's key (RFC 6455 section 1.3).
 const ACCEPT_SUFFIX: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
@@ -121,12 +121,14 @@ fn extensions(head: &RequestHead<'_>) -> Option<Vec<Extension>> {
 
 /// Appends the response that accepts a handshake. Frames follow it.
 ///
-/// `server_header` is the value of `Server`; empty: none. `extra` are headers of the application,
+/// `agreement` is what was agreed on about compression; `server_header` is the value of `Server`;
+/// empty: none. `extra` are headers of the application,
 /// for each of which [`may_set_header`] said yes.
 pub fn write_accept(
     out: &mut Vec<u8>,
     accept: &[u8; 28],
     subprotocol: Option<&str>,
+    agreement: Option<Agreement>,
     server_header: &str,
     extra: &[(String, String)],
 ) {
@@ -138,6 +140,11 @@ pub fn write_accept(
     out.extend_from_slice(b"\r\n");
     if let Some(subprotocol) = subprotocol {
         write_header(out, "Sec-WebSocket-Protocol", subprotocol);
+    }
+    if let Some(agreement) = agreement {
+        out.extend_from_slice(b"Sec-WebSocket-Extensions: ");
+        agreement.write(out);
+        out.extend_from_slice(b"\r\n");
     }
     let has_server = extra
         .iter()
@@ -183,6 +190,7 @@ pub fn may_set_header(name: &[u8], value: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::proto::agree;
 
     #[test]
     fn the_key_of_the_rfc_gets_the_answer_of_the_rfc_1_3() {
@@ -215,10 +223,16 @@ mod tests {
     fn an_acceptance_holds_what_was_chosen_4_2_2() {
         let mut out = Vec::new();
         let extra = [("Set-Cookie".to_owned(), "a=b".to_owned())];
+        let offer = Extension {
+            name: "permessage-deflate".to_owned(),
+            parameters: Vec::new(),
+        };
+        let agreement = agree(&[offer], true);
         write_accept(
             &mut out,
             b"s3pPLMBiTxaQ9kYGzzhZRbK+xOo=",
             Some("chat"),
+            agreement,
             "portal",
             &extra,
         );
@@ -229,15 +243,27 @@ mod tests {
              Connection: Upgrade\r\n\
              Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\
              Sec-WebSocket-Protocol: chat\r\n\
+             Sec-WebSocket-Extensions: permessage-deflate\r\n\
              Server: portal\r\n\
              Set-Cookie: a=b\r\n\
              \r\n"
         );
 
         let mut out = Vec::new();
-        write_accept(&mut out, b"s3pPLMBiTxaQ9kYGzzhZRbK+xOo=", None, "", &[]);
+        write_accept(
+            &mut out,
+            b"s3pPLMBiTxaQ9kYGzzhZRbK+xOo=",
+            None,
+            None,
+            "",
+            &[],
+        );
         let text = String::from_utf8(out).unwrap();
-        assert!(!text.contains("Protocol:") && !text.contains("Server:"));
+        assert!(
+            !text.contains("Protocol:")
+                && !text.contains("Extensions:")
+                && !text.contains("Server:")
+        );
     }
 
     #[test]

@@ -9,34 +9,56 @@ pub(super) struct Assembly {
     bytes: Vec<u8>,
     text: Checker,
     frames: u32,
+    is_compressed: bool,
 }
 
 impl Assembly {
     /// Begins a message in an empty buffer.
-    pub fn new(kind: Kind, buffer: Vec<u8>) -> Self {
+    pub fn new(kind: Kind, is_compressed: bool, buffer: Vec<u8>) -> Self {
         Self {
             kind,
             bytes: buffer,
             text: Checker::default(),
             frames: 0,
+            is_compressed,
         }
+    }
+
+    /// What comes of it must be inflated first.
+    pub fn is_compressed(&self) -> bool {
+        self.is_compressed
     }
 
     pub fn kind(&self) -> Kind {
         self.kind
     }
 
-    /// Decides by its header alone whether one more frame may become part of the message.
+    /// Decides by its header alone whether one more frame may become part of the message. The size
+    /// of a compressed one shows when it is inflated.
     pub fn admit(&mut self, payload_len: u64, limits: &Limits) -> Result<(), ProtoError> {
         self.frames = self.frames.saturating_add(1);
         if self.frames > limits.max_fragments.max(1) {
             return Err(ProtoError::TooManyFragments);
         }
-        let room = limits.max_message_size.saturating_sub(self.bytes.len());
-        if payload_len > room as u64 {
+        if !self.is_compressed && payload_len > self.room(limits) as u64 {
             return Err(ProtoError::TooBig);
         }
         Ok(())
+    }
+
+    /// Adds what came of a compressed piece, as much of it as is allowed.
+    pub fn append_inflated(&mut self, piece: &[u8], limits: &Limits) -> Result<(), ProtoError> {
+        let allowed = piece.len().min(self.room(limits));
+        self.append(&piece[..allowed])?;
+        if allowed < piece.len() {
+            return Err(ProtoError::TooBig);
+        }
+        Ok(())
+    }
+
+    /// How many bytes more the message may become.
+    fn room(&self, limits: &Limits) -> usize {
+        limits.max_message_size.saturating_sub(self.bytes.len())
     }
 
     /// Adds a piece, unmasked. Memory grows with what has come, not with what was announced.
@@ -88,14 +110,14 @@ mod tests {
 
     #[test]
     fn a_frame_that_would_pass_the_size_limit_is_refused_by_its_header() {
-        let mut message = Assembly::new(Kind::Binary, Vec::new());
+        let mut message = Assembly::new(Kind::Binary, false, Vec::new());
         assert_eq!(message.admit(11, &LIMITS), Err(ProtoError::TooBig));
         assert_eq!(
             message.admit(u64::MAX >> 1, &LIMITS),
             Err(ProtoError::TooBig)
         );
 
-        let mut message = Assembly::new(Kind::Binary, Vec::new());
+        let mut message = Assembly::new(Kind::Binary, false, Vec::new());
         assert_eq!(message.admit(10, &LIMITS), Ok(()));
         message.append(&[1; 10]).unwrap();
         assert_eq!(message.admit(0, &LIMITS), Ok(()));
@@ -108,7 +130,7 @@ mod tests {
             max_message_size: usize::MAX,
             max_fragments: 1,
         };
-        let mut message = Assembly::new(Kind::Binary, Vec::new());
+        let mut message = Assembly::new(Kind::Binary, false, Vec::new());
         message.admit(1 << 40, &limits).unwrap();
         assert_eq!(message.bytes.capacity(), 0);
         message.append(b"little").unwrap();
@@ -117,7 +139,7 @@ mod tests {
 
     #[test]
     fn every_fragment_counts_also_an_empty_one() {
-        let mut message = Assembly::new(Kind::Binary, Vec::new());
+        let mut message = Assembly::new(Kind::Binary, false, Vec::new());
         for _ in 0..3 {
             assert_eq!(message.admit(0, &LIMITS), Ok(()));
         }
@@ -126,11 +148,11 @@ mod tests {
 
     #[test]
     fn a_text_ends_between_characters_8_1() {
-        let mut message = Assembly::new(Kind::Text, Vec::new());
+        let mut message = Assembly::new(Kind::Text, false, Vec::new());
         message.append(b"\xe2\x82").unwrap();
         assert_eq!(message.finish(), Err(ProtoError::NotUtf8));
 
-        let mut message = Assembly::new(Kind::Text, Vec::new());
+        let mut message = Assembly::new(Kind::Text, false, Vec::new());
         message.append(b"\xe2\x82").unwrap();
         message.append(b"\xac").unwrap();
         assert_eq!(message.finish().as_deref(), Ok("€\0".as_bytes()));

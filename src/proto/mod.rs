@@ -6,10 +6,12 @@
 //!   it is a good opening handshake; [`write_accept`] and [`Refusal`] are the two answers.
 //! - [`Session`] turns what a client sends from then on into [`Event`]s.
 //! - [`data_head`], [`write_ping`], [`write_pong`] and [`write_close`] make what is sent to it.
+//! - [`agree`] and [`Deflaters`] compress it (RFC 7692).
 
 #![forbid(unsafe_code)]
 
 mod close;
+mod deflate;
 mod error;
 mod extension;
 mod frame;
@@ -27,11 +29,12 @@ mod token;
 mod utf8;
 
 pub use close::{may_application_send, may_receive};
+pub use deflate::{Agreement, Deflater, Deflaters, agree};
 pub use error::ProtoError;
 pub use extension::Extension;
 pub use frame::{
-    FrameHead, Header, MAX_CONTROL_PAYLOAD, Opcode, data_head, parse_header, write_close,
-    write_ping, write_pong,
+    FrameHead, Header, MAX_CONTROL_PAYLOAD, Opcode, compressed_head, data_head, parse_header,
+    split_message, write_close, write_ping, write_pong,
 };
 pub use handshake::{Offer, check, may_set_header, write_accept};
 pub use head::HeadScanner;

@@ -3,10 +3,11 @@
 use std::mem;
 use std::ops::Range;
 
+use super::deflate::Inflater;
 use super::frame::MAX_HEADER;
 use super::mask::{KEY, unmask, unmask_down};
 use super::message::{Assembly, append};
-use super::{Header, Kind, Limits, Opcode, Parsed, ProtoError, Scratch, parse_header};
+use super::{Agreement, Header, Kind, Limits, Opcode, Parsed, ProtoError, Scratch, parse_header};
 
 /// Which frames are reported; the others are read past.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,6 +46,8 @@ pub(super) struct Partial {
     control: Vec<u8>,
     /// The message whose pieces are arriving.
     message: Option<Assembly>,
+    /// What decompresses it. With context takeover it stays from the first compressed message on.
+    inflater: Option<Box<Inflater>>,
 }
 
 /// A frame whose header has come, but not all of its payload.
@@ -58,6 +61,11 @@ struct CutFrame {
 impl Partial {
     /// Nothing is held.
     pub fn is_empty(&self) -> bool {
+        self.is_between_frames() && self.inflater.is_none()
+    }
+
+    /// Nothing is held but what later messages may refer to.
+    pub fn is_between_frames(&self) -> bool {
         self.header_len == 0 && self.frame.is_none() && self.message.is_none()
     }
 
@@ -74,15 +82,16 @@ impl Partial {
         }
     }
 
-    /// Forgets everything and gives the buffers away.
-    pub fn clear(&mut self) -> [Vec<u8>; 2] {
+    /// Forgets everything and gives away what it had.
+    pub fn clear(&mut self) -> ([Vec<u8>; 2], Option<Box<Inflater>>) {
         let Self {
-            control, message, ..
-        } = mem::take(self);
-        [
             control,
-            message.map(Assembly::into_buffer).unwrap_or_default(),
-        ]
+            message,
+            inflater,
+            ..
+        } = mem::take(self);
+        let message = message.map(Assembly::into_buffer).unwrap_or_default();
+        ([control, message], inflater)
     }
 
     /// Reads `input` up to the first message or frame that is reported. Returns how many bytes were
@@ -91,6 +100,7 @@ impl Partial {
         &mut self,
         interest: Interest,
         limits: &Limits,
+        agreement: Option<Agreement>,
         scratch: &mut Scratch,
         input: &mut [u8],
     ) -> Result<(usize, Found), ProtoError> {
@@ -99,7 +109,8 @@ impl Partial {
             let mut frame = match self.frame.take() {
                 Some(frame) => frame,
                 None => {
-                    let (header_taken, header) = self.read_header(&input[taken..])?;
+                    let (header_taken, header) =
+                        self.read_header(&input[taken..], agreement.is_some())?;
                     taken += header_taken;
                     let Some(header) = header else {
                         return Ok((taken, Found::Nothing));
@@ -125,7 +136,8 @@ impl Partial {
             let piece_len =
                 usize::try_from(frame.missing).map_or(rest.len(), |len| len.min(rest.len()));
             if interest.is_in(frame.header.opcode) {
-                self.read_payload(&frame, &mut rest[..piece_len])?;
+                let piece = &mut rest[..piece_len];
+                self.read_payload(&frame, limits, scratch, piece)?;
             }
             taken += piece_len;
             frame.missing -= piece_len as u64;
@@ -133,7 +145,7 @@ impl Partial {
                 self.frame = Some(frame);
                 return Ok((taken, Found::Nothing));
             }
-            match self.end(&frame.header, interest, scratch)? {
+            match self.end(&frame.header, interest, agreement, scratch)? {
                 Found::Nothing => {}
                 found => return Ok((taken, found)),
             }
@@ -142,10 +154,14 @@ impl Partial {
 
     /// Reads a header, or as much of it as there is: its last bytes are the key. Returns how many
     /// bytes of `input` belong to it.
-    fn read_header(&mut self, input: &[u8]) -> Result<(usize, Option<Header>), ProtoError> {
+    fn read_header(
+        &mut self,
+        input: &[u8],
+        may_compress: bool,
+    ) -> Result<(usize, Option<Header>), ProtoError> {
         let mut taken = 0;
         loop {
-            let missing = match parse_header(&self.header[..self.header_len])? {
+            let missing = match parse_header(&self.header[..self.header_len], may_compress)? {
                 Parsed::Done(header, _) => {
                     self.header_len = 0;
                     return Ok((taken, Some(header)));
@@ -183,7 +199,9 @@ impl Partial {
             (None, None) => return Err(ProtoError::LoneContinuation),
             (Some(_), Some(_)) => return Err(ProtoError::InterruptedMessage),
             (None, Some(message)) => message,
-            (Some(kind), none) => none.insert(Assembly::new(kind, scratch.buffer())),
+            (Some(kind), none) => {
+                none.insert(Assembly::new(kind, header.compressed, scratch.buffer()))
+            }
         };
         match interest {
             Interest::Everything => message.admit(header.payload_len, limits),
@@ -192,10 +210,22 @@ impl Partial {
     }
 
     /// Takes in a piece of the payload of `frame`.
-    fn read_payload(&mut self, frame: &CutFrame, piece: &mut [u8]) -> Result<(), ProtoError> {
+    fn read_payload(
+        &mut self,
+        frame: &CutFrame,
+        limits: &Limits,
+        scratch: &mut Scratch,
+        piece: &mut [u8],
+    ) -> Result<(), ProtoError> {
         let offset = frame.header.payload_len - frame.missing;
         unmask(piece, frame.header.key, (offset % KEY as u64) as usize);
         match &mut self.message {
+            Some(message) if !frame.header.opcode.is_control() && message.is_compressed() => {
+                let inflater = self.inflater.get_or_insert_with(|| scratch.inflater());
+                inflater.push(piece, scratch.stage(), |inflated| {
+                    message.append_inflated(inflated, limits)
+                })
+            }
             Some(message) if !frame.header.opcode.is_control() => message.append(piece),
             _ => append(&mut self.control, piece),
         }
@@ -206,6 +236,7 @@ impl Partial {
         &mut self,
         header: &Header,
         interest: Interest,
+        agreement: Option<Agreement>,
         scratch: &mut Scratch,
     ) -> Result<Found, ProtoError> {
         if header.opcode.is_control() {
@@ -219,11 +250,32 @@ impl Partial {
             && let Some(message) = self.message.take()
         {
             if interest.is_in(header.opcode) {
+                if message.is_compressed() {
+                    self.end_compressed(agreement, scratch)?;
+                }
                 return Ok(Found::Message(message.kind(), message.finish()?));
             }
             scratch.recycle(message.into_buffer());
         }
         Ok(Found::Nothing)
+    }
+
+    /// Ends a compressed message. Without context takeover, what has read it goes back to the loop.
+    fn end_compressed(
+        &mut self,
+        agreement: Option<Agreement>,
+        scratch: &mut Scratch,
+    ) -> Result<(), ProtoError> {
+        let Some(mut inflater) = self.inflater.take() else {
+            return Ok(());
+        };
+        inflater.finish(scratch.stage())?;
+        if agreement.is_some_and(|agreement| agreement.client_takeover) {
+            self.inflater = Some(inflater);
+        } else {
+            scratch.recycle_inflater(inflater);
+        }
+        Ok(())
     }
 }
 

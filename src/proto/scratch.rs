@@ -1,9 +1,13 @@
-//! What the sessions of one loop share: memory for what the end of an input cuts.
+//! What the sessions of one loop share: memory for what the end of an input cuts, and what reads
+//! compressed messages.
 
+use super::deflate::{self, Inflater};
 use super::partial::Partial;
 
 /// Buffers and boxes that wait for their next use.
 const MAX_KEPT: usize = 32;
+/// As many clients may be in the middle of a compressed message without one being made anew.
+const MAX_KEPT_INFLATERS: usize = 4;
 /// A buffer that grew larger goes back to the system.
 const MAX_KEPT_CAPACITY: usize = 64 * 1024;
 
@@ -14,6 +18,9 @@ pub struct Scratch {
     /// Boxes, because this is how sessions hold them: so each is allocated once.
     #[allow(clippy::vec_box)]
     partials: Vec<Box<Partial>>,
+    #[allow(clippy::vec_box)]
+    inflaters: Vec<Box<Inflater>>,
+    stage: Box<[u8]>,
 }
 
 impl Scratch {
@@ -38,12 +45,37 @@ impl Scratch {
 
     /// Takes back a partial with all that it still holds.
     pub(super) fn recycle_partial(&mut self, mut partial: Box<Partial>) {
-        for buffer in partial.clear() {
+        let (buffers, inflater) = partial.clear();
+        for buffer in buffers {
             self.recycle(buffer);
+        }
+        if let Some(inflater) = inflater {
+            self.recycle_inflater(inflater);
         }
         if self.partials.len() < MAX_KEPT {
             self.partials.push(partial);
         }
+    }
+
+    /// An inflater that has read nothing.
+    pub(super) fn inflater(&mut self) -> Box<Inflater> {
+        self.inflaters.pop().unwrap_or_default()
+    }
+
+    /// Takes back an inflater, whatever it has read.
+    pub(super) fn recycle_inflater(&mut self, mut inflater: Box<Inflater>) {
+        if self.inflaters.len() < MAX_KEPT_INFLATERS {
+            inflater.reset();
+            self.inflaters.push(inflater);
+        }
+    }
+
+    /// Where inflated bytes come out.
+    pub(super) fn stage(&mut self) -> &mut [u8] {
+        if self.stage.is_empty() {
+            self.stage = deflate::stage();
+        }
+        &mut self.stage
     }
 }
 

@@ -2,14 +2,18 @@
 
 use super::frame::whole_message;
 use super::partial::{Found, Interest, Partial};
-use super::{Kind, Limits, Opcode, ProtoError, Scratch, is_utf8, may_receive, unmask_down};
+use super::{
+    Agreement, Kind, Limits, Opcode, ProtoError, Scratch, is_utf8, may_receive, unmask_down,
+};
 
 /// One client's side of a connection.
 ///
-/// Between messages it owns nothing; while one is cut by the end of an input, what came of it.
+/// Between messages it owns nothing, unless they are compressed with context takeover; while one is
+/// cut by the end of an input, what came of it.
 #[derive(Debug, Default)]
 pub struct Session {
     partial: Option<Box<Partial>>,
+    agreement: Option<Agreement>,
     phase: Phase,
 }
 
@@ -97,6 +101,22 @@ impl Session {
         Self::default()
     }
 
+    /// The session of a client that may send compressed messages, if there is an agreement.
+    #[must_use]
+    pub fn with_agreement(agreement: Option<Agreement>) -> Self {
+        Self {
+            agreement,
+            ..Self::default()
+        }
+    }
+
+    /// What was agreed on about compression.
+    #[inline]
+    #[must_use]
+    pub fn agreement(&self) -> Option<Agreement> {
+        self.agreement
+    }
+
     /// Reads `input` up to the first event.
     ///
     /// Payloads are unmasked where they lie and lent from there; bytes behind what was taken stay
@@ -108,7 +128,9 @@ impl Session {
         scratch: &mut Scratch,
         input: &'a mut [u8],
     ) -> Step<'a> {
-        if self.phase != Phase::Open || self.partial.is_some() {
+        let partial = self.partial.as_ref();
+        let is_cut = partial.is_some_and(|partial| !partial.is_between_frames());
+        if self.phase != Phase::Open || is_cut {
             return self.next_of_any(limits, scratch, input);
         }
         let input_len = input.len();
@@ -149,7 +171,8 @@ impl Session {
     /// Nothing is held: no cut frame, no message of which fragments are missing.
     #[must_use]
     pub fn is_idle(&self) -> bool {
-        self.partial.is_none()
+        let partial = self.partial.as_ref();
+        partial.is_none_or(|partial| partial.is_between_frames())
     }
 
     /// How many bytes are missing of a cut data frame.
@@ -179,7 +202,7 @@ impl Session {
             _ => Interest::Close,
         };
         let mut partial = self.partial.take().unwrap_or_else(|| scratch.partial());
-        let found = partial.read(interest, limits, scratch, input);
+        let found = partial.read(interest, limits, self.agreement, scratch, input);
         if found.is_err() || partial.is_empty() {
             scratch.recycle_partial(partial);
         } else {

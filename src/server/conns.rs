@@ -6,7 +6,7 @@ use super::client_thread::Hand;
 use super::outbox::Outbox;
 use super::slots::{Chunk, Estate, IdKind, Slot, State, Vacated, id};
 use crate::net::{Peer, Token};
-use crate::proto::{HeadScanner, Session};
+use crate::proto::{Agreement, Deflater, HeadScanner, Session};
 
 /// Where a connection stands.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -77,6 +77,11 @@ pub struct Extra {
     /// Our close frame, until all that was sent before it is in the outbox.
     pub goodbye: Option<(Option<u16>, Vec<u8>)>,
     pub said_goodbye: bool,
+    /// What was agreed on about compression, until `upgrade` has decided.
+    pub agreement: Option<Agreement>,
+    /// The client's own compressor, with context takeover, from the first message on that it made
+    /// shorter.
+    pub deflater: Option<Box<Deflater>>,
     /// The way to the client's own thread.
     pub hand: Option<Hand>,
 }
@@ -124,6 +129,7 @@ impl Conn {
             extra.opening.is_some()
                 || extra.kept_from < extra.kept.len()
                 || extra.pong.is_some()
+                || extra.deflater.is_some()
                 || extra.hand.is_some()
                 || extra.goodbye.is_some()
                 || extra.said_goodbye

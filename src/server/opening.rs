@@ -8,6 +8,7 @@ use super::callback::{self, Verdict};
 use super::client_thread::{Client, Hand, Handed};
 use super::conns::{Opening, Phase};
 use super::core::Due;
+use super::options::Deflate;
 use super::page::Page;
 use super::paths::{self, Entered};
 use super::request::RequestParts;
@@ -16,7 +17,7 @@ use super::slots::State;
 use super::worker::{Loop, Turn};
 use super::{EventKind, Request};
 use crate::net::{Peer, Token};
-use crate::proto::{self, Offer, Refusal, RequestHead};
+use crate::proto::{self, Agreement, Offer, Refusal, RequestHead, Session};
 
 /// What is answered to a request.
 enum Answer {
@@ -173,6 +174,7 @@ impl Loop {
             let extra = conn.extra();
             extra.opening = None;
             extra.accept = Some(offer.accept);
+            extra.agreement = self.agree(offer);
             id
         };
         if matches!(turn.sink, Sink::Hand) {
@@ -184,6 +186,15 @@ impl Loop {
         };
         let verdict = callback::ask(&**application, websocket, &request);
         self.decided(turn, token, verdict, request);
+    }
+
+    /// What of a client's offers is taken.
+    fn agree(&self, offer: &Offer) -> Option<Agreement> {
+        match self.server.options.deflate {
+            Deflate::Off => None,
+            Deflate::WithoutTakeover => proto::agree(&offer.extensions, false),
+            Deflate::WithTakeover => proto::agree(&offer.extensions, true),
+        }
     }
 
     fn ask_on_own_thread(&self, token: Token, websocket: u64, path: u32, request: Box<Request>) {
@@ -290,14 +301,18 @@ impl Loop {
         conn.phase = Phase::Open;
         conn.heard = now;
         conn.since = now;
-        let accept = conn.extra().accept.take().unwrap_or([b'='; 28]);
+        let extra = conn.extra();
+        let accept = extra.accept.take().unwrap_or([b'='; 28]);
+        let agreement = extra.agreement.take();
+        conn.session = Session::with_agreement(agreement);
         conn.shed();
         // Fails if another thread has aborted it; its mail is on the way.
         let _ = slot.advance(token.generation, State::Open);
-        let (chosen, extra) = (request.chosen(), request.take_extra_headers());
+        let (chosen, headers) = (request.chosen(), request.take_extra_headers());
         let server_header = &self.server.options.server_header;
         core.say(token, |out| {
-            proto::write_accept(out, &accept, chosen.as_deref(), server_header, &extra);
+            let chosen = chosen.as_deref();
+            proto::write_accept(out, &accept, chosen, agreement, server_header, &headers);
         });
         if core.closing {
             core.close_by_server(token);

@@ -16,6 +16,17 @@ pub enum Dispatch {
     Host,
 }
 
+/// How messages are compressed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Deflate {
+    /// Not at all.
+    Off,
+    /// Each for itself.
+    WithoutTakeover,
+    /// So that they may refer to earlier ones, where the client agrees.
+    WithTakeover,
+}
+
 /// The settings of a server. Times are in milliseconds, sizes in bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Options {
@@ -44,6 +55,9 @@ pub struct Options {
     pub(crate) origins: Vec<String>,
     /// In order of preference.
     pub(crate) subprotocols: Vec<String>,
+    pub(crate) deflate: Deflate,
+    pub(crate) deflate_level: u32,
+    pub(crate) deflate_min_size: usize,
     /// Empty: no such header.
     pub(crate) server_header: String,
 }
@@ -78,7 +92,6 @@ enum Field {
     Text(fn(&mut Options) -> &mut String, fn(&str) -> Answer),
     /// Separated by commas; the check is of one item.
     List(fn(&mut Options) -> &mut Vec<String>, fn(&str) -> Answer),
-    /// permessage-deflate, which this build leaves out: off is all there is.
     DeflateMode,
     /// A part that this build leaves out.
     LeftOut,
@@ -91,6 +104,9 @@ const MAX_CONNECTIONS: i64 = (1 << 53) - 1;
 /// What the count of a websocket's queued bytes holds, four times over.
 const MAX_BYTES: i64 = 1 << 33;
 const MIB: i64 = 1 << 20;
+
+/// Whether this build has permessage-deflate.
+const DEFLATES: bool = cfg!(feature = "deflate");
 
 #[rustfmt::skip] // one setting a line
 pub(crate) const SETTINGS: [Setting; 23] = [
@@ -110,9 +126,9 @@ pub(crate) const SETTINGS: [Setting; 23] = [
     number(14, "CLOSE_TIMEOUT", "ms", 5_000, 1..=MAX_TIME, Field::U32(|to| &mut to.close_timeout)),
     text(15, "ORIGINS", "", Field::List(|to| &mut to.origins, check_origin)),
     text(16, "SUBPROTOCOLS", "", Field::List(|to| &mut to.subprotocols, check_token)),
-    number(17, "DEFLATE", "", 0, 0..=2, Field::DeflateMode),
-    number(18, "DEFLATE_LEVEL", "", 1, 1..=9, Field::LeftOut),
-    number(19, "DEFLATE_MIN_SIZE", "bytes", 256, 0..=MAX_COUNT, Field::LeftOut),
+    number(17, "DEFLATE", "", DEFLATES as i64, 0..=2, Field::DeflateMode),
+    number(18, "DEFLATE_LEVEL", "", 1, 1..=9, if_deflates(Field::U32(|to| &mut to.deflate_level))),
+    number(19, "DEFLATE_MIN_SIZE", "bytes", 256, 0..=MAX_COUNT, if_deflates(Field::Size(|to| &mut to.deflate_min_size))),
     text(20, "TLS_CERTIFICATE", "", Field::LeftOut),
     text(21, "TLS_KEY", "", Field::LeftOut),
     text(22, "TLS_CLIENT_CA", "", Field::LeftOut),
@@ -148,6 +164,13 @@ const fn text(number: u32, name: &'static str, default: &'static str, field: Fie
     }
 }
 
+const fn if_deflates(field: Field) -> Field {
+    match DEFLATES {
+        true => field,
+        false => Field::LeftOut,
+    }
+}
+
 impl Default for Options {
     fn default() -> Self {
         let mut options = Self {
@@ -167,6 +190,9 @@ impl Default for Options {
             close_timeout: 0,
             origins: Vec::new(),
             subprotocols: Vec::new(),
+            deflate: Deflate::Off,
+            deflate_level: 0,
+            deflate_min_size: 0,
             server_header: String::new(),
         };
         for setting in &SETTINGS {
@@ -235,8 +261,16 @@ impl Options {
                     _ => return Err(ServerError::Argument),
                 }
             }
-            Field::DeflateMode if value == 0 => {}
-            Field::DeflateMode | Field::LeftOut => return Err(ServerError::Unsupported),
+            Field::DeflateMode => {
+                self.deflate = match value {
+                    0 => Deflate::Off,
+                    _ if !DEFLATES => return Err(ServerError::Unsupported),
+                    1 => Deflate::WithoutTakeover,
+                    2 => Deflate::WithTakeover,
+                    _ => return Err(ServerError::Argument),
+                }
+            }
+            Field::LeftOut => return Err(ServerError::Unsupported),
             Field::Text(..) | Field::List(..) => return Err(ServerError::Argument),
         }
         Ok(())
@@ -488,6 +522,15 @@ mod tests {
             (30_000, 5_000)
         );
         assert!(options.origins.is_empty() && options.subprotocols.is_empty());
+        let deflate = if DEFLATES {
+            Deflate::WithoutTakeover
+        } else {
+            Deflate::Off
+        };
+        assert_eq!(options.deflate, deflate);
+        if DEFLATES {
+            assert_eq!((options.deflate_level, options.deflate_min_size), (1, 256));
+        }
         assert_eq!(options.server_header, "");
     }
 
@@ -500,7 +543,8 @@ mod tests {
             let mut options = Options::default();
             let mut set = |value| options.set_number(setting.number, value);
             let taken = match setting.field {
-                Field::LeftOut | Field::DeflateMode => Err(Unsupported),
+                Field::LeftOut => Err(Unsupported),
+                Field::DeflateMode if !DEFLATES => Err(Unsupported),
                 _ => Ok(()),
             };
 
@@ -570,6 +614,20 @@ mod tests {
             set_number("CLOSE_TIMEOUT", 7).map(|options| options.close_timeout),
             Ok(7)
         );
+        if DEFLATES {
+            assert_eq!(
+                set_number("DEFLATE", 2).map(|options| options.deflate),
+                Ok(Deflate::WithTakeover)
+            );
+            assert_eq!(
+                set_number("DEFLATE_LEVEL", 7).map(|options| options.deflate_level),
+                Ok(7)
+            );
+            assert_eq!(
+                set_number("DEFLATE_MIN_SIZE", 7).map(|options| options.deflate_min_size),
+                Ok(7)
+            );
+        }
     }
 
     #[test]
@@ -591,17 +649,14 @@ mod tests {
     #[test]
     fn what_is_left_out_says_so() {
         assert!(set_number("DEFLATE", 0).is_ok());
+        let taken = if DEFLATES { None } else { Some(Unsupported) };
         for (name, value) in [
             ("DEFLATE", 1),
             ("DEFLATE", 2),
             ("DEFLATE_LEVEL", 1),
             ("DEFLATE_MIN_SIZE", 0),
         ] {
-            assert_eq!(
-                set_number(name, value).err(),
-                Some(Unsupported),
-                "{name} {value}"
-            );
+            assert_eq!(set_number(name, value).err(), taken, "{name} {value}");
         }
         for name in ["TLS_CERTIFICATE", "TLS_KEY", "TLS_CLIENT_CA"] {
             assert_eq!(

@@ -33,7 +33,7 @@ pub fn send(websocket: u64, kind: Kind, data: &[u8]) -> Result<(), ServerError> 
             core.take_mail();
         }
         let token = core.conns.token(websocket);
-        core.send(token, &head, data)
+        core.send(token, kind, &head, data)
     });
     here.unwrap_or_else(|| {
         let mut frame = Vec::new();

@@ -173,6 +173,7 @@ impl Core {
             extra.opening = None;
             extra.kept = Vec::new();
             extra.kept_from = 0;
+            extra.deflater = None;
         }
         conn.keeping = false;
         self.poller.remove(token);

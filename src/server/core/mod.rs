@@ -4,6 +4,7 @@
 
 mod accepting;
 mod closing;
+mod deflating;
 mod keeping;
 mod tending;
 mod writing;
@@ -28,7 +29,7 @@ use super::slots::Slot;
 use super::stats::Traffic;
 use super::{EventKind, Failure, FailureKind, Request};
 use crate::net::{Listener, Poller, Token};
-use crate::proto::{Limits, Scratch};
+use crate::proto::{Deflaters, Limits, Scratch};
 
 /// A callback that is to run when nothing is borrowed.
 pub enum Due {
@@ -54,6 +55,9 @@ pub struct Core {
     pub conns: Conns,
     pub scratch: Scratch,
     pub limits: Limits,
+    deflaters: Deflaters,
+    /// Messages of so many bytes are compressed where that was agreed on.
+    deflate_from: usize,
     pub clock: Clock,
     pub traffic: Traffic,
     /// The receive buffer; lent to the turn, and to a pulled batch.
@@ -103,6 +107,9 @@ impl Core {
             conns,
             scratch: Scratch::default(),
             limits,
+            deflaters: Deflaters::new(options.deflate_level),
+            // Nothing becomes shorter than nothing.
+            deflate_from: options.deflate_min_size.max(1),
             clock,
             traffic: Traffic::default(),
             arena: None,
@@ -174,9 +181,9 @@ impl Core {
     fn open_mail(&mut self, mail: Mail) {
         match mail {
             Mail::Message(id, frame) => {
-                let (token, len) = (self.conns.token(id), frame.len());
+                let token = self.conns.token(id);
                 self.release(token, Mail::COST);
-                let queued = self.queue(token, len, |outbox| outbox.adopt(frame));
+                let queued = self.queue_mailed(token, frame);
                 self.traffic.messages_out += u64::from(queued);
             }
             Mail::Ping(id, payload) => {

@@ -4,9 +4,9 @@ use std::io::{self, IoSlice};
 
 use super::{Core, Due};
 use crate::net::Token;
-use crate::proto::{self, FrameHead};
+use crate::proto::{self, FrameHead, Kind};
 use crate::server::ServerError;
-use crate::server::conns::Phase;
+use crate::server::conns::{Conn, Phase};
 use crate::server::outbox::Outbox;
 
 /// A message of so many bytes is written at once, without a copy, if nothing is queued before it.
@@ -48,15 +48,37 @@ impl Core {
 
     /// Queues one message whose bytes are counted; large ones leave at once where they can.
     #[inline]
-    pub fn send(&mut self, token: Token, head: &FrameHead, body: &[u8]) -> Result<(), ServerError> {
-        let head = head.as_slice();
-        let cost = head.len() + body.len();
+    pub fn send(
+        &mut self,
+        token: Token,
+        kind: Kind,
+        head: &FrameHead,
+        body: &[u8],
+    ) -> Result<(), ServerError> {
         let Some(conn) = self.conns.get(token) else {
+            let cost = head.as_slice().len() + body.len();
             self.release(token, cost as u64);
             return Err(ServerError::Gone);
         };
         self.traffic.messages_out += 1;
-        if body.len() >= DIRECT && conn.outbox.is_none() && !conn.blocked {
+        if body.len() >= self.deflate_from && conn.session.agreement().is_some() {
+            return self.send_deflated(token, kind, head, body);
+        }
+        self.send_frame(token, head, body)
+    }
+
+    /// Queues one frame whose bytes are counted.
+    #[inline]
+    pub(super) fn send_frame(
+        &mut self,
+        token: Token,
+        head: &FrameHead,
+        body: &[u8],
+    ) -> Result<(), ServerError> {
+        let head = head.as_slice();
+        let cost = head.len() + body.len();
+        let is_free = |conn: &mut Conn| conn.outbox.is_none() && !conn.blocked;
+        if body.len() >= DIRECT && self.conns.get(token).is_some_and(is_free) {
             return self.send_directly(token, head, body);
         }
         if self.outbox(token).append(head, body).is_err() {

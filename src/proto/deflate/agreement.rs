@@ -1,0 +1,276 @@
+//! What a client and we agree on about compression (RFC 7692 section 7.1).
+
+use std::ops::RangeInclusive;
+
+use crate::proto::Extension;
+
+const NAME: &str = "permessage-deflate";
+
+/// Windows that a client may name, as powers of two (RFC 7692 section 7.1.2).
+const WINDOW_BITS: RangeInclusive<u8> = 8..=15;
+
+/// Windows that we can compress with. For 256 bytes there is no raw deflate in zlib and its kin:
+/// they use 512 instead, which such a client could not read.
+pub(super) const OUR_WINDOW_BITS: RangeInclusive<u8> = 9..=15;
+
+/// How messages are compressed in both directions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Agreement {
+    /// Our messages may refer to earlier ones of ours.
+    pub server_takeover: bool,
+    /// The client's messages may refer to earlier ones of its own.
+    pub client_takeover: bool,
+    /// How far back our messages may refer, as a power of two.
+    pub server_window_bits: u8,
+    /// The client has asked for that window, and is told that it has it.
+    confirms_window: bool,
+}
+
+impl Agreement {
+    /// With which window a message is compressed that refers to nothing before it: its compressed
+    /// form is the same for all clients that have the same answer here. None: with a compressor of
+    /// the client's own.
+    #[must_use]
+    pub fn shared_window_bits(self) -> Option<u8> {
+        (!self.server_takeover).then_some(self.server_window_bits)
+    }
+
+    /// Appends the value of `Sec-WebSocket-Extensions` that tells the client of it.
+    pub(in crate::proto) fn write(self, out: &mut Vec<u8>) {
+        out.extend_from_slice(NAME.as_bytes());
+        if !self.server_takeover {
+            out.extend_from_slice(b"; server_no_context_takeover");
+        }
+        if !self.client_takeover {
+            out.extend_from_slice(b"; client_no_context_takeover");
+        }
+        if self.confirms_window {
+            let window = format!("; server_max_window_bits={}", self.server_window_bits);
+            out.extend_from_slice(window.as_bytes());
+        }
+    }
+}
+
+/// Takes the first of a client's offers that can be taken. `takeover` says whether messages may
+/// refer to earlier ones where the client agrees.
+#[must_use]
+pub fn agree(offers: &[Extension], takeover: bool) -> Option<Agreement> {
+    offers.iter().find_map(|offer| accept(offer, takeover))
+}
+
+/// An agreement on one offer. None for another extension, and for parameters that are unknown,
+/// malformed, repeated or more than we can do.
+fn accept(offer: &Extension, takeover: bool) -> Option<Agreement> {
+    if offer.name != NAME {
+        return None;
+    }
+    let mut asked = Asked::default();
+    for (name, value) in &offer.parameters {
+        asked.take(name, value.as_deref())?;
+    }
+    let server_window_bits = asked.server_window_bits.unwrap_or(*OUR_WINDOW_BITS.end());
+    OUR_WINDOW_BITS
+        .contains(&server_window_bits)
+        .then_some(Agreement {
+            server_takeover: takeover && !asked.server_no_takeover,
+            client_takeover: takeover && !asked.client_no_takeover,
+            server_window_bits,
+            confirms_window: asked.server_window_bits.is_some(),
+        })
+}
+
+/// The parameters of one offer.
+#[derive(Default)]
+struct Asked {
+    server_no_takeover: bool,
+    client_no_takeover: bool,
+    server_window_bits: Option<u8>,
+    /// We read what was compressed with any window, and so need not answer this one.
+    client_window_bits: Option<u8>,
+}
+
+impl Asked {
+    /// Takes one parameter in; None makes the offer unacceptable.
+    fn take(&mut self, name: &str, value: Option<&str>) -> Option<()> {
+        match (name, value) {
+            ("server_no_context_takeover", None) => set(&mut self.server_no_takeover),
+            ("client_no_context_takeover", None) => set(&mut self.client_no_takeover),
+            ("server_max_window_bits", Some(value)) => {
+                set_once(&mut self.server_window_bits, window_bits(value)?)
+            }
+            ("client_max_window_bits", Some(value)) => {
+                set_once(&mut self.client_window_bits, window_bits(value)?)
+            }
+            ("client_max_window_bits", None) => {
+                set_once(&mut self.client_window_bits, *WINDOW_BITS.end())
+            }
+            _ => None,
+        }
+    }
+}
+
+fn set(flag: &mut bool) -> Option<()> {
+    (!std::mem::replace(flag, true)).then_some(())
+}
+
+fn set_once(place: &mut Option<u8>, bits: u8) -> Option<()> {
+    place.replace(bits).is_none().then_some(())
+}
+
+/// A number from 8 to 15 without leading zeros.
+fn window_bits(text: &str) -> Option<u8> {
+    WINDOW_BITS
+        .into_iter()
+        .find(|bits| bits.to_string() == text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proto::extension;
+
+    /// What is answered to the value of a header; empty when nothing is agreed on.
+    fn answer(header: &str, takeover: bool) -> String {
+        let mut offers = Vec::new();
+        extension::parse(header.as_bytes(), &mut offers).expect("a header that can be read");
+        let mut out = Vec::new();
+        if let Some(agreement) = agree(&offers, takeover) {
+            agreement.write(&mut out);
+        }
+        String::from_utf8(out).expect("ASCII")
+    }
+
+    #[test]
+    fn without_context_takeover_both_sides_do_without_whatever_was_asked_7_1_1() {
+        const FRESH: &str =
+            "permessage-deflate; server_no_context_takeover; client_no_context_takeover";
+        for offer in [
+            "permessage-deflate",
+            "permessage-deflate; client_max_window_bits",
+            "permessage-deflate; client_max_window_bits=8",
+            "permessage-deflate; client_max_window_bits=\"15\"",
+            "permessage-deflate; server_no_context_takeover",
+            "permessage-deflate; client_no_context_takeover; server_no_context_takeover",
+        ] {
+            assert_eq!(answer(offer, false), FRESH, "{offer}");
+        }
+        for bits in 9..=15 {
+            assert_eq!(
+                answer(
+                    &format!("permessage-deflate; server_max_window_bits={bits}"),
+                    false
+                ),
+                format!("{FRESH}; server_max_window_bits={bits}")
+            );
+        }
+    }
+
+    #[test]
+    fn with_context_takeover_what_was_asked_is_confirmed_7_1() {
+        let cases = [
+            ("", ""),
+            ("; client_max_window_bits", ""),
+            ("; client_max_window_bits=10", ""),
+            (
+                "; server_no_context_takeover",
+                "; server_no_context_takeover",
+            ),
+            (
+                "; client_no_context_takeover",
+                "; client_no_context_takeover",
+            ),
+            (
+                "; server_max_window_bits=10; server_no_context_takeover",
+                "; server_no_context_takeover; server_max_window_bits=10",
+            ),
+            (
+                "; client_max_window_bits=9; server_max_window_bits=15; client_no_context_takeover",
+                "; client_no_context_takeover; server_max_window_bits=15",
+            ),
+        ];
+        for (asked, answered) in cases {
+            assert_eq!(
+                answer(&format!("permessage-deflate{asked}"), true),
+                format!("permessage-deflate{answered}")
+            );
+        }
+    }
+
+    #[test]
+    fn an_offer_with_a_bad_parameter_is_passed_over_7_1() {
+        for bad in [
+            "server_no_context_takeover=1",
+            "server_no_context_takeover=true",
+            "client_no_context_takeover=\"\\1\"",
+            "server_no_context_takeover; server_no_context_takeover",
+            "client_no_context_takeover; client_no_context_takeover",
+            "server_max_window_bits",
+            "server_max_window_bits=7",
+            "server_max_window_bits=16",
+            "server_max_window_bits=08",
+            "server_max_window_bits=+9",
+            "server_max_window_bits=9.0",
+            "server_max_window_bits=x",
+            "server_max_window_bits=99999999999999999999",
+            "server_max_window_bits=10; server_max_window_bits=10",
+            "client_max_window_bits=7",
+            "client_max_window_bits=16",
+            "client_max_window_bits=010",
+            "client_max_window_bits; client_max_window_bits=10",
+            "mystery",
+            "mystery=1",
+            "SERVER_NO_CONTEXT_TAKEOVER",
+        ] {
+            let offer = format!("permessage-deflate; {bad}");
+            for takeover in [false, true] {
+                assert_eq!(answer(&offer, takeover), "", "{bad}");
+            }
+            let with_another = format!("{offer}, permessage-deflate");
+            assert_eq!(answer(&with_another, true), NAME, "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_window_of_256_bytes_is_more_than_we_can_do_7_1_2_1() {
+        assert_eq!(
+            answer("permessage-deflate; server_max_window_bits=8", true),
+            ""
+        );
+    }
+
+    #[test]
+    fn the_first_offer_that_can_be_taken_is_5_1() {
+        let cases = [
+            ("x-webkit-deflate-frame, permessage-bzip2", ""),
+            ("permessage-bzip2, permessage-deflate", ""),
+            (
+                "permessage-deflate; server_max_window_bits=8, \
+                 permessage-deflate; server_max_window_bits=9, permessage-deflate",
+                "; server_max_window_bits=9",
+            ),
+            (
+                "permessage-deflate; server_no_context_takeover, permessage-deflate",
+                "; server_no_context_takeover",
+            ),
+        ];
+        for (index, (offers, parameters)) in cases.into_iter().enumerate() {
+            let expected = match index {
+                0 => String::new(),
+                _ => format!("{NAME}{parameters}"),
+            };
+            assert_eq!(answer(offers, true), expected, "{offers}");
+        }
+    }
+
+    #[test]
+    fn clients_share_a_compressed_form_only_when_it_refers_to_nothing_before() {
+        let agreement = |takeover| {
+            let mut offers = Vec::new();
+            let header = b"permessage-deflate; server_max_window_bits=11";
+            extension::parse(header, &mut offers).expect("a good header");
+            agree(&offers, takeover).expect("a good offer")
+        };
+        assert_eq!(agreement(false).shared_window_bits(), Some(11));
+        assert_eq!(agreement(true).shared_window_bits(), None);
+    }
+}

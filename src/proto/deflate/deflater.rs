@@ -1,0 +1,111 @@
+//! From a message to its compressed form.
+
+use std::collections::TryReserveError;
+use std::fmt;
+
+use zlib_rs::{Deflate, DeflateConfig, DeflateFlush, Status};
+
+use super::TAIL;
+
+/// A client's own compressor looks back no further than 4 KiB and gathers no more than 2,048
+/// symbols: most of what messages have in common is found there, for half the memory.
+const OWN_WINDOW_BITS: u8 = 12;
+const OWN_MEM_LEVEL: i32 = 5;
+
+/// The state of compression, within a message or across several.
+pub struct Deflater {
+    zlib: Deflate,
+    /// Something was compressed since the last reset.
+    is_used: bool,
+}
+
+impl Deflater {
+    /// One for messages that refer to nothing before them.
+    pub(super) fn shared(level: u32, window_bits: u8) -> Self {
+        Self::new(level, window_bits, DeflateConfig::default().mem_level)
+    }
+
+    /// One of a client's own, whose messages may refer to earlier ones.
+    #[must_use]
+    pub fn own(level: u32, window_bits: u8) -> Self {
+        Self::new(level, window_bits.min(OWN_WINDOW_BITS), OWN_MEM_LEVEL)
+    }
+
+    fn new(level: u32, window_bits: u8, mem_level: i32) -> Self {
+        Self {
+            zlib: Deflate::new_with_config(DeflateConfig {
+                level: level as i32,
+                // Negative: without the header of zlib's own format.
+                window_bits: -i32::from(window_bits),
+                mem_level,
+                ..DeflateConfig::default()
+            }),
+            is_used: false,
+        }
+    }
+
+    /// Forgets what was compressed before.
+    pub fn reset(&mut self) {
+        if self.is_used {
+            self.zlib.reset();
+            self.is_used = false;
+        }
+    }
+
+    /// Appends the compressed form of `message` to `out`. False, and nothing appended, when it is
+    /// not shorter; then nothing that comes later refers to it or to what was before it.
+    pub(super) fn deflate(
+        &mut self,
+        message: &[u8],
+        stage: &mut [u8],
+        out: &mut Vec<u8>,
+    ) -> Result<bool, TryReserveError> {
+        let start = out.len();
+        let shrank = self.try_to_shrink(message, stage, out);
+        if !matches!(shrank, Ok(true)) {
+            out.truncate(start);
+            self.reset();
+        }
+        shrank
+    }
+
+    fn try_to_shrink(
+        &mut self,
+        message: &[u8],
+        stage: &mut [u8],
+        out: &mut Vec<u8>,
+    ) -> Result<bool, TryReserveError> {
+        self.is_used = true;
+        let too_long = out.len() + message.len() + TAIL.len();
+        let mut rest = message;
+        loop {
+            let (taken, made) = (self.zlib.total_in(), self.zlib.total_out());
+            let result = self.zlib.compress(rest, stage, DeflateFlush::SyncFlush);
+            rest = &rest[(self.zlib.total_in() - taken) as usize..];
+            let produced = (self.zlib.total_out() - made) as usize;
+            if !matches!(result, Ok(Status::Ok | Status::BufError))
+                || out.len() + produced >= too_long
+            {
+                return Ok(false);
+            }
+            out.try_reserve(produced)?;
+            out.extend_from_slice(&stage[..produced]);
+            if rest.is_empty() && produced < stage.len() {
+                break;
+            }
+        }
+        // A flush ends in an empty block, and with it in the tail that is left out; but there is
+        // none when there was nothing to flush.
+        let is_flushed = out.ends_with(&TAIL);
+        if is_flushed {
+            out.truncate(out.len() - TAIL.len());
+        }
+        Ok(is_flushed)
+    }
+}
+
+impl fmt::Debug for Deflater {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Deflater").finish_non_exhaustive()
+    }
+}

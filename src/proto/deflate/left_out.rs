@@ -1,0 +1,55 @@
+//! What stands for compression in a build without it. Nothing is agreed on with a client there, so
+//! none of this is used.
+
+use std::collections::TryReserveError;
+
+use crate::proto::ProtoError;
+
+/// Reads nothing.
+#[derive(Debug, Default)]
+pub(in crate::proto) struct Inflater;
+
+impl Inflater {
+    pub fn reset(&mut self) {}
+
+    pub fn push(
+        &mut self,
+        _piece: &[u8],
+        _stage: &mut [u8],
+        _take: impl FnMut(&[u8]) -> Result<(), ProtoError>,
+    ) -> Result<(), ProtoError> {
+        Err(ProtoError::NotDeflate)
+    }
+
+    pub fn finish(&mut self, _stage: &mut [u8]) -> Result<(), ProtoError> {
+        Err(ProtoError::NotDeflate)
+    }
+}
+
+/// Makes nothing shorter.
+#[derive(Debug)]
+pub struct Deflater;
+
+impl Deflater {
+    pub(super) fn shared(_level: u32, _window_bits: u8) -> Self {
+        Self
+    }
+
+    /// One of a client's own.
+    #[must_use]
+    pub fn own(_level: u32, _window_bits: u8) -> Self {
+        Self
+    }
+
+    /// Forgets what was compressed before.
+    pub fn reset(&mut self) {}
+
+    pub(super) fn deflate(
+        &mut self,
+        _message: &[u8],
+        _stage: &mut [u8],
+        _out: &mut Vec<u8>,
+    ) -> Result<bool, TryReserveError> {
+        Ok(false)
+    }
+}

@@ -1,0 +1,86 @@
+//! Compressing what is sent, where that was agreed on and makes it shorter.
+
+use super::Core;
+use crate::net::Token;
+use crate::proto::{self, FrameHead, Kind};
+use crate::server::ServerError;
+
+impl Core {
+    /// Queues one message whose bytes are counted as they are: compressed, if that is shorter.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn send_deflated(
+        &mut self,
+        token: Token,
+        kind: Kind,
+        head: &FrameHead,
+        body: &[u8],
+    ) -> Result<(), ServerError> {
+        let Some((deflated_head, deflated)) = self.deflate(token, kind, body) else {
+            return self.send_frame(token, head, body);
+        };
+        let cost = head.as_slice().len() + body.len();
+        let deflated_cost = deflated_head.as_slice().len() + deflated.len();
+        self.release(token, (cost - deflated_cost) as u64);
+        let sent = self.send_frame(token, &deflated_head, &deflated);
+        if sent.is_err() {
+            self.forget_deflated(token);
+        }
+        self.deflaters.recycle(deflated);
+        sent
+    }
+
+    /// Queues a frame that another thread has made and mailed, its bytes counted: the message in it
+    /// compressed, if that is shorter. False when the client has gone.
+    pub(super) fn queue_mailed(&mut self, token: Token, frame: Vec<u8>) -> bool {
+        let cost = frame.len();
+        let deflated = match proto::split_message(&frame) {
+            Some((kind, body)) if body.len() >= self.deflate_from => {
+                self.deflate(token, kind, body)
+            }
+            _ => None,
+        };
+        let Some((head, deflated)) = deflated else {
+            return self.queue(token, cost, |outbox| outbox.adopt(frame));
+        };
+        let deflated_cost = head.as_slice().len() + deflated.len();
+        self.release(token, (cost - deflated_cost) as u64);
+        let queued = self.queue(token, deflated_cost, |outbox| {
+            outbox.append(head.as_slice(), &deflated)
+        });
+        self.deflaters.recycle(deflated);
+        queued
+    }
+
+    /// The frame of a compressed message. None where nothing was agreed on with the client, and
+    /// when it would not be shorter.
+    ///
+    /// Topics will call `deflaters` once for all clients with the same shared window.
+    fn deflate(&mut self, token: Token, kind: Kind, body: &[u8]) -> Option<(FrameHead, Vec<u8>)> {
+        let Self {
+            conns, deflaters, ..
+        } = self;
+        let conn = conns.get(token)?;
+        let agreement = conn.session.agreement()?;
+        let deflated = match agreement.shared_window_bits() {
+            Some(window_bits) => deflaters.deflate(window_bits, body),
+            None => {
+                let own = conn
+                    .extra()
+                    .deflater
+                    .get_or_insert_with(|| Box::new(deflaters.own(agreement.server_window_bits)));
+                deflaters.deflate_by(own, body)
+            }
+        }?;
+        let head = proto::compressed_head(kind, deflated.len() as u64);
+        Some((head, deflated))
+    }
+
+    /// What was compressed last is not sent: what comes later must not refer to it.
+    fn forget_deflated(&mut self, token: Token) {
+        let extra = self.conns.get(token).and_then(|conn| conn.extra.as_mut());
+        if let Some(own) = extra.and_then(|extra| extra.deflater.as_mut()) {
+            own.reset();
+        }
+    }
+}
