@@ -237,7 +237,8 @@ static void up_to_threads_may_be_inside_and_one_more_is_busy(void)
     define("/stay", &handlers, NULL);
     atomic_store(&inside, 0);
     atomic_store(&released, 0);
-    server = SERVE({ PORTAL_OPTION_DISPATCH, PORTAL_DISPATCH_HOST }, { PORTAL_OPTION_THREADS, 2 }, { PORTAL_OPTION_CLOSE_TIMEOUT, 200 });
+    server = SERVE({ PORTAL_OPTION_DISPATCH, PORTAL_DISPATCH_HOST }, { PORTAL_OPTION_THREADS, 2 },
+        { PORTAL_OPTION_CLOSE_TIMEOUT, 200 });
     for (int i = 0; i < 2; ++i)
         CHECK(pthread_create(&pollers[i], NULL, poll_forever, &answers[i]) == 0);
     for (int i = 0; i < 2; ++i) {
