@@ -42,7 +42,7 @@ pub(super) fn guard_or<T>(neutral: T, body: impl FnOnce() -> T) -> T {
 /// Calls foreign code, whose panics (a host may be written in Rust) are not ours to report.
 pub(super) fn outside<T>(call: impl FnOnce() -> T) -> T {
     let _mark = Mark::put(Running::Foreign);
-    call()
+    server::run_foreign(call)
 }
 
 /// Whose code a thread runs.

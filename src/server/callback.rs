@@ -3,11 +3,12 @@
 use std::cell::Cell;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::{Application, EventKind, Failure, FailureKind};
+use super::{Application, EventKind, Failure, FailureKind, Request};
 use crate::net::process;
 
 thread_local! {
     static DEPTH: Cell<u32> = const { Cell::new(0) };
+    static HANDLED: Cell<u32> = const { Cell::new(0) };
 }
 
 static DEBUG_ON_ERROR: AtomicBool = AtomicBool::new(false);
@@ -16,13 +17,24 @@ static DEBUG_ON_ERROR: AtomicBool = AtomicBool::new(false);
 /// that returning a send's status makes a good handler.
 const GONE: i32 = -2;
 
-/// Runs foreign code.
+/// Counts a handler of the application's, which is about to run as foreign code.
 #[inline]
-pub fn run<T>(foreign: impl FnOnce() -> T) -> T {
+pub fn count_handler() {
+    HANDLED.set(HANDLED.get().wrapping_add(1));
+}
+
+/// Runs foreign code. Whoever implements [`Application`] calls out through this.
+#[inline]
+pub fn run_foreign<T>(foreign: impl FnOnce() -> T) -> T {
     DEPTH.set(DEPTH.get() + 1);
     let answer = foreign();
     DEPTH.set(DEPTH.get() - 1);
     answer
+}
+
+/// How many handlers have run on the current thread; it wraps around.
+pub fn handled() -> u32 {
+    HANDLED.get()
 }
 
 /// Whether the current thread is inside a callback of any server.
@@ -43,17 +55,50 @@ pub fn handle(
     event: EventKind,
     handler: impl FnOnce() -> i32,
 ) -> bool {
-    let code = run(handler);
-    let failed = code != 0 && code != GONE;
+    let code = handler();
+    let failed = has_failed(code);
     if failed {
         tell_failed(application, websocket, event, code);
     }
     failed
 }
 
+fn has_failed(code: i32) -> bool {
+    code != 0 && code != GONE
+}
+
+/// What `upgrade` has decided.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    Accept,
+    /// With a status from 400 to 599.
+    Reject(u16),
+    Failed(i32),
+}
+
+impl From<i32> for Verdict {
+    fn from(code: i32) -> Self {
+        match u16::try_from(code) {
+            _ if !has_failed(code) => Self::Accept,
+            Ok(status @ 400..=599) => Self::Reject(status),
+            _ => Self::Failed(code),
+        }
+    }
+}
+
+/// Asks `upgrade`; when it fails, tells `error`.
+pub fn ask(application: &dyn Application, websocket: u64, request: &Request) -> Verdict {
+    let verdict = Verdict::from(application.upgrade(websocket, request));
+    request.seal();
+    if let Verdict::Failed(code) = verdict {
+        tell_failed(application, websocket, EventKind::Upgrade, code);
+    }
+    verdict
+}
+
 /// Tells `error` that a handler has failed.
 #[cold]
-pub fn tell_failed(application: &dyn Application, websocket: u64, event: EventKind, code: i32) {
+fn tell_failed(application: &dyn Application, websocket: u64, event: EventKind, code: i32) {
     if DEBUG_ON_ERROR.load(Ordering::Relaxed) {
         process::stop_in_debugger();
     }
@@ -65,5 +110,28 @@ pub fn tell_failed(application: &dyn Application, websocket: u64, event: EventKi
         message: std::ffi::CString::new(format!("the handler of {} returned {code}", event.name()))
             .unwrap_or_default(),
     };
-    run(|| application.error(websocket, &failure));
+    application.error(websocket, &failure);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_handler_that_answers_gone_has_not_failed() {
+        for (code, failed) in [(0, false), (-2, false), (-3, true), (1, true), (403, true)] {
+            assert_eq!(has_failed(code), failed, "{code}");
+        }
+    }
+
+    #[test]
+    fn upgrade_accepts_rejects_or_fails() {
+        assert_eq!(Verdict::from(0), Verdict::Accept);
+        for status in [400, 403, 599] {
+            assert_eq!(Verdict::from(i32::from(status)), Verdict::Reject(status));
+        }
+        for code in [1, 399, 600, -3, 65_536 + 400] {
+            assert_eq!(Verdict::from(code), Verdict::Failed(code));
+        }
+    }
 }

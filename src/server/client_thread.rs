@@ -190,17 +190,14 @@ impl Client {
         let websocket = self.websocket;
         match event {
             Handed::Upgrade(request) => {
-                let code = callback::run(|| application.upgrade(websocket, &request));
-                request.seal();
-                if !matches!(code, 0 | 400..=599) {
-                    callback::tell_failed(&**application, websocket, EventKind::Upgrade, code);
-                }
-                self.mailbox.post(Mail::Verdict(websocket, code, request));
+                let verdict = callback::ask(&**application, websocket, &request);
+                self.mailbox
+                    .post(Mail::Verdict(websocket, verdict, request));
             }
             Handed::Connect(request) => self.handle(application, EventKind::Connect, || {
                 application.connect(websocket, &request)
             }),
-            Handed::Failure(failure) => callback::run(|| application.error(websocket, &failure)),
+            Handed::Failure(failure) => application.error(websocket, &failure),
             Handed::Disconnect(code, reason) => {
                 // Fails only if it is CLOSED already.
                 let _ = self.slot.advance(self.generation, State::Closed);
@@ -213,8 +210,8 @@ impl Client {
             Handed::Message(kind, payload) => self.handle(application, EventKind::Message, || {
                 application.message(websocket, kind, &payload)
             }),
-            Handed::Pong(payload) => callback::run(|| application.pong(websocket, &payload)),
-            Handed::Drain => callback::run(|| application.drain(websocket)),
+            Handed::Pong(payload) => application.pong(websocket, &payload),
+            Handed::Drain => application.drain(websocket),
         }
         false
     }

@@ -260,12 +260,9 @@ fn until_found(
 
 fn call(one: &Loop, place: &Place) -> u32 {
     place.pulled.store(false, Ordering::Relaxed);
-    let mut sink = Sink::Call(0);
-    one.turn(false, &mut sink);
-    match sink {
-        Sink::Call(count) => count,
-        _ => 0,
-    }
+    let before = callback::handled();
+    one.turn(false, &mut Sink::Call);
+    callback::handled().wrapping_sub(before)
 }
 
 fn pull_from(one: &Loop, place: &Place, visitor: u64, records: &mut dyn Records) -> u32 {
@@ -498,7 +495,8 @@ pub fn drive_to_end(server: &Arc<Server>) {
         let mut quiet = 0;
         let found = visit(server, None, &mut Vec::new(), &mut |one, place| {
             let count = finish(one, place);
-            quiet += usize::from(one.core.borrow_mut().is_quiet());
+            let pulled = place.pulled.load(Ordering::Relaxed);
+            quiet += usize::from(pulled && one.core.borrow_mut().is_quiet());
             count
         });
         if quiet == server.running_loops() {

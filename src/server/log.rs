@@ -9,8 +9,6 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError, RwLock};
 
 use log::{Level, LevelFilter, Log, Metadata, Record};
 
-use super::callback;
-
 /// What takes log lines: level 1 (error) to 5 (trace), and a line without its end.
 pub type LogCallback = dyn Fn(u32, &CStr) + Send + Sync;
 
@@ -114,7 +112,7 @@ fn tell(level: Level, line: &CStr) {
         Arc::clone(listener)
     };
     TELLING.set(true);
-    callback::run(|| (listener.callback)(level as u32, line));
+    (listener.callback)(level as u32, line);
     TELLING.set(false);
     *listener
         .calls

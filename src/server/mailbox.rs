@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use crossbeam_channel::{Receiver, Sender, unbounded};
 
+use super::callback::Verdict;
 use super::pull::Batch;
 use super::{Request, Server};
 use crate::net::{Peer, Socket, Waker};
@@ -26,7 +27,7 @@ pub enum Mail {
     /// The queue has fallen to half by another thread's doing.
     Drain(u64),
     /// What `upgrade` answered on the client's own thread.
-    Verdict(u64, i32, Box<Request>),
+    Verdict(u64, Verdict, Box<Request>),
     /// The client's own thread has room for more events.
     Room(u64),
     /// The client's own thread has run `disconnect`.

@@ -28,7 +28,7 @@ mod stats;
 mod worker;
 
 pub use application::{Application, EventKind, Failure, FailureKind, Happened, Pulled, Records};
-pub use callback::set_debug_on_error;
+pub use callback::{count_handler, run_foreign, set_debug_on_error};
 pub use error::ServerError;
 pub use host::{fd, poll, pull, run, wake};
 pub use log::{LogCallback, set as set_log};

@@ -4,6 +4,7 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use super::callback::{self, Verdict};
 use super::client_thread::{Client, Hand, Handed};
 use super::conns::{Opening, Phase};
 use super::core::Due;
@@ -13,7 +14,7 @@ use super::request::RequestParts;
 use super::sink::Sink;
 use super::slots::State;
 use super::worker::{Loop, Turn};
-use super::{EventKind, Request, callback};
+use super::{EventKind, Request};
 use crate::net::{Peer, Token};
 use crate::proto::{self, Offer, Refusal, RequestHead};
 
@@ -181,9 +182,8 @@ impl Loop {
         let Some(application) = turn.paths.application(entered.number) else {
             return;
         };
-        let code = callback::run(|| application.upgrade(websocket, &request));
-        request.seal();
-        self.decided(turn, token, code, request);
+        let verdict = callback::ask(&**application, websocket, &request);
+        self.decided(turn, token, verdict, request);
     }
 
     fn ask_on_own_thread(&self, token: Token, websocket: u64, path: u32, request: Box<Request>) {
@@ -213,7 +213,13 @@ impl Loop {
     }
 
     /// Does what `upgrade` has decided.
-    pub fn decided(&self, turn: &mut Turn<'_, '_>, token: Token, code: i32, request: Box<Request>) {
+    pub fn decided(
+        &self,
+        turn: &mut Turn<'_, '_>,
+        token: Token,
+        verdict: Verdict,
+        request: Box<Request>,
+    ) {
         let Some((websocket, path, was_deciding)) = ({
             let mut core = self.core.borrow_mut();
             let id = core.conns.id(token);
@@ -227,26 +233,21 @@ impl Loop {
         let Some(application) = turn.paths.application(path).map(Arc::clone) else {
             return;
         };
-        if code != 0 {
-            let refusal = match u16::try_from(code) {
-                Ok(status @ 400..=599) => Refusal::new(status),
-                _ => {
-                    self.server
-                        .stats
-                        .handler_errors
-                        .fetch_add(1, Ordering::Relaxed);
-                    if !was_deciding {
-                        callback::tell_failed(&*application, websocket, EventKind::Upgrade, code);
-                    }
-                    Refusal::new(500)
-                }
-            };
+        let refusal = match verdict {
+            Verdict::Accept => None,
+            Verdict::Reject(status) => Some(Refusal::new(status)),
+            Verdict::Failed(_) => {
+                let errors = &self.server.stats.handler_errors;
+                errors.fetch_add(1, Ordering::Relaxed);
+                Some(Refusal::internal())
+            }
+        };
+        if let Some(refusal) = refusal {
             return self.reject(token, refusal, &request);
         }
         self.admit(token, &request);
         match &mut *turn.sink {
-            Sink::Call(count) => {
-                *count += 1;
+            Sink::Call => {
                 self.handle(&application, websocket, EventKind::Connect, || {
                     application.connect(websocket, &request)
                 });

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use matchit::{Match, Router};
+use matchit::{Params, Router};
 use once_cell::sync::Lazy;
 
 use super::page::Page;
@@ -226,11 +226,23 @@ impl Table {
 
 /// Patterns such as `/echo`, `/room/{name}` and `/files/{*rest}`, and what they lead to.
 ///
-/// Catch-alls stand apart: any other pattern beats them, and may lie beside them.
+/// Catch-alls have a router of their own: in one router they may not lie beside a parameter.
 struct Patterns<T> {
-    plain: Router<T>,
-    catch_alls: Router<T>,
+    plain: Router<Leaf<T>>,
+    catch_alls: Router<Leaf<T>>,
     all: BTreeMap<String, T>,
+}
+
+#[derive(Clone)]
+struct Leaf<T> {
+    pattern: String,
+    value: T,
+}
+
+/// What a path leads to.
+struct Hit<'p, T> {
+    value: &'p T,
+    params: Params<'p, 'p>,
 }
 
 impl<T> Default for Patterns<T> {
@@ -248,9 +260,17 @@ impl<T: Clone> Patterns<T> {
         self.all.get(pattern)
     }
 
-    fn find<'p>(&self, path: &'p str) -> Option<Match<'_, 'p, &T>> {
-        let plain = self.plain.at(path);
-        plain.or_else(|_| self.catch_alls.at(path)).ok()
+    /// Finds the pattern that is the most exact in the first segment in which patterns differ.
+    fn find<'p>(&'p self, path: &'p str) -> Option<Hit<'p, T>> {
+        let hits = [self.plain.at(path), self.catch_alls.at(path)];
+        let best = hits
+            .into_iter()
+            .flatten()
+            .min_by_key(|hit| ranks(&hit.value.pattern))?;
+        Some(Hit {
+            value: &best.value.value,
+            params: best.params,
+        })
     }
 
     /// Fails when the pattern is malformed or conflicts with another.
@@ -261,13 +281,17 @@ impl<T: Clone> Patterns<T> {
     }
 
     fn route(&mut self, pattern: &str, value: T) -> Result<(), ServerError> {
-        let router = if is_catch_all(pattern) {
+        let router = if ranks(pattern).contains(&Rank::CatchAll) {
             &mut self.catch_alls
         } else {
             &mut self.plain
         };
+        let leaf = Leaf {
+            pattern: pattern.to_owned(),
+            value,
+        };
         router
-            .insert(pattern, value)
+            .insert(pattern, leaf)
             .map_err(|_| ServerError::Argument)
     }
 
@@ -283,46 +307,81 @@ impl<T: Clone> Patterns<T> {
     }
 }
 
-/// Whether a pattern holds `{*`, in which the brace is not a literal one, which is doubled.
-fn is_catch_all(pattern: &str) -> bool {
-    pattern.split('*').rev().skip(1).any(|before| {
-        let braces = before.len() - before.trim_end_matches('{').len();
-        braces % 2 == 1
-    })
+/// How exact a segment of a pattern is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Rank {
+    Exact,
+    Parameter,
+    CatchAll,
+}
+
+/// The ranks of a pattern's segments. A doubled brace is a literal one.
+fn ranks(pattern: &str) -> Vec<Rank> {
+    let rank = |segment: &str| {
+        let single = segment.replace("{{", "");
+        match single.find('{') {
+            Some(at) if single[at..].starts_with("{*") => Rank::CatchAll,
+            Some(_) => Rank::Parameter,
+            None => Rank::Exact,
+        }
+    };
+    pattern.split('/').map(rank).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[test]
-    fn exact_beats_parameter_beats_catch_all() {
+    fn patterns(all: &[&'static str]) -> Patterns<&'static str> {
         let mut patterns = Patterns::default();
-        for pattern in ["/{*rest}", "/room/{*rest}", "/room/{name}", "/room/lobby"] {
+        for &pattern in all {
             patterns.insert(pattern, pattern).unwrap();
         }
-        let leads_to = |path| patterns.find(path).map(|found| *found.value);
-        assert_eq!(leads_to("/room/lobby"), Some("/room/lobby"));
-        assert_eq!(leads_to("/room/ann"), Some("/room/{name}"));
-        assert_eq!(leads_to("/room/ann/door"), Some("/room/{*rest}"));
-        assert_eq!(leads_to("/else"), Some("/{*rest}"));
+        patterns
+    }
+
+    #[test]
+    fn exact_beats_parameter_beats_catch_all_in_the_first_segment_that_differs() {
+        let patterns = patterns(&[
+            "/{*rest}",
+            "/room/{*rest}",
+            "/room/{name}",
+            "/room/lobby",
+            "/{x}/door",
+            "/files/{*rest}",
+        ]);
+        for (path, pattern) in [
+            ("/room/lobby", "/room/lobby"),
+            ("/room/ann", "/room/{name}"),
+            ("/room/ann/door", "/room/{*rest}"),
+            ("/files/door", "/files/{*rest}"),
+            ("/hall/door", "/{x}/door"),
+            ("/else", "/{*rest}"),
+        ] {
+            assert_eq!(
+                patterns.find(path).map(|hit| *hit.value),
+                Some(pattern),
+                "{path}"
+            );
+        }
     }
 
     #[test]
     fn patterns_that_mean_the_same_conflict_until_one_goes() {
-        let mut patterns = Patterns::default();
-        patterns.insert("/a/{x}", 1).unwrap();
-        assert_eq!(patterns.insert("/a/{y}", 2), Err(ServerError::Argument));
+        let mut patterns = patterns(&["/a/{x}"]);
+        assert_eq!(patterns.insert("/a/{y}", ""), Err(ServerError::Argument));
         assert_eq!(patterns.remove("/a/{y}"), None);
-        assert_eq!(patterns.remove("/a/{x}"), Some(1));
-        patterns.insert("/a/{y}", 2).unwrap();
+        assert_eq!(patterns.remove("/a/{x}"), Some("/a/{x}"));
+        patterns.insert("/a/{y}", "").unwrap();
     }
 
     #[test]
-    fn a_doubled_brace_begins_no_catch_all() {
-        assert!(is_catch_all("/{*rest}"));
-        assert!(is_catch_all("/{{{*rest}"));
-        assert!(!is_catch_all("/{{*}}"));
-        assert!(!is_catch_all("/{name}*"));
+    fn a_doubled_brace_is_a_brace() {
+        use Rank::{CatchAll, Exact, Parameter};
+        assert_eq!(ranks("/{*rest}"), [Exact, CatchAll]);
+        assert_eq!(ranks("/{{{*rest}"), [Exact, CatchAll]);
+        assert_eq!(ranks("/{{*}}/{x}"), [Exact, Exact, Parameter]);
+        let patterns = patterns(&["/{{x}}"]);
+        assert!(patterns.find("/{x}").is_some() && patterns.find("/y").is_none());
     }
 }

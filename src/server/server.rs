@@ -278,7 +278,7 @@ impl Server {
             let served = catch_unwind(AssertUnwindSafe(|| {
                 one.serve(&mut match server.options.dispatch {
                     Dispatch::PerClient => Sink::Hand,
-                    _ => Sink::Call(0),
+                    _ => Sink::Call,
                 });
             }));
             if served.is_err() {

@@ -4,8 +4,8 @@ use super::pull::{Batch, Puller};
 
 /// Where the events of a turn go.
 pub enum Sink<'a> {
-    /// Callbacks run here and now; how many have run.
-    Call(u32),
+    /// Callbacks run here and now.
+    Call,
     /// Callbacks run on a thread of each client's own.
     Hand,
     /// Events are written down for a host that pulls.
@@ -19,7 +19,7 @@ impl Sink<'_> {
     #[inline]
     pub fn has_room(&self) -> bool {
         match self {
-            Self::Call(_) | Self::Hand => true,
+            Self::Call | Self::Hand => true,
             Self::Pull(puller) => puller.has_room(),
             Self::Nowhere => false,
         }

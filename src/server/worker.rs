@@ -408,16 +408,15 @@ impl Loop {
         };
         turn.paths.renew();
         match turn.sink {
-            Sink::Call(count) => {
+            Sink::Call => {
                 let Some(application) = turn.paths.application(path) else {
                     return;
                 };
-                *count += 1;
                 match kind {
                     Some(kind) => self.handle(application, websocket, EventKind::Message, || {
                         application.message(websocket, kind, payload.terminated())
                     }),
-                    None => callback::run(|| application.pong(websocket, payload.terminated())),
+                    None => application.pong(websocket, payload.terminated()),
                 }
                 if let Payload::Whole(bytes) = payload {
                     self.core.borrow_mut().scratch.recycle(bytes);
@@ -483,7 +482,7 @@ impl Loop {
             (id, conn.path, slot, conn.connected)
         };
         match due {
-            Due::Verdict(code, request) => return self.decided(turn, token, code, request),
+            Due::Verdict(verdict, request) => return self.decided(turn, token, verdict, request),
             Due::Finished => return self.finished(token),
             Due::Disconnect if !connected => return self.forget(token),
             Due::Drain if slot.is_muted() || slot.word().state() != State::Open => return,
@@ -493,12 +492,11 @@ impl Loop {
             return;
         };
         match (&mut *turn.sink, due) {
-            (Sink::Call(count), due) => {
-                *count += 1;
+            (Sink::Call, due) => {
                 match due {
-                    Due::Drain => callback::run(|| application.drain(websocket)),
+                    Due::Drain => application.drain(websocket),
                     Due::Failure(failure) => {
-                        callback::run(|| application.error(websocket, &failure));
+                        application.error(websocket, &failure);
                     }
                     _ => {
                         let (code, reason) = self.farewell(token);

@@ -16,6 +16,7 @@ use std::sync::Arc;
 
 pub use writing::ping_cost;
 
+use super::callback::Verdict;
 use super::client_thread::Handed;
 use super::clock::Clock;
 use super::conns::{Conns, Phase};
@@ -35,7 +36,7 @@ pub enum Due {
     Failure(Box<Failure>),
     Disconnect,
     /// `upgrade` has answered on the client's own thread.
-    Verdict(i32, Box<Request>),
+    Verdict(Verdict, Box<Request>),
     /// The client's own thread has ended.
     Finished,
 }
@@ -188,9 +189,9 @@ impl Core {
             Mail::Flush(id) => self.mark_dirty(self.conns.token(id)),
             Mail::Drain(id) => self.due.push_back((self.conns.token(id), Due::Drain)),
             Mail::Room(id) => self.reconsider(self.conns.token(id)),
-            Mail::Verdict(id, code, request) => {
+            Mail::Verdict(id, verdict, request) => {
                 let token = self.conns.token(id);
-                self.due.push_back((token, Due::Verdict(code, request)));
+                self.due.push_back((token, Due::Verdict(verdict, request)));
             }
             Mail::Finished(id) => {
                 let token = self.conns.token(id);
