@@ -48,8 +48,10 @@ pub struct Conn {
     pub dirty: bool,
     /// The kernel took no more; writability is awaited.
     pub blocked: bool,
-    /// Stands in the loop's list of those with kept input.
+    /// Input is kept, and nothing more is read.
     pub keeping: bool,
+    /// Stands in the loop's list of those whose kept input is to be delivered.
+    pub listed: bool,
     /// Portal's own ping has not been answered.
     pub pinged: bool,
     /// `connect` has run, or is about to: `disconnect` is owed.

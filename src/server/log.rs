@@ -84,10 +84,17 @@ impl Log for Logger {
 
 /// Runs `work`, during which lines are collected instead of told.
 pub fn holding<T>(work: impl FnOnce() -> T) -> T {
-    let before = HOLDING.replace(true);
-    let done = work();
-    HOLDING.set(before);
-    done
+    let _until_dropped = Holding(HOLDING.replace(true));
+    work()
+}
+
+/// What held before, and holds again when this is dropped, also by a panic.
+struct Holding(bool);
+
+impl Drop for Holding {
+    fn drop(&mut self) {
+        HOLDING.set(self.0);
+    }
 }
 
 /// Tells what was collected. Nothing may be borrowed.

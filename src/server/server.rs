@@ -38,7 +38,8 @@ pub struct Server {
     addresses: Mutex<HashMap<IpAddr, u64>>,
     /// Loops that have not ended.
     running: Mutex<usize>,
-    ended: Condvar,
+    /// Closing has begun, or the last loop has ended.
+    changed: Condvar,
     threads: Mutex<Vec<JoinHandle<()>>>,
 }
 
@@ -98,7 +99,7 @@ pub fn start(
         connections: AtomicU64::new(0),
         addresses: Mutex::default(),
         running: Mutex::new(count),
-        ended: Condvar::new(),
+        changed: Condvar::new(),
         threads: Mutex::default(),
     });
     let hosted = options.dispatch == Dispatch::Host;
@@ -246,11 +247,17 @@ impl Server {
             }
         }
         self.host.ring();
+        // Between a look at the flag and the wait that follows from it nobody can miss this.
+        drop(self.running());
+        self.changed.notify_all();
     }
 
     /// Waits until nothing of the server runs any more.
     fn wait(self: &Arc<Self>) {
         if self.options.dispatch == Dispatch::Host {
+            // Until then the host serves; who only waits does not.
+            let open = |running: &mut usize| *running > 0 && !self.is_closing();
+            drop(self.changed.wait_while(self.running(), open));
             return host::drive_to_end(self);
         }
         let threads =
@@ -260,14 +267,14 @@ impl Server {
             let _ = thread.join();
         }
         let _ended = self
-            .ended
+            .changed
             .wait_while(self.running(), |running| *running > 0);
     }
 
     /// Waits a while for the end.
     pub fn wait_a_while(&self, time: std::time::Duration) {
         let _ended = self
-            .ended
+            .changed
             .wait_timeout_while(self.running(), time, |running| *running > 0);
     }
 
@@ -306,7 +313,7 @@ impl Server {
         *running -= 1;
         if *running == 0 {
             unregister(*self.id.get().unwrap_or(&0));
-            self.ended.notify_all();
+            self.changed.notify_all();
         }
     }
 

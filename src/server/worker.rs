@@ -247,8 +247,9 @@ impl Loop {
                 Ok(()) => core.keep(token, rest, 0),
                 Err(_) => core.end(token, Some(io::ErrorKind::OutOfMemory.into())),
             }
-            core.waiting
-                .extend((hold == Hold::NextTurn).then_some(token));
+            if hold == Hold::NextTurn {
+                core.enlist(token);
+            }
         }
     }
 
@@ -284,8 +285,9 @@ impl Loop {
             match hold {
                 Some(hold) => {
                     core.keep(token, kept, from);
-                    core.waiting
-                        .extend((hold == Hold::NextTurn).then_some(token));
+                    if hold == Hold::NextTurn {
+                        core.enlist(token);
+                    }
                 }
                 None => core.let_read(token),
             }
@@ -306,7 +308,8 @@ impl Loop {
             match next {
                 Next::Step(step, path) => {
                     at += step.taken;
-                    budget -= u32::from(self.tell(turn, token, path, step.event));
+                    let counts = self.tell(turn, token, path, step.event);
+                    budget = budget.saturating_sub(u32::from(counts));
                 }
                 Next::Request => match self.read_request(turn, token, &input[at..]) {
                     Some(taken) => at += taken,

@@ -50,7 +50,8 @@ static void by_default_ipv4_and_ipv6_are_served(void)
 static void a_host_may_be_an_address_or_a_name(void)
 {
     static const struct { const char *host, *dial; } hosts[] = {
-        { "127.0.0.1", "127.0.0.1" }, { "0.0.0.0", "127.0.0.1" }, { "::1", "::1" }, { "[::1]", "::1" }, { "127.0.0.2", "127.0.0.2" }
+        { "127.0.0.1", "127.0.0.1" }, { "0.0.0.0", "127.0.0.1" }, { "::1", "::1" }, { "[::1]", "::1" },
+        { "127.0.0.2", "127.0.0.2" }
     };
     portal_server server;
 

@@ -31,7 +31,8 @@ static void expect_disconnect(portal_websocket websocket, uint32_t code, const c
 
 static void the_client_s_code_and_reason_are_told_and_echoed(void)
 {
-    static const uint32_t codes[] = { 1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 1012, 1013, 1014, 3000, 3999, 4000, 4999 };
+    static const uint32_t codes[] = { 1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 1012, 1013, 1014,
+        3000, 3999, 4000, 4999 };
     char longest[124];
     portal_websocket websocket;
 

@@ -66,17 +66,11 @@ static void run_serves_until_the_server_closes(void)
     CHECK_STATUS(portal_server_run(server), PORTAL_STATUS_GONE);
 }
 
-static int32_t accept_all(portal_websocket websocket, portal_request *request, void *user_data)
-{
-    return 0;
-}
-
 static void poll_serves_one_turn_and_counts_callbacks(void)
 {
     portal_handlers handlers = recording;
     int callbacks = 0;
 
-    handlers.upgrade = accept_all;
     handlers.message = echo_message;
     define("/echo", &handlers, NULL);
     server = serve(host_settings);
@@ -88,7 +82,7 @@ static void poll_serves_one_turn_and_counts_callbacks(void)
         callbacks += count;
     }
     end_talk();
-    CHECK_NUMBER(callbacks, 1 + 1 + 10 + 1); /* upgrade, connect, ten messages, disconnect */
+    CHECK_NUMBER(callbacks, 1 + 10 + 1); /* connect, ten messages, disconnect */
     journal_expect(PORTAL_EVENT_CONNECT);
     journal_expect(PORTAL_EVENT_DISCONNECT);
     define_echo("/echo");
@@ -243,7 +237,8 @@ static void up_to_threads_may_be_inside_and_one_more_is_busy(void)
     define("/stay", &handlers, NULL);
     atomic_store(&inside, 0);
     atomic_store(&released, 0);
-    server = SERVE({ PORTAL_OPTION_DISPATCH, PORTAL_DISPATCH_HOST }, { PORTAL_OPTION_THREADS, 2 }, { PORTAL_OPTION_CLOSE_TIMEOUT, 200 });
+    server = SERVE({ PORTAL_OPTION_DISPATCH, PORTAL_DISPATCH_HOST }, { PORTAL_OPTION_THREADS, 2 },
+        { PORTAL_OPTION_CLOSE_TIMEOUT, 200 });
     for (int i = 0; i < 2; ++i)
         CHECK(pthread_create(&pollers[i], NULL, poll_forever, &answers[i]) == 0);
     for (int i = 0; i < 2; ++i) {

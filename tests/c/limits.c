@@ -78,7 +78,8 @@ static void the_servers_first_subprotocol_that_is_offered_is_chosen(void)
 
     port = portal_server_port(server);
     expect_choice("Sec-WebSocket-Protocol: chat.v1, chat.v2\r\n", "Sec-WebSocket-Protocol: chat.v2");
-    expect_choice("Sec-WebSocket-Protocol: soap\r\nSec-WebSocket-Protocol: chat.v1\r\n", "Sec-WebSocket-Protocol: chat.v1");
+    expect_choice("Sec-WebSocket-Protocol: soap\r\nSec-WebSocket-Protocol: chat.v1\r\n",
+        "Sec-WebSocket-Protocol: chat.v1");
     expect_choice("Sec-WebSocket-Protocol: soap\r\n", NULL);
     expect_choice("", NULL);
     CHECK_OK(portal_server_close(server));

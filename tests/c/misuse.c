@@ -136,10 +136,12 @@ static void options_have_kinds_and_ranges(void)
 
     CHECK(options != NULL);
     for (size_t i = 0; i < COUNT(numbers); ++i) {
-        CHECK_STATUS(portal_options_set_number(options, numbers[i].option, numbers[i].least - 1), PORTAL_STATUS_ARGUMENT);
+        CHECK_STATUS(portal_options_set_number(options, numbers[i].option, numbers[i].least - 1),
+            PORTAL_STATUS_ARGUMENT);
         CHECK_STATUS(portal_options_set_number(options, numbers[i].option, INT64_MIN), PORTAL_STATUS_ARGUMENT);
         if (numbers[i].most < INT64_MAX)
-            CHECK_STATUS(portal_options_set_number(options, numbers[i].option, numbers[i].most + 1), PORTAL_STATUS_ARGUMENT);
+            CHECK_STATUS(portal_options_set_number(options, numbers[i].option, numbers[i].most + 1),
+                PORTAL_STATUS_ARGUMENT);
         CHECK_STATUS(portal_options_set_text(options, numbers[i].option, "1"), PORTAL_STATUS_ARGUMENT);
         CHECK_OK(portal_options_set_number(options, numbers[i].option, numbers[i].least));
     }
@@ -160,7 +162,8 @@ static void options_have_kinds_and_ranges(void)
 
 static void a_start_that_fails_leaves_no_server(void)
 {
-    portal_options *unix_socket = options_with((struct setting[]){ { PORTAL_OPTION_HOST, .text = "unix:/nowhere/socket" }, { 0 } });
+    portal_options *unix_socket = options_with((struct setting[]){
+        { PORTAL_OPTION_HOST, .text = "unix:/nowhere/socket" }, { 0 } });
     portal_server started = 4711;
 
     CHECK_STATUS(portal_server_start(0, NULL, NULL), PORTAL_STATUS_ARGUMENT);

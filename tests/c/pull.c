@@ -282,7 +282,8 @@ static void count_release(void *user_data)
 
 static void only_upgrade_and_release_are_called(void)
 {
-    const portal_handlers handlers = { .size = sizeof handlers, .upgrade = judge, .message = never, .release = count_release };
+    const portal_handlers handlers = { .size = sizeof handlers, .upgrade = judge, .message = never,
+        .release = count_release };
     int released = 0;
     portal_pulled event;
     client *self;

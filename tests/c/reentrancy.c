@@ -129,7 +129,8 @@ static void check_deed(uint32_t dispatch)
 
 int main(void)
 {
-    static const uint32_t events[] = { PORTAL_EVENT_CONNECT, PORTAL_EVENT_MESSAGE, PORTAL_EVENT_DISCONNECT, PORTAL_EVENT_PONG };
+    static const uint32_t events[] = { PORTAL_EVENT_CONNECT, PORTAL_EVENT_MESSAGE, PORTAL_EVENT_DISCONNECT,
+        PORTAL_EVENT_PONG };
     const portal_handlers handlers = { .size = sizeof handlers, .connect = on_connect, .message = on_message,
         .disconnect = on_disconnect, .pong = on_pong, .error = record_error };
 

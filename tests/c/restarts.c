@@ -36,7 +36,8 @@ static void serve_once(uint32_t *port, uint32_t dispatch, int64_t threads)
 int main(void)
 {
     static const struct { uint32_t dispatch; int64_t threads; } ways[] = {
-        { PORTAL_DISPATCH_IO, 1 }, { PORTAL_DISPATCH_IO, 4 }, { PORTAL_DISPATCH_PER_CLIENT, 1 }, { PORTAL_DISPATCH_HOST, 2 }
+        { PORTAL_DISPATCH_IO, 1 }, { PORTAL_DISPATCH_IO, 4 }, { PORTAL_DISPATCH_PER_CLIENT, 1 },
+        { PORTAL_DISPATCH_HOST, 2 }
     };
 
     define_echo("/echo");

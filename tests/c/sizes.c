@@ -5,7 +5,8 @@
 
 static void messages_of_every_size_come_back(uint32_t port)
 {
-    static const size_t sizes[] = { 0, 1, 2, 3, 4, 5, 124, 125, 126, 127, 128, 65534, 65535, 65536, 65537, 1 << 20, 16 << 20 };
+    static const size_t sizes[] = { 0, 1, 2, 3, 4, 5, 124, 125, 126, 127, 128, 65534, 65535, 65536, 65537,
+        1 << 20, 16 << 20 };
     client *self = client_connect(port, "/echo");
     char *words = malloc(16 << 20);
 
@@ -59,7 +60,8 @@ static void many_messages_in_one_packet_come_back_in_order(uint32_t port)
 
 static void a_message_sent_byte_by_byte_comes_back(uint32_t port)
 {
-    static const uint8_t frame[] = { 0x81, 0x85, 0x37, 0xfa, 0x21, 0x3d, 0x7f, 0x9f, 0x4d, 0x51, 0x58 }; /* RFC 6455, 5.7 */
+    /* The example of RFC 6455, section 5.7. */
+    static const uint8_t frame[] = { 0x81, 0x85, 0x37, 0xfa, 0x21, 0x3d, 0x7f, 0x9f, 0x4d, 0x51, 0x58 };
     client *self = client_connect(port, "/echo");
 
     for (size_t i = 0; i < sizeof frame; ++i)

@@ -61,7 +61,8 @@ static void drain_comes_once_after_full(void)
         const size_t drains = journal_count(PORTAL_EVENT_DRAIN);
         fill(websocket);
         CHECK(portal_queued(websocket) > MAX_QUEUED / 2);
-        CHECK_STATUS(portal_send(websocket, PORTAL_MESSAGE_BINARY, "", 1), PORTAL_STATUS_FULL); /* twice full, one drain */
+        /* Twice full, one drain. */
+        CHECK_STATUS(portal_send(websocket, PORTAL_MESSAGE_BINARY, "", 1), PORTAL_STATUS_FULL);
         CHECK(journal_is_empty());
         hear(self, next_number);
         CHECK(journal_expect(PORTAL_EVENT_DRAIN).websocket == websocket);
@@ -174,7 +175,8 @@ int main(void)
 
     define("/slow", &recording, NULL);
     for (size_t i = 0; i < COUNT(dispatches); ++i) {
-        const portal_server server = SERVE({ PORTAL_OPTION_DISPATCH, dispatches[i] }, { PORTAL_OPTION_MAX_QUEUED, MAX_QUEUED });
+        const portal_server server = SERVE({ PORTAL_OPTION_DISPATCH, dispatches[i] },
+            { PORTAL_OPTION_MAX_QUEUED, MAX_QUEUED });
         port = portal_server_port(server);
 
         RUN(drain_comes_once_after_full);

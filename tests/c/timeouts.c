@@ -77,7 +77,8 @@ static void an_idle_client_is_closed_with_1001(void)
 
 static void a_client_that_talks_is_not_idle(void)
 {
-    const portal_server server = SERVE({ PORTAL_OPTION_IDLE_TIMEOUT, SHORT_MS * 2 }, { PORTAL_OPTION_PING_INTERVAL, 0 });
+    const portal_server server = SERVE({ PORTAL_OPTION_IDLE_TIMEOUT, SHORT_MS * 2 },
+        { PORTAL_OPTION_PING_INTERVAL, 0 });
     client *self = client_connect(portal_server_port(server), "/echo");
 
     begin();
@@ -164,7 +165,8 @@ static void a_busy_handler_is_not_held_against_the_client(void)
     handlers.message = be_busy;
     define("/busy", &handlers, NULL);
     for (size_t i = 0; i < COUNT(dispatches); ++i) {
-        const portal_server server = SERVE({ PORTAL_OPTION_DISPATCH, dispatches[i] }, { PORTAL_OPTION_PING_INTERVAL, SHORT_MS });
+        const portal_server server = SERVE({ PORTAL_OPTION_DISPATCH, dispatches[i] },
+            { PORTAL_OPTION_PING_INTERVAL, SHORT_MS });
         client *self = client_connect(portal_server_port(server), "/busy");
         struct frame frame;
 

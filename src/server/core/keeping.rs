@@ -25,7 +25,11 @@ impl Core {
 
     /// Takes what was kept, to deliver it.
     pub fn take_kept(&mut self, token: Token) -> Option<(Vec<u8>, usize)> {
-        let conn = self.conns.get(token).filter(|conn| conn.keeping)?;
+        let conn = self.conns.get(token)?;
+        conn.listed = false;
+        if !conn.keeping {
+            return None;
+        }
         let Some(extra) = conn.extra.as_mut() else {
             return Some((Vec::new(), 0));
         };
@@ -63,6 +67,14 @@ impl Core {
             return;
         };
         if conn.keeping && (queued <= low || conn.phase != Phase::Open) {
+            self.enlist(token);
+        }
+    }
+
+    /// The next turn delivers what is kept of this client's input.
+    pub fn enlist(&mut self, token: Token) {
+        if let Some(conn) = self.conns.get(token).filter(|conn| !conn.listed) {
+            conn.listed = true;
             self.waiting.push_back(token);
         }
     }
