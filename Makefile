@@ -90,14 +90,15 @@ $(BUILD)/cmake/build.ninja: CMakeLists.txt
 
 ## clients       Python, Node and Chromium talk to the echo example; the README's example serves
 .PHONY: clients
-clients: $(BUILD)/echo
+clients: $(BUILD)/echo $(BUILD)/echo-server
 	scripts/install-clients $(BUILD)/clients
 	scripts/install-packages chromium
-	ECHO_PROGRAM=$(BUILD)/echo CC="$(CC)" LIBRARY_FOLDER=$(abspath $(BUILD)/lib) \
+	ECHO_PROGRAM=$(BUILD)/echo ECHO_SERVER=$(BUILD)/echo-server CC="$(CC)" LIBRARY_FOLDER=$(abspath $(BUILD)/lib) \
 	  PYTHONPATH=$(BUILD)/clients/python PYTHONDONTWRITEBYTECODE=1 \
 	  python3 -m pytest -q -W error -p no:cacheprovider tests/clients
-	ECHO_PROGRAM=$(BUILD)/echo NODE_PATH=$(abspath $(BUILD))/clients/node/node_modules \
-	  node --test --test-reporter=spec tests/clients/ws.test.js tests/clients/chromium.test.js
+	ECHO_PROGRAM=$(BUILD)/echo ECHO_SERVER=$(BUILD)/echo-server \
+	  NODE_PATH=$(abspath $(BUILD))/clients/node/node_modules node --test --test-reporter=spec \
+	  tests/clients/ws.test.js tests/clients/deflate.test.js tests/clients/chromium.test.js
 
 ## conformance   the Autobahn testsuite, cases 1 to 10
 .PHONY: conformance

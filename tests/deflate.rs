@@ -9,7 +9,9 @@ mod pair;
 mod reader;
 
 use flate2::{Compress, Compression, FlushCompress, Status};
-use portal::proto::{Agreement, Deflaters, Extension, Kind, Limits, Opcode, ProtoError, agree};
+use portal::proto::{
+    Agreement, Deflaters, Extension, Kind, Limits, Opcode, ProtoError, Scratch, agree,
+};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
@@ -313,6 +315,64 @@ fn a_message_of_exactly_the_limit_passes_and_one_byte_more_does_not() {
             );
         }
     }
+}
+
+// ---- what is used again ----
+
+#[test]
+fn what_read_half_a_message_of_one_client_reads_the_next_ones() {
+    let mut client = Client::new(6, false);
+    let words = "one two three four five six ".repeat(2000).into_bytes();
+    let compressed = client.deflate(&[&words], End::Flush);
+    let whole = wire(&[compressed_frame(Kind::Text, &compressed)]);
+    let mut scratch = Scratch::default();
+    for left_at in (1..whole.len()).step_by(7) {
+        for takeover in [false, true] {
+            let mut server = Server::with_agreement(&LIMITS, Some(agreement(takeover)));
+            server.scratch = scratch;
+            server.receive(&whole[..left_at]);
+            server.session.abandon(&mut server.scratch);
+            scratch = server.scratch;
+
+            let mut server = Server::with_agreement(&LIMITS, Some(agreement(takeover)));
+            server.scratch = scratch;
+            server.receive(&whole);
+            assert_eq!(server.seen, [Seen::Message(Kind::Text, words.clone())]);
+            scratch = server.scratch;
+        }
+    }
+}
+
+#[test]
+fn after_a_message_that_does_not_shrink_others_are_compressed_as_ever() {
+    for level in 1..=9 {
+        for len in [300, 15_000, 16_384, 70_000, 300_000] {
+            let words = b"one two three ".repeat(len / 14);
+            let expected = Deflaters::new(level).deflate(15, &words);
+            assert!(expected.is_some());
+            let mut deflaters = Deflaters::new(level);
+            let mut own = deflaters.own(15);
+            let fresh = deflaters.deflate_by(&mut deflaters.own(15), &words);
+            for seed in 0..3 {
+                let noise = noise(seed, len);
+                assert_eq!(deflaters.deflate(15, &noise), None);
+                assert_eq!(deflaters.deflate(15, &words), expected, "{level}, {len}");
+                assert_eq!(deflaters.deflate_by(&mut own, &noise), None);
+                assert_eq!(
+                    deflaters.deflate_by(&mut own, &words),
+                    fresh,
+                    "{level}, {len}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn a_message_whose_beginning_does_not_shrink_is_given_up_early() {
+    let mut message = noise(1, 1 << 20);
+    message.resize(16 << 20, b'x');
+    assert_eq!(Deflaters::new(6).deflate(15, &message), None);
 }
 
 // ---- any messages, any cutting ----

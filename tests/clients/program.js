@@ -46,8 +46,13 @@ class Program {
 }
 
 // The program that ECHO_PROGRAM names, ready for clients. Who starts it stops it.
-async function startEcho() {
-  const program = new Program(process.env.ECHO_PROGRAM, ["0"]);
+function startEcho() {
+  return startServer(process.env.ECHO_PROGRAM, ["0"]);
+}
+
+// Any such program.
+async function startServer(command, args) {
+  const program = new Program(command, args);
   try {
     await program.readPort();
   } catch (error) {
@@ -70,4 +75,4 @@ async function soon(promise, what) {
   }
 }
 
-module.exports = { DEADLINE, soon, startEcho };
+module.exports = { DEADLINE, soon, startEcho, startServer };

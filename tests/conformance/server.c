@@ -1,7 +1,8 @@
 /* echo-server: sends back what it hears and says nothing else. For the conformance suite and the
  * benches, which need an echo without a greeting.
  *
- *   echo-server [port]        0, the default, lets the system choose
+ *   echo-server [port [deflate]]   0, the default port, lets the system choose; deflate is
+ *                                  PORTAL_OPTION_DEFLATE, if not the library's own default
  */
 #include <portal.h>
 
@@ -27,6 +28,7 @@ int main(int argc, char **argv)
 {
     const portal_handlers handlers = { .size = sizeof handlers, .message = echo };
     const uint32_t port = argc > 1 ? (uint32_t)atoi(argv[1]) : 0;
+    portal_options *options = portal_options_create();
     portal_server server;
     sigset_t stop;
     int received;
@@ -38,7 +40,10 @@ int main(int argc, char **argv)
     pthread_sigmask(SIG_BLOCK, &stop, NULL);
 
     must(portal_define_path("/", &handlers, NULL), "define the path");
-    must(portal_server_start(port, NULL, &server), "start");
+    if (argc > 2)
+        must(portal_options_set_number(options, PORTAL_OPTION_DEFLATE, atoi(argv[2])), "compress so");
+    must(portal_server_start(port, options, &server), "start");
+    portal_options_destroy(options);
     printf("listening on ws://localhost:%u/\n", (unsigned)portal_server_port(server));
     fflush(stdout);
 

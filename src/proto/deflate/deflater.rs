@@ -3,7 +3,7 @@
 use std::collections::TryReserveError;
 use std::fmt;
 
-use zlib_rs::{Deflate, DeflateConfig, DeflateFlush, Status};
+use zlib_rs::{Deflate, DeflateConfig, DeflateFlush};
 
 use super::TAIL;
 
@@ -12,11 +12,23 @@ use super::TAIL;
 const OWN_WINDOW_BITS: u8 = 12;
 const OWN_MEM_LEVEL: i32 = 5;
 
+/// The library reads at most so far ahead of what it has written.
+const READ_AHEAD: usize = 64 * 1024;
+
 /// The state of compression, within a message or across several.
 pub struct Deflater {
     zlib: Deflate,
+    config: DeflateConfig,
     /// Something was compressed since the last reset.
     is_used: bool,
+}
+
+/// How an attempt ended.
+enum Attempt {
+    Shorter,
+    NotShorter,
+    /// Left in the middle: the beginning did not become shorter, and so hardly would the rest.
+    GivenUp,
 }
 
 impl Deflater {
@@ -26,20 +38,21 @@ impl Deflater {
     }
 
     /// One of a client's own, whose messages may refer to earlier ones.
-    #[must_use]
-    pub fn own(level: u32, window_bits: u8) -> Self {
+    pub(super) fn own(level: u32, window_bits: u8) -> Self {
         Self::new(level, window_bits.min(OWN_WINDOW_BITS), OWN_MEM_LEVEL)
     }
 
     fn new(level: u32, window_bits: u8, mem_level: i32) -> Self {
+        let config = DeflateConfig {
+            level: level as i32,
+            // Negative: without the header of zlib's own format.
+            window_bits: -i32::from(window_bits),
+            mem_level,
+            ..DeflateConfig::default()
+        };
         Self {
-            zlib: Deflate::new_with_config(DeflateConfig {
-                level: level as i32,
-                // Negative: without the header of zlib's own format.
-                window_bits: -i32::from(window_bits),
-                mem_level,
-                ..DeflateConfig::default()
-            }),
+            zlib: Deflate::new_with_config(config),
+            config,
             is_used: false,
         }
     }
@@ -61,46 +74,56 @@ impl Deflater {
         out: &mut Vec<u8>,
     ) -> Result<bool, TryReserveError> {
         let start = out.len();
-        let shrank = self.try_to_shrink(message, stage, out);
-        if !matches!(shrank, Ok(true)) {
-            out.truncate(start);
-            self.reset();
+        let attempt = self.attempt(message, stage, out);
+        match attempt {
+            Ok(Attempt::Shorter) => return Ok(true),
+            Ok(Attempt::NotShorter) => self.reset(),
+            // The library's reset is only good between two messages.
+            Ok(Attempt::GivenUp) | Err(_) => {
+                self.zlib = Deflate::new_with_config(self.config);
+                self.is_used = false;
+            }
         }
-        shrank
+        out.truncate(start);
+        attempt.map(|_| false)
     }
 
-    fn try_to_shrink(
+    fn attempt(
         &mut self,
         message: &[u8],
         stage: &mut [u8],
         out: &mut Vec<u8>,
-    ) -> Result<bool, TryReserveError> {
+    ) -> Result<Attempt, TryReserveError> {
         self.is_used = true;
-        let too_long = out.len() + message.len() + TAIL.len();
+        let start = out.len();
         let mut rest = message;
         loop {
             let (taken, made) = (self.zlib.total_in(), self.zlib.total_out());
             let result = self.zlib.compress(rest, stage, DeflateFlush::SyncFlush);
             rest = &rest[(self.zlib.total_in() - taken) as usize..];
             let produced = (self.zlib.total_out() - made) as usize;
-            if !matches!(result, Ok(Status::Ok | Status::BufError))
-                || out.len() + produced >= too_long
-            {
-                return Ok(false);
+            if result.is_err() {
+                return Ok(Attempt::GivenUp);
             }
             out.try_reserve(produced)?;
             out.extend_from_slice(&stage[..produced]);
             if rest.is_empty() && produced < stage.len() {
                 break;
             }
+            let read = message.len() - rest.len();
+            let written = out.len() - start;
+            if written >= READ_AHEAD && written + READ_AHEAD >= read {
+                return Ok(Attempt::GivenUp);
+            }
         }
         // A flush ends in an empty block, and with it in the tail that is left out; but there is
         // none when there was nothing to flush.
-        let is_flushed = out.ends_with(&TAIL);
-        if is_flushed {
-            out.truncate(out.len() - TAIL.len());
+        let written = out.len() - start;
+        if !out.ends_with(&TAIL) || written >= message.len() + TAIL.len() {
+            return Ok(Attempt::NotShorter);
         }
-        Ok(is_flushed)
+        out.truncate(out.len() - TAIL.len());
+        Ok(Attempt::Shorter)
     }
 }
 

@@ -35,9 +35,7 @@ impl Deflater {
         Self
     }
 
-    /// One of a client's own.
-    #[must_use]
-    pub fn own(_level: u32, _window_bits: u8) -> Self {
+    pub(super) fn own(_level: u32, _window_bits: u8) -> Self {
         Self
     }
 
