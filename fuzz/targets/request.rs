@@ -5,7 +5,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use portal::proto::{agree, HeadScanner, Offer, Refusal, check, parse_head, write_accept};
+use portal::proto::{HeadScanner, Offer, Refusal, agree, check, parse_head, write_accept};
 
 const MAX_HEADER_SIZE: usize = 1024;
 

@@ -1,0 +1,60 @@
+//! Any bytes as what a client offers in `Sec-WebSocket-Extensions`: nothing panics, and the answer
+//! is one that the client can take.
+
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use portal::proto::{Extension, agree, check, parse_head, write_accept};
+
+fuzz_target!(|value: &[u8]| {
+    let Some(offers) = offers(value) else {
+        return;
+    };
+    for takeover in [false, true] {
+        let agreement = agree(&offers, takeover);
+        let mut answer = Vec::new();
+        write_accept(&mut answer, &[b'='; 28], None, agreement, "", &[]);
+        let answer = String::from_utf8(answer).expect("ASCII");
+        let line = answer
+            .lines()
+            .find_map(|line| line.strip_prefix("Sec-WebSocket-Extensions: "));
+        assert_eq!(line.is_some(), agreement.is_some());
+        let (Some(line), Some(agreement)) = (line, agreement) else {
+            continue;
+        };
+        // The answer is itself an offer that can be taken, and means the same.
+        let answered = offers_of(line);
+        let [answered] = &answered[..] else {
+            panic!("one extension: {line}");
+        };
+        let again = agree(std::slice::from_ref(answered), takeover).expect("a good answer");
+        assert_eq!(again, agreement);
+        assert!(takeover || !agreement.server_takeover && !agreement.client_takeover);
+        assert!(offers.iter().any(|offer| answers(answered, offer)));
+    }
+});
+
+/// Whether all that this offer demands is granted.
+fn answers(answer: &Extension, offer: &Extension) -> bool {
+    let demanded = |name: &str| name.starts_with("server_");
+    let is_granted = |parameter: &(String, Option<String>)| {
+        !demanded(&parameter.0) || answer.parameters.contains(parameter)
+    };
+    offer.name == answer.name && offer.parameters.iter().all(is_granted)
+}
+
+fn offers_of(value: &str) -> Vec<Extension> {
+    offers(value.as_bytes()).expect("a good header")
+}
+
+/// What a request with this header offers, if it is a good one.
+fn offers(value: &[u8]) -> Option<Vec<Extension>> {
+    let mut head = b"GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+        Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
+        Sec-WebSocket-Extensions: "
+        .to_vec();
+    head.extend(value);
+    head.extend(b"\r\n\r\n");
+    let head = parse_head(&mut head).ok()?;
+    check(&head).ok().map(|offer| offer.extensions)
+}
