@@ -1,6 +1,7 @@
 """Compression (permessage-deflate), as Python's `websockets` and a client by hand see it."""
 
 import base64
+import contextlib
 import itertools
 import os
 import random
@@ -15,21 +16,25 @@ from websockets.extensions.permessage_deflate import ClientPerMessageDeflateFact
 from program import DEADLINE, running
 
 MIB = 1024 * 1024
-WITHOUT_TAKEOVER, WITH_TAKEOVER = 1, 2
 BOTH_WITHOUT = "permessage-deflate; server_no_context_takeover; client_no_context_takeover"
+
+# Values of PORTAL_OPTION_DEFLATE and, for the last two, of PORTAL_OPTION_DISPATCH: a thread for each
+# client, from which what it sends is mailed.
+OFF, WITHOUT_TAKEOVER, WITH_TAKEOVER = "0", "1", "2"
+MAILED_WITHOUT, MAILED_WITH = "1 1", "2 1"
+COMPRESSING = [WITHOUT_TAKEOVER, WITH_TAKEOVER, MAILED_WITHOUT, MAILED_WITH]
 
 
 @pytest.fixture(scope="module")
 def servers():
-    """A server that only echoes for each value of PORTAL_OPTION_DEFLATE."""
-    command = [os.environ["ECHO_SERVER"], "0"]
-    with (
-        running([*command, "0"]) as off,
-        running([*command, "1"]) as without,
-        running([*command, "2"]) as with_takeover,
-    ):
-        yield [off, without, with_takeover]
-        for program in [off, without, with_takeover]:
+    """Servers that only echo, by their settings."""
+    with contextlib.ExitStack() as stack:
+        programs = {}
+        for settings in [OFF, *COMPRESSING]:
+            command = [os.environ["ECHO_SERVER"], "0", *settings.split()]
+            programs[settings] = stack.enter_context(running(command))
+        yield programs
+        for program in programs.values():
             program.stop()
 
 
@@ -62,7 +67,7 @@ OFFERS = [
 ]
 
 
-@pytest.mark.parametrize("mode", [WITHOUT_TAKEOVER, WITH_TAKEOVER])
+@pytest.mark.parametrize("mode", COMPRESSING)
 @pytest.mark.parametrize("offer", OFFERS, ids=str)
 def test_messages_come_back_whatever_was_agreed_on(servers, mode, offer):
     with connect(servers[mode], **offer) as client:
@@ -76,7 +81,7 @@ def test_messages_come_back_whatever_was_agreed_on(servers, mode, offer):
             assert client.recv(DEADLINE) == data
 
 
-@pytest.mark.parametrize("mode", [WITHOUT_TAKEOVER, WITH_TAKEOVER])
+@pytest.mark.parametrize("mode", COMPRESSING)
 @pytest.mark.parametrize("size", [0, 1, 255, 256, 65_535, 65_536, MIB, 15 * MIB])
 def test_a_message_of_any_size_comes_back(servers, mode, size):
     with connect(servers[mode]) as client:
@@ -85,7 +90,7 @@ def test_a_message_of_any_size_comes_back(servers, mode, size):
             assert client.recv(DEADLINE) == data
 
 
-@pytest.mark.parametrize("mode", [WITHOUT_TAKEOVER, WITH_TAKEOVER])
+@pytest.mark.parametrize("mode", COMPRESSING)
 def test_a_message_in_fragments_comes_back_whole(servers, mode):
     with connect(servers[mode]) as client:
         text = json_of(100_000)
@@ -95,7 +100,7 @@ def test_a_message_in_fragments_comes_back_whole(servers, mode):
 
 
 def test_a_server_that_does_not_compress_agrees_on_nothing(servers):
-    with connect(servers[0]) as client:
+    with connect(servers[OFF]) as client:
         assert not client.protocol.extensions
         client.send("as it is")
         assert client.recv(DEADLINE) == "as it is"
@@ -167,7 +172,7 @@ class Raw:
             "permessage-deflate; server_max_window_bits=9",
         ),
         (["permessage-deflate; client_max_window_bits=7"], WITHOUT_TAKEOVER, None),
-        (["permessage-deflate"], 0, None),
+        (["permessage-deflate"], OFF, None),
         (["x-webkit-deflate-frame"], WITHOUT_TAKEOVER, None),
     ],
 )
@@ -178,7 +183,7 @@ def test_the_first_good_offer_is_taken(servers, offers, mode, agreed):
         assert client.receive() == (0x81, b"hello")
 
 
-@pytest.mark.parametrize("mode", [WITHOUT_TAKEOVER, WITH_TAKEOVER])
+@pytest.mark.parametrize("mode", COMPRESSING)
 def test_what_is_small_or_does_not_shrink_comes_as_it_is(servers, mode):
     with Raw(servers[mode], "permessage-deflate") as client:
         inflate = zlib.decompressobj(wbits=-15)
