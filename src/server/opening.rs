@@ -14,7 +14,7 @@ use super::request::RequestParts;
 use super::sink::Sink;
 use super::slots::State;
 use super::worker::{Loop, Turn};
-use super::{EventKind, Request};
+use super::{EventKind, Failure, Request};
 use crate::net::{Peer, Token};
 use crate::proto::{self, Offer, Refusal, RequestHead};
 
@@ -182,7 +182,17 @@ impl Loop {
         let Some(application) = turn.paths.application(entered.number) else {
             return;
         };
-        let verdict = callback::ask(&**application, websocket, &request);
+        let verdict = match turn.sink {
+            Sink::Pull(puller) => {
+                let verdict = callback::ask_only(&**application, websocket, &request);
+                if let Verdict::Failed(code) = verdict {
+                    let failure = Box::new(Failure::of_handler(EventKind::Upgrade, code));
+                    puller.failure(&turn.paths, entered.number, websocket, failure);
+                }
+                verdict
+            }
+            _ => callback::ask(&**application, websocket, &request),
+        };
         self.decided(turn, token, verdict, request);
     }
 
