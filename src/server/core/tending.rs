@@ -44,7 +44,6 @@ impl Core {
                 group += ROUND as usize;
             }
         }
-        self.bury_zombies();
     }
 
     fn look_after(&mut self, token: Token) {
