@@ -891,8 +891,10 @@ typedef enum portal_option {
    */
   PORTAL_OPTION_SUBPROTOCOLS = 16,
   /**
-   * permessage-deflate (RFC 7692): 0 off, 1 on without context takeover, 2 on with it. A build
-   * without it has the default 0, and takes no other.
+   * permessage-deflate (RFC 7692): 0 off, 1 on without context takeover, 2 on with it where the
+   * client agrees. With 1 an idle client costs no more memory than an uncompressed one; with 2
+   * each costs up to 210 KiB from its first compressed messages on. A build without it has the
+   * default 0, and takes no other.
    *
    * Number. Default 1. Range 0 to 2.
    */
@@ -904,7 +906,7 @@ typedef enum portal_option {
    */
   PORTAL_OPTION_DEFLATE_LEVEL = 18,
   /**
-   * Messages under it go out as they are.
+   * Messages under it go out as they are, and so do those that would not become shorter.
    *
    * Number, bytes. Default 256. Range 0 to 2,147,483,647.
    */
@@ -1346,6 +1348,10 @@ portal_status portal_request_select_subprotocol(portal_request *request, const c
  *
  * Pages are process-wide, as paths are. A page and a path may share a string: "Upgrade: websocket"
  * takes the path, GET and HEAD the page. A plain GET of a path without a page is answered 426.
+ *
+ * The answer has an ETag, by which a client that has the page already is answered 304 (RFC 9110
+ * section 13.1.2). The connection stays open for more requests until HANDSHAKE_TIMEOUT has passed
+ * without one.
  *
  * @param path          Written as for portal_define_path. Borrowed until the call returns.
  * @param content_type  The value of the "Content-Type" header, ends in NUL. Copied.

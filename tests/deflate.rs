@@ -224,7 +224,7 @@ fn a_compressed_message_in_fragments_has_the_mark_on_the_first_alone_6_1() {
         ..last
     };
     let failed = Seen::Failed(ProtoError::ReservedBits);
-    assert_seen(&[first, marked], false, &[failed.clone()]);
+    assert_seen(&[first, marked], false, std::slice::from_ref(&failed));
     let ping = Frame {
         first: 0x89 | COMPRESSED,
         ..ping("")
@@ -271,7 +271,11 @@ fn what_is_no_deflate_fails_with_1007() {
         println!("{what}");
         let frame = compressed_frame(Kind::Binary, payload);
         let failed = Seen::Failed(ProtoError::NotDeflate);
-        assert_seen(&[frame.clone()], false, &[failed.clone()]);
+        assert_seen(
+            std::slice::from_ref(&frame),
+            false,
+            std::slice::from_ref(&failed),
+        );
         assert_seen(&[frame], true, &[failed]);
     }
     assert_eq!(ProtoError::NotDeflate.close_code(), 1007);

@@ -89,8 +89,10 @@ pub enum portal_option {
     ///
     /// Text. Default "".
     PORTAL_OPTION_SUBPROTOCOLS = 16,
-    /// permessage-deflate (RFC 7692): 0 off, 1 on without context takeover, 2 on with it. A build
-    /// without it has the default 0, and takes no other.
+    /// permessage-deflate (RFC 7692): 0 off, 1 on without context takeover, 2 on with it where the
+    /// client agrees. With 1 an idle client costs no more memory than an uncompressed one; with 2
+    /// each costs up to 210 KiB from its first compressed messages on. A build without it has the
+    /// default 0, and takes no other.
     ///
     /// Number. Default 1. Range 0 to 2.
     PORTAL_OPTION_DEFLATE = 17,
@@ -98,7 +100,7 @@ pub enum portal_option {
     ///
     /// Number. Default 1. Range 1 to 9.
     PORTAL_OPTION_DEFLATE_LEVEL = 18,
-    /// Messages under it go out as they are.
+    /// Messages under it go out as they are, and so do those that would not become shorter.
     ///
     /// Number, bytes. Default 256. Range 0 to 2,147,483,647.
     PORTAL_OPTION_DEFLATE_MIN_SIZE = 19,

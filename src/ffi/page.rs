@@ -12,6 +12,10 @@ use crate::server;
 /// Pages are process-wide, as paths are. A page and a path may share a string: "Upgrade: websocket"
 /// takes the path, GET and HEAD the page. A plain GET of a path without a page is answered 426.
 ///
+/// The answer has an ETag, by which a client that has the page already is answered 304 (RFC 9110
+/// section 13.1.2). The connection stays open for more requests until HANDSHAKE_TIMEOUT has passed
+/// without one.
+///
 /// @param path          Written as for portal_define_path. Borrowed until the call returns.
 /// @param content_type  The value of the "Content-Type" header, ends in NUL. Copied.
 /// @param body          `len` bytes. Copied. May be NULL when `len` is 0.

@@ -34,28 +34,33 @@ pub fn unmask_down(keyed: &mut [u8]) -> &mut [u8] {
     let payload_len = keyed.len() - KEY;
     let key = [keyed[0], keyed[1], keyed[2], keyed[3]];
 
-    let at = move_blocks::<64>(keyed, key, 0);
-    let at = move_blocks::<KEY>(keyed, key, at);
-    for at in at..payload_len {
-        keyed[at] = keyed[at + KEY] ^ key[at % KEY];
+    let mut at = 0;
+    while move_block::<64>(keyed, key, &mut at) {}
+    while move_block::<16>(keyed, key, &mut at) {}
+    move_block::<8>(keyed, key, &mut at);
+    move_block::<KEY>(keyed, key, &mut at);
+    for key in key.into_iter().take(payload_len - at) {
+        keyed[at] = keyed[at + KEY] ^ key;
+        at += 1;
     }
     keyed[payload_len] = 0;
     &mut keyed[..=payload_len]
 }
 
-/// Unmasks and moves blocks of `N` bytes, a multiple of the key's length, from `at` on, as long as
-/// whole ones are left. Returns where the next one would begin.
+/// Unmasks and moves a block of `N` bytes, a multiple of the key's length, and goes on to the next;
+/// false when no whole block is left.
 #[inline(always)]
-fn move_blocks<const N: usize>(keyed: &mut [u8], key: [u8; KEY], mut at: usize) -> usize {
-    while let Some(&block) = keyed[at + KEY..].first_chunk::<N>() {
-        let mut block = block;
-        for word in block.as_chunks_mut().0 {
-            *word = xor(*word, key);
-        }
-        keyed[at..at + N].copy_from_slice(&block);
-        at += N;
+fn move_block<const N: usize>(keyed: &mut [u8], key: [u8; KEY], at: &mut usize) -> bool {
+    let Some(&block) = keyed[*at + KEY..].first_chunk::<N>() else {
+        return false;
+    };
+    let mut block = block;
+    for word in block.as_chunks_mut().0 {
+        *word = xor(*word, key);
     }
-    at
+    keyed[*at..*at + N].copy_from_slice(&block);
+    *at += N;
+    true
 }
 
 #[inline(always)]

@@ -65,6 +65,20 @@ pub struct Failure {
     pub message: CString,
 }
 
+impl Failure {
+    /// A handler returned `code`.
+    pub fn of_handler(event: EventKind, code: i32) -> Self {
+        let message = format!("the handler of {} returned {code}", event.name());
+        Self {
+            kind: FailureKind::Handler,
+            event,
+            code,
+            close_code: 0,
+            message: CString::new(message).unwrap_or_default(),
+        }
+    }
+}
+
 /// One definition of a path: foreign code that is told of its websockets.
 ///
 /// Nothing of the server is locked or borrowed while a method runs, so every method may call

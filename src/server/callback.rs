@@ -3,7 +3,7 @@
 use std::cell::Cell;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::{Application, EventKind, Failure, FailureKind, Request};
+use super::{Application, EventKind, Failure, Request};
 use crate::net::process;
 
 thread_local! {
@@ -88,11 +88,17 @@ impl From<i32> for Verdict {
 
 /// Asks `upgrade`; when it fails, tells `error`.
 pub fn ask(application: &dyn Application, websocket: u64, request: &Request) -> Verdict {
-    let verdict = Verdict::from(application.upgrade(websocket, request));
-    request.seal();
+    let verdict = ask_only(application, websocket, request);
     if let Verdict::Failed(code) = verdict {
         tell_failed(application, websocket, EventKind::Upgrade, code);
     }
+    verdict
+}
+
+/// Asks `upgrade`.
+pub fn ask_only(application: &dyn Application, websocket: u64, request: &Request) -> Verdict {
+    let verdict = Verdict::from(application.upgrade(websocket, request));
+    request.seal();
     verdict
 }
 
@@ -102,15 +108,7 @@ fn tell_failed(application: &dyn Application, websocket: u64, event: EventKind, 
     if DEBUG_ON_ERROR.load(Ordering::Relaxed) {
         process::stop_in_debugger();
     }
-    let failure = Failure {
-        kind: FailureKind::Handler,
-        event,
-        code,
-        close_code: 0,
-        message: std::ffi::CString::new(format!("the handler of {} returned {code}", event.name()))
-            .unwrap_or_default(),
-    };
-    application.error(websocket, &failure);
+    application.error(websocket, &Failure::of_handler(event, code));
 }
 
 #[cfg(test)]

@@ -93,6 +93,8 @@ pub struct Opening {
     pub peer: Peer,
     pub head: Vec<u8>,
     pub scanner: HeadScanner,
+    /// One before it was answered with a page.
+    pub answered: bool,
 }
 
 /// What `disconnect` is told.

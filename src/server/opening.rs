@@ -9,20 +9,20 @@ use super::client_thread::{Client, Hand, Handed};
 use super::conns::{Opening, Phase};
 use super::core::Due;
 use super::options::Deflate;
-use super::page::Page;
+use super::page::{Page, Wish};
 use super::paths::{self, Entered};
 use super::request::RequestParts;
 use super::sink::Sink;
 use super::slots::State;
 use super::worker::{Loop, Turn};
-use super::{EventKind, Request};
+use super::{EventKind, Failure, Request};
 use crate::net::{Peer, Token};
 use crate::proto::{self, Agreement, Offer, Refusal, RequestHead, Session};
 
 /// What is answered to a request.
 enum Answer {
     Refuse(Refusal),
-    Page(Arc<Page>),
+    Page(Arc<Page>, Wish),
     /// The application decides.
     Ask(Entered, Box<Request>, Offer),
 }
@@ -52,6 +52,7 @@ impl Loop {
                 peer,
                 head,
                 scanner,
+                ..
             } = opening;
             match scanner.scan(head, self.server.options.max_header_size) {
                 Ok(None) => return Some(input.len()),
@@ -72,16 +73,31 @@ impl Loop {
         };
         match answer {
             Answer::Refuse(refusal) => self.core.borrow_mut().refuse(token, &refusal, head_only),
-            Answer::Page(page) => {
-                let server_header = &self.server.options.server_header;
-                let mut core = self.core.borrow_mut();
-                core.respond(token, |out| page.write(out, server_header, head_only));
+            Answer::Page(page, wish) => {
+                // Who asks for more before it has the answer is answered this once.
+                let alone = taken == input.len() && !self.core.borrow_mut().has_unsent(token);
+                let wish = Wish {
+                    keep_alive: wish.keep_alive && alone,
+                    ..wish
+                };
+                self.show(token, &page, wish);
             }
             Answer::Ask(entered, request, offer) => {
                 self.ask(turn, token, &entered, request, &offer)
             }
         }
         Some(taken)
+    }
+
+    fn show(&self, token: Token, page: &Page, wish: Wish) {
+        let server_header = &self.server.options.server_header;
+        let mut core = self.core.borrow_mut();
+        let write = |out: &mut Vec<u8>| page.write(out, wish, server_header);
+        if wish.keep_alive {
+            core.respond_and_read_on(token, write);
+        } else {
+            core.respond(token, write);
+        }
     }
 
     /// Decides what a request is answered; the application is not asked yet.
@@ -96,7 +112,9 @@ impl Loop {
                 Refusal::method_not_allowed(allowed)
             }
             _ if request.body_announced() => Refusal::bad_request("A body is not expected here."),
-            Some(page) if is_page => return Answer::Page(Arc::clone(page)),
+            Some(page) if is_page => {
+                return Answer::Page(Arc::clone(page), page.wish(request));
+            }
             _ if !found.path => Refusal::not_found(),
             _ => match proto::check(request) {
                 Ok(_) if !self.is_allowed_origin(request) => Refusal::forbidden_origin(),
@@ -184,7 +202,17 @@ impl Loop {
         let Some(application) = turn.paths.application(entered.number) else {
             return;
         };
-        let verdict = callback::ask(&**application, websocket, &request);
+        let verdict = match turn.sink {
+            Sink::Pull(puller) => {
+                let verdict = callback::ask_only(&**application, websocket, &request);
+                if let Verdict::Failed(code) = verdict {
+                    let failure = Box::new(Failure::of_handler(EventKind::Upgrade, code));
+                    puller.failure(&turn.paths, entered.number, websocket, failure);
+                }
+                verdict
+            }
+            _ => callback::ask(&**application, websocket, &request),
+        };
         self.decided(turn, token, verdict, request);
     }
 

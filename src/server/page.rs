@@ -1,12 +1,27 @@
 //! Pages: fixed bodies for GET and HEAD, such as a health check or a demo page.
 
-use super::ServerError;
-use crate::proto;
+use sha1::{Digest as _, Sha1};
 
-/// A page's whole response, made once.
+use super::ServerError;
+use crate::proto::{self, RequestHead};
+
+/// What a path answers to GET and HEAD.
 pub struct Page {
     content_type: String,
     body: Vec<u8>,
+    /// The body's hash, as a strong entity tag (RFC 9110 section 8.8.3).
+    etag: String,
+}
+
+/// How a request wants a page.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Wish {
+    /// HEAD: the same without the body.
+    pub head_only: bool,
+    /// The client has the page already.
+    pub unchanged: bool,
+    /// The client wants to ask for more on this connection.
+    pub keep_alive: bool,
 }
 
 impl Page {
@@ -17,29 +32,126 @@ impl Page {
             return Err(ServerError::Argument);
         }
         let mut copy = Vec::new();
-        copy.try_reserve_exact(body.len())
-            .map_err(|_| ServerError::Memory)?;
+        copy.try_reserve_exact(body.len())?;
         copy.extend_from_slice(body);
+        let hash: String = Sha1::digest(body)
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect();
         Ok(Self {
             content_type: content_type.to_owned(),
             body: copy,
+            etag: format!("\"{hash}\""),
         })
     }
 
-    /// Writes the response to a GET, or to a HEAD, which is the same without the body.
-    pub fn write(&self, out: &mut Vec<u8>, server_header: &str, head_only: bool) {
-        let length = self.body.len();
-        let head = format!(
-            "HTTP/1.1 200 OK\r\nContent-Type: {}\r\nContent-Length: {length}\r\n",
-            self.content_type
-        );
-        out.extend_from_slice(head.as_bytes());
-        if !server_header.is_empty() {
-            out.extend_from_slice(format!("Server: {server_header}\r\n").as_bytes());
+    /// How this page is to be sent.
+    pub fn wish(&self, request: &RequestHead<'_>) -> Wish {
+        Wish {
+            head_only: request.method == "HEAD",
+            unchanged: request.lists("If-None-Match", "*")
+                || request.lists("If-None-Match", &self.etag)
+                || request.lists("If-None-Match", &format!("W/{}", self.etag)),
+            keep_alive: !request.lists("Connection", "close"),
         }
-        out.extend_from_slice(b"Connection: close\r\n\r\n");
-        if !head_only {
+    }
+
+    /// Writes the response.
+    pub fn write(&self, out: &mut Vec<u8>, wish: Wish, server_header: &str) {
+        let status = if wish.unchanged {
+            "304 Not Modified"
+        } else {
+            "200 OK"
+        };
+        let mut head = format!("HTTP/1.1 {status}\r\nETag: {}\r\n", self.etag);
+        if !wish.unchanged {
+            let (content_type, length) = (&self.content_type, self.body.len());
+            head += &format!("Content-Type: {content_type}\r\nContent-Length: {length}\r\n");
+        }
+        if !server_header.is_empty() {
+            head += &format!("Server: {server_header}\r\n");
+        }
+        head += if wish.keep_alive {
+            "\r\n"
+        } else {
+            "Connection: close\r\n\r\n"
+        };
+        out.extend_from_slice(head.as_bytes());
+        if !wish.unchanged && !wish.head_only {
             out.extend_from_slice(&self.body);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FRESH: Wish = Wish {
+        head_only: false,
+        unchanged: false,
+        keep_alive: true,
+    };
+
+    fn written(page: &Page, wish: Wish) -> String {
+        let mut out = Vec::new();
+        page.write(&mut out, wish, "");
+        String::from_utf8(out).unwrap()
+    }
+
+    fn wish(page: &Page, header: &str) -> Wish {
+        let mut head = format!("GET / HTTP/1.1\r\nHost: h\r\n{header}\r\n\r\n").into_bytes();
+        page.wish(&proto::parse_head(&mut head).unwrap())
+    }
+
+    #[test]
+    fn a_response_is_whole_without_its_body_or_without_change() {
+        let page = Page::new("text/plain", b"words").unwrap();
+        let etag = &page.etag;
+        let head = format!(
+            "HTTP/1.1 200 OK\r\nETag: {etag}\r\nContent-Type: text/plain\r\nContent-Length: 5\r\n"
+        );
+        assert_eq!(written(&page, FRESH), format!("{head}\r\nwords"));
+        let head_only = Wish {
+            head_only: true,
+            keep_alive: false,
+            ..FRESH
+        };
+        assert_eq!(
+            written(&page, head_only),
+            format!("{head}Connection: close\r\n\r\n")
+        );
+        let unchanged = Wish {
+            unchanged: true,
+            ..FRESH
+        };
+        let answer = format!("HTTP/1.1 304 Not Modified\r\nETag: {etag}\r\n\r\n");
+        assert_eq!(written(&page, unchanged), answer);
+    }
+
+    #[test]
+    fn a_client_that_has_the_page_says_so_by_its_tag() {
+        let page = Page::new("text/plain", b"words").unwrap();
+        let etag = &page.etag;
+        for header in [
+            format!("If-None-Match: {etag}"),
+            format!("If-None-Match: \"other\", W/{etag}"),
+            "If-None-Match: *".to_owned(),
+        ] {
+            assert!(wish(&page, &header).unchanged, "{header}");
+        }
+        assert!(!wish(&page, "If-None-Match: \"other\"").unchanged);
+        assert_eq!(wish(&page, "Accept: */*"), FRESH);
+        assert!(!wish(&page, "Connection: Close").keep_alive);
+    }
+
+    #[test]
+    fn a_content_type_that_would_break_the_head_is_refused() {
+        for content_type in ["", "text/plain\r\nX: y", "text\0plain"] {
+            assert_eq!(
+                Page::new(content_type, b"").err(),
+                Some(ServerError::Argument)
+            );
         }
     }
 }

@@ -54,6 +54,7 @@ impl Core {
             peer,
             head: Vec::new(),
             scanner: HeadScanner::default(),
+            answered: false,
         };
         let conn = Conn {
             session: Session::default(),
@@ -99,6 +100,21 @@ impl Core {
         self.respond(token, |out| {
             refusal.write(out, &server.options.server_header, head_only)
         });
+    }
+
+    /// Answers a request, and waits for the next one on the same connection.
+    pub fn respond_and_read_on(&mut self, token: Token, write: impl FnOnce(&mut Vec<u8>)) {
+        let now = self.clock.now();
+        let Some(conn) = self.conns.get(token) else {
+            return;
+        };
+        conn.since = now;
+        if let Some(opening) = conn.extra().opening.as_mut() {
+            opening.head = Vec::new();
+            opening.scanner = HeadScanner::default();
+            opening.answered = true;
+        }
+        self.say(token, write);
     }
 
     /// Answers a request with the last that is said on its connection.

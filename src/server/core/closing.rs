@@ -209,7 +209,8 @@ impl Core {
         }
     }
 
-    pub fn bury_zombies(&mut self) {
+    /// Tries again to free the places of those to whom something was on its way.
+    pub(super) fn bury_zombies(&mut self) {
         for token in std::mem::take(&mut self.zombies) {
             self.vacate(token);
         }

@@ -176,6 +176,7 @@ impl Core {
             };
             self.open_mail(mail);
         }
+        self.bury_zombies();
     }
 
     fn open_mail(&mut self, mail: Mail) {

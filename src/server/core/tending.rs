@@ -44,7 +44,6 @@ impl Core {
                 group += ROUND as usize;
             }
         }
-        self.bury_zombies();
     }
 
     fn look_after(&mut self, token: Token) {
@@ -56,8 +55,11 @@ impl Core {
         match conn.phase {
             Phase::Free | Phase::Deciding | Phase::Ended => (),
             Phase::Opening if age >= periods.handshake => {
-                log::info!("a client has not finished its handshake in time");
-                self.server.stats.rejected.fetch_add(1, Ordering::Relaxed);
+                let opening = conn.extra.as_ref().and_then(|extra| extra.opening.as_ref());
+                if opening.is_some_and(|opening| !opening.answered) {
+                    log::info!("a client has not finished its handshake in time");
+                    self.server.stats.rejected.fetch_add(1, Ordering::Relaxed);
+                }
                 self.end(token, None);
             }
             Phase::Closing | Phase::Finishing | Phase::Lingering if age >= periods.close => {

@@ -150,6 +150,13 @@ impl Core {
         }
     }
 
+    /// Whether anything that was said has not been taken by the kernel.
+    pub fn has_unsent(&mut self, token: Token) -> bool {
+        self.conns
+            .get(token)
+            .is_some_and(|conn| conn.outbox.is_some())
+    }
+
     /// Queues what is not counted: control frames and responses.
     pub fn say(&mut self, token: Token, write: impl FnOnce(&mut Vec<u8>)) {
         if self.conns.get(token).is_none() {
