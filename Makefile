@@ -100,11 +100,19 @@ clients: $(BUILD)/echo $(BUILD)/echo-server
 	  NODE_PATH=$(abspath $(BUILD))/clients/node/node_modules node --test --test-reporter=spec \
 	  tests/clients/ws.test.js tests/clients/deflate.test.js tests/clients/chromium.test.js
 
-## conformance   the Autobahn testsuite, cases 1 to 10
+## conformance   the Autobahn testsuite: cases 1 to 10, and of 12 and 13, which compress, a few sizes
 .PHONY: conformance
 conformance: $(BUILD)/echo-server
 	AUTOBAHN_HOME=$(AUTOBAHN_HOME) tests/conformance/install
 	AUTOBAHN_HOME=$(AUTOBAHN_HOME) tests/conformance/run $(BUILD)/echo-server
+	AUTOBAHN_HOME=$(AUTOBAHN_HOME) tests/conformance/run --deflate 1 $(BUILD)/echo-server
+	AUTOBAHN_HOME=$(AUTOBAHN_HOME) tests/conformance/run --deflate 2 $(BUILD)/echo-server
+
+## conformance-full  the same, and every size of 12 and 13; twenty minutes
+.PHONY: conformance-full
+conformance-full: conformance
+	AUTOBAHN_HOME=$(AUTOBAHN_HOME) tests/conformance/run --deflate 1 --whole $(BUILD)/echo-server
+	AUTOBAHN_HOME=$(AUTOBAHN_HOME) tests/conformance/run --deflate 2 --whole $(BUILD)/echo-server
 
 ## fuzz          every fuzz target, for SECONDS=60 each
 .PHONY: fuzz
