@@ -36,7 +36,10 @@ const LEAST_READ: usize = 16 * 1024;
 const PULLED_READ: usize = 64 * 1024;
 
 /// At most so many messages of one client are delivered before the others have their turn.
-const MESSAGES_PER_VISIT: u32 = 256;
+const MESSAGES_PER_VISIT: usize = 256;
+
+/// A message counts once more for each so many bytes: of a little input much may be inflated.
+const WEIGHTY: usize = 16 * 1024;
 
 scoped_thread_local!(static CURRENT: Loop);
 
@@ -309,7 +312,7 @@ impl Loop {
                 Next::Step(step, path) => {
                     at += step.taken;
                     let counts = self.tell(turn, token, path, step.event);
-                    budget = budget.saturating_sub(u32::from(counts));
+                    budget = budget.saturating_sub(counts);
                 }
                 Next::Request => match self.read_request(turn, token, &input[at..]) {
                     Some(taken) => at += taken,
@@ -366,22 +369,23 @@ impl Loop {
         Next::Step(conn.session.next(limits, scratch, input), conn.path)
     }
 
-    /// Tells the application what a client has sent. True for what counts against the budget.
+    /// Tells the application what a client has sent. Answers what it counts against the budget.
     #[inline]
-    fn tell(&self, turn: &mut Turn<'_, '_>, token: Token, path: u32, event: Event<'_>) -> bool {
+    fn tell(&self, turn: &mut Turn<'_, '_>, token: Token, path: u32, event: Event<'_>) -> usize {
         match event {
             Event::Message(kind, payload) => {
+                let weight = 1 + payload.terminated().len() / WEIGHTY;
                 self.tell_message(turn, token, path, Some(kind), payload);
-                return true;
+                return weight;
             }
             Event::Pong(payload) if Core::is_own_pong(payload.bytes()) => (),
             Event::Pong(payload) => {
                 self.tell_message(turn, token, path, None, payload);
-                return true;
+                return 1;
             }
             Event::Ping(payload) => {
                 self.core.borrow_mut().answer_ping(token, payload.bytes());
-                return true;
+                return 1;
             }
             Event::Close(code, reason) => {
                 self.core
@@ -391,7 +395,7 @@ impl Loop {
             Event::Failed(error) => self.core.borrow_mut().fail(token, error),
             Event::NeedMore => (),
         }
-        false
+        0
     }
 
     /// Delivers a message, or a pong, which has no kind.

@@ -214,6 +214,39 @@ def test_with_context_takeover_a_repeated_message_costs_next_to_nothing(servers)
         assert lengths[1] < lengths[0] // 4 and lengths[2] < lengths[0] // 4
 
 
+def memory_of_idle_clients(program, count=400):
+    """By how many KiB a server grows for clients that have each had one compressed answer."""
+
+    def in_use():
+        with open(f"/proc/{program.process.pid}/smaps_rollup") as lines:
+            return next(int(line.split()[1]) for line in lines if line.startswith("Rss:"))
+
+    def converse(stack):
+        client = stack.enter_context(Raw(program, "permessage-deflate"))
+        compress = zlib.compressobj(wbits=-15)
+        compressed = compress.compress(b"a" * 1000) + compress.flush(zlib.Z_SYNC_FLUSH)
+        plain = client.agreed is None
+        client.send(0x81 if plain else 0xC1, b"a" * 1000 if plain else compressed[:-4])
+        assert client.receive()[0] == (0x81 if plain else 0xC1)
+
+    with contextlib.ExitStack() as stack:
+        converse(stack)
+        before = in_use()
+        for _ in range(count):
+            converse(stack)
+        return in_use() - before
+
+
+def test_without_context_takeover_an_idle_client_costs_no_more_than_a_plain_one(servers):
+    plain = memory_of_idle_clients(servers[OFF])
+    assert memory_of_idle_clients(servers[WITHOUT_TAKEOVER]) <= plain + 128
+
+
+def test_with_context_takeover_a_client_costs_at_most_what_the_header_says(servers):
+    plain = memory_of_idle_clients(servers[OFF])
+    assert memory_of_idle_clients(servers[WITH_TAKEOVER]) <= plain + 400 * 210
+
+
 @pytest.mark.parametrize(
     "first, payload, code",
     [
