@@ -13,8 +13,8 @@ use crate::server;
 /// takes the path, GET and HEAD the page. A plain GET of a path without a page is answered 426.
 ///
 /// The answer has an ETag, by which a client that has the page already is answered 304 (RFC 9110
-/// section 13.1.2). The connection stays open for more requests until HANDSHAKE_TIMEOUT has passed
-/// without one.
+/// section 13.1.2). The connection stays open for two seconds, or HANDSHAKE_TIMEOUT if that is
+/// shorter, in which the client may ask for more.
 ///
 /// @param path          Written as for portal_define_path. Borrowed until the call returns.
 /// @param content_type  The value of the "Content-Type" header, ends in NUL. Copied.

@@ -91,7 +91,7 @@ static void echo_in_cpp_does_the_same(void)
 
 static void echo_has_a_page(void)
 {
-    static const char request[] = "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    static const char request[] = "GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
     const struct example example = run("echo");
     client *self = client_dial(example.port);
     struct response response;

@@ -9,7 +9,7 @@ static struct response ask(client *self, const char *method, const char *target)
 {
     char request[200];
 
-    snprintf(request, sizeof request, "%s %s HTTP/1.1\r\nHost: localhost\r\n\r\n", method, target);
+    snprintf(request, sizeof request, "%s %s HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n", method, target);
     client_send_bytes(self, request, strlen(request));
     return client_response(self);
 }

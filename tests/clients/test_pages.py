@@ -57,3 +57,8 @@ def test_requests_sent_ahead_are_answered_once(echo):
             answer += piece
     assert answer.count(b"HTTP/1.1 200 OK") == 1
     assert b"\r\nConnection: close\r\n" in answer
+
+
+def test_a_client_that_asks_for_nothing_more_is_let_go(connection):
+    ask(connection)
+    assert connection.sock.recv(1) == b""

@@ -31,6 +31,9 @@ use super::{EventKind, Failure, FailureKind, Request};
 use crate::net::{Listener, Poller, Token};
 use crate::proto::{Deflaters, Limits, Scratch};
 
+/// A connection that was answered with a page stays open for so many milliseconds.
+const KEPT: u32 = 2_000;
+
 /// A callback that is to run when nothing is borrowed.
 pub enum Due {
     Drain,
@@ -45,6 +48,8 @@ pub enum Due {
 /// Timeouts in ticks; 0 is never.
 struct Periods {
     handshake: u32,
+    /// For a connection that was answered with a page and asks for nothing.
+    kept: u32,
     idle: u32,
     ping: u32,
     close: u32,
@@ -93,6 +98,7 @@ impl Core {
         let ticks = |time| if time == 0 { 0 } else { clock.ticks(time) };
         let periods = Periods {
             handshake: ticks(options.handshake_timeout),
+            kept: ticks(options.handshake_timeout.min(KEPT)),
             idle: ticks(options.idle_timeout),
             ping: ticks(options.ping_interval),
             close: ticks(options.close_timeout),

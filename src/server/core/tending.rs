@@ -54,9 +54,20 @@ impl Core {
         let silence = now.wrapping_sub(conn.heard);
         match conn.phase {
             Phase::Free | Phase::Deciding | Phase::Ended => (),
-            Phase::Opening if age >= periods.handshake => {
+            Phase::Opening => {
                 let opening = conn.extra.as_ref().and_then(|extra| extra.opening.as_ref());
-                if opening.is_some_and(|opening| !opening.answered) {
+                let kept = opening.is_some_and(|opening| opening.answered);
+                let idle = kept && opening.is_some_and(|opening| opening.head.is_empty());
+                if age
+                    < if idle {
+                        periods.kept
+                    } else {
+                        periods.handshake
+                    }
+                {
+                    return;
+                }
+                if !kept {
                     log::info!("a client has not finished its handshake in time");
                     self.server.stats.rejected.fetch_add(1, Ordering::Relaxed);
                 }
