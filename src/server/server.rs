@@ -23,6 +23,9 @@ use crate::proto::Refusal;
 
 static SERVERS: Lazy<RwLock<Registry>> = Lazy::new(RwLock::default);
 
+/// Threads of servers that have ended: they have nothing to do any more but to end, too.
+static ENDING: Mutex<Vec<JoinHandle<()>>> = Mutex::new(Vec::new());
+
 /// One server, shared by its loops and by whoever calls it.
 pub struct Server {
     pub options: Options,
@@ -82,6 +85,7 @@ pub fn start(
         return Err(ServerError::Unsupported);
     }
     process::watch_forks().map_err(refused)?;
+    join_ending();
     let listener = Arc::new(listen(port, options)?);
     let count = match options.threads {
         0 => std::thread::available_parallelism().map_or(1, usize::from),
@@ -176,9 +180,28 @@ pub fn find(server: u64) -> Result<Arc<Server>, ServerError> {
     entry.and_then(|entry| entry.server.clone()).ok_or(gone)
 }
 
+/// Finds a server that has not ended. Of one that has, not even a thread is left afterwards.
+fn find_or_join(server: u64) -> Result<Arc<Server>, ServerError> {
+    find(server).inspect_err(|_| join_ending())
+}
+
+/// Waits for the last steps of threads that have no part in any server any more.
+fn join_ending() {
+    // After a fork they are the parent's.
+    if process::is_forked_child() {
+        return;
+    }
+    // Locked until they have ended, so that whoever comes meanwhile waits, too.
+    let mut ending = ENDING.lock().unwrap_or_else(PoisonError::into_inner);
+    for thread in ending.drain(..) {
+        // A panic was caught inside.
+        let _ = thread.join();
+    }
+}
+
 /// Closes a server and waits until it has closed; inside a callback it only begins.
 pub fn close(server: u64) -> Result<(), ServerError> {
-    let server = find(server)?;
+    let server = find_or_join(server)?;
     server.begin_close();
     if !callback::is_inside() {
         server.wait();
@@ -188,7 +211,7 @@ pub fn close(server: u64) -> Result<(), ServerError> {
 
 /// Waits until a server has closed.
 pub fn wait(server: u64) -> Result<(), ServerError> {
-    let server = find(server)?;
+    let server = find_or_join(server)?;
     if callback::is_inside() {
         return Err(ServerError::Busy);
     }
@@ -260,15 +283,9 @@ impl Server {
             drop(self.changed.wait_while(self.running(), open));
             return host::drive_to_end(self);
         }
-        let threads =
-            std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner));
-        for thread in threads {
-            // A panic was caught inside; what is left cannot fail.
-            let _ = thread.join();
-        }
-        let _ended = self
-            .changed
-            .wait_while(self.running(), |running| *running > 0);
+        let some_run = |running: &mut usize| *running > 0;
+        drop(self.changed.wait_while(self.running(), some_run));
+        join_ending();
     }
 
     /// Waits a while for the end.
@@ -312,6 +329,12 @@ impl Server {
         let mut running = self.running();
         *running -= 1;
         if *running == 0 {
+            let threads =
+                std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner));
+            ENDING
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .extend(threads);
             unregister(*self.id.get().unwrap_or(&0));
             self.changed.notify_all();
         }

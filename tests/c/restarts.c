@@ -43,16 +43,15 @@ int main(void)
     define_echo("/echo");
     for (size_t i = 0; i < COUNT(ways); ++i) {
         uint32_t port = 0;
-        int descriptors, threads;
+        int descriptors;
 
         serve_once(&port, ways[i].dispatch, ways[i].threads);
         descriptors = count_descriptors();
-        threads = count_threads();
         for (int restart = 0; restart < RESTARTS; ++restart)
             serve_once(&port, ways[i].dispatch, ways[i].threads);
         CHECK_NUMBER(count_descriptors(), descriptors);
-        CHECK_NUMBER(count_threads(), threads);
-        CHECK_NUMBER(threads, 1);
+        /* The kernel lists a thread for a moment after it could be joined. */
+        EVENTUALLY(count_threads() == 1);
     }
     return 0;
 }
