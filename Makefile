@@ -56,6 +56,7 @@ lint:
 .PHONY: unit
 unit:
 	cargo test --locked
+	cargo test --locked --lib --no-default-features
 
 ## docs          the documentation of the Rust code
 .PHONY: docs
