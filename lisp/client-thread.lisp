@@ -42,15 +42,18 @@ than its handler takes is closed."
       (decf (client-thread-octets thread) size)
       event)))
 
-(defun run-client-thread (websocket at-end)
+(defun end-client-thread (websocket)
+  "Nobody will run WEBSOCKET's events: they are dropped, and it is ended."
+  (let ((thread (websocket-thread websocket)))
+    (bt:with-lock-held ((client-thread-lock thread))
+      (setf (client-thread-ended thread) t
+            (client-thread-queue thread) '())))
+  (portal-abort (websocket-id websocket)))
+
+(defun run-client-thread (websocket)
   "Runs the events of WEBSOCKET up to its disconnect. A thread that is destroyed takes its client with
 it."
-  (let ((thread (websocket-thread websocket)))
-    (unwind-protect
-         (loop until (eq (websocket-phase websocket) :closed)
-               do (funcall (take-over thread)))
-      (bt:with-lock-held ((client-thread-lock thread))
-        (setf (client-thread-ended thread) t
-              (client-thread-queue thread) '()))
-      (portal-abort (websocket-id websocket))
-      (funcall at-end))))
+  (unwind-protect
+       (loop until (eq (websocket-phase websocket) :closed)
+             do (funcall (take-over (websocket-thread websocket))))
+    (end-client-thread websocket)))

@@ -3,16 +3,14 @@
 (in-package #:portal)
 
 (define-condition portal-error (error)
-  ((status :initarg :status :initform nil :reader portal-error-status
-           :documentation "The library's number for what went wrong, such as -2; NIL when it did not say one.")
+  ((status :initarg :status :initform nil :reader portal-error-status)
    (message :initarg :message :initform "Portal failed." :reader portal-error-message))
   (:report (lambda (condition stream)
              (write-string (portal-error-message condition) stream)))
   (:documentation "Above all errors that Portal signals."))
 
 (define-condition connection-closed (portal-error)
-  ((websocket :initarg :websocket :initform nil :reader connection-closed-websocket
-              :documentation "The websocket that takes nothing any more."))
+  ((websocket :initarg :websocket :initform nil :reader connection-closed-websocket))
   (:documentation "The websocket has closed or is closing: nothing can be sent to it."))
 
 (define-condition send-queue-full (portal-error) ()
@@ -23,8 +21,7 @@ the path's :DRAIN."))
   (:documentation "A client's message is over the limit, or a ping or close reason is too long to send."))
 
 (define-condition address-error (portal-error)
-  ((port :initarg :port :initform nil :reader address-error-port
-         :documentation "The port that was asked for."))
+  ((port :initarg :port :initform nil :reader address-error-port))
   (:report (lambda (condition stream)
              (format stream "Cannot serve on port ~a: ~a"
                      (address-error-port condition) (portal-error-message condition))))
@@ -44,3 +41,10 @@ the path's :DRAIN."))
                              variable PORTAL_LIBRARY name the library or its folder."
                      (library-not-found-places condition))))
   (:documentation "The C library cannot be loaded; the report says where it was looked for."))
+
+(setf (documentation 'portal-error-status 'function)
+      "The library's number for what went wrong, such as -2; NIL when it did not say one."
+      (documentation 'connection-closed-websocket 'function)
+      "The websocket that takes nothing any more."
+      (documentation 'address-error-port 'function)
+      "The port that was asked for.")

@@ -15,13 +15,14 @@
   (id nil :read-only t)
   (port nil :read-only t)
   (multi-thread nil :read-only t)
-  ;; :STARTING, :SERVING, :ENDED; how many threads of clients there are. Both change under the lock,
-  ;; and CHANGED tells of it.
-  (state :starting)
-  (threads 0)
-  (changed (bt:make-condition-variable))
-  ;; Websockets by id. The dispatcher alone changes it, under the lock; so it reads without.
   (lock (bt:make-lock "a server"))
+  ;; :STARTING, :SERVING, :ENDED. Changes under the lock.
+  (state :starting)
+  (state-changed (bt:make-condition-variable))
+  ;; How many threads of clients there are. Changes under the lock.
+  (threads 0)
+  (thread-ended (bt:make-condition-variable))
+  ;; Websockets by id. The dispatcher alone changes it, under the lock; so it reads without.
   (websockets (make-hash-table))
   ;; What was pulled: COUNT records, of which NEXT have been taken.
   (records (cffi:foreign-alloc '(:struct pulled) :count *batch*))
@@ -37,15 +38,26 @@
 (defun enter-state (dispatcher state)
   (bt:with-lock-held ((dispatcher-lock dispatcher))
     (setf (dispatcher-state dispatcher) state)
-    (bt:condition-notify (dispatcher-changed dispatcher))))
+    (bt:condition-notify (dispatcher-state-changed dispatcher))))
 
-(defmacro wait-until (dispatcher condition)
-  "Waits until CONDITION, which depends on what changes under DISPATCHER's lock."
-  `(bt:with-lock-held ((dispatcher-lock ,dispatcher))
-     (loop until ,condition
-           do (bt:condition-wait (dispatcher-changed ,dispatcher) (dispatcher-lock ,dispatcher)))
-     ;; One notification wakes one thread: let the next one look, too.
-     (bt:condition-notify (dispatcher-changed ,dispatcher))))
+(defun wait-for-state (dispatcher &rest states)
+  "Waits until DISPATCHER is in one of STATES."
+  (bt:with-lock-held ((dispatcher-lock dispatcher))
+    (loop until (member (dispatcher-state dispatcher) states)
+          do (bt:condition-wait (dispatcher-state-changed dispatcher) (dispatcher-lock dispatcher)))
+    ;; A notification wakes one thread: it wakes the next.
+    (bt:condition-notify (dispatcher-state-changed dispatcher))))
+
+(defun count-thread (dispatcher difference)
+  (bt:with-lock-held ((dispatcher-lock dispatcher))
+    (incf (dispatcher-threads dispatcher) difference)
+    (bt:condition-notify (dispatcher-thread-ended dispatcher))))
+
+(defun wait-for-threads (dispatcher)
+  "Waits until the threads of all clients have ended."
+  (bt:with-lock-held ((dispatcher-lock dispatcher))
+    (loop until (zerop (dispatcher-threads dispatcher))
+          do (bt:condition-wait (dispatcher-thread-ended dispatcher) (dispatcher-lock dispatcher)))))
 
 ;;; Websockets
 
@@ -61,23 +73,19 @@
     (remhash id (dispatcher-websockets dispatcher))))
 
 (defun start-client-thread (dispatcher websocket)
-  "Gives WEBSOCKET a thread; without one it is ended."
+  "Gives WEBSOCKET a thread; when there is none to be had, it is ended."
   (setf (websocket-thread websocket) (make-client-thread))
-  (flet ((count-threads (difference)
-           (bt:with-lock-held ((dispatcher-lock dispatcher))
-             (incf (dispatcher-threads dispatcher) difference)
-             (bt:condition-notify (dispatcher-changed dispatcher)))))
-    (count-threads 1)
-    (handler-case
-        (bt:make-thread (lambda ()
-                          (let ((*inside-handlers* t))
-                            (run-client-thread websocket (lambda () (count-threads -1)))))
-                        :name (format nil "Portal client ~a" (remote-address websocket)))
-      (error (condition)
-        (count-threads -1)
-        (setf (client-thread-ended (websocket-thread websocket)) t)
-        (report-error condition "no thread for a client:")
-        (close websocket :abort t)))))
+  (count-thread dispatcher 1)
+  (handler-case
+      (bt:make-thread (lambda ()
+                        (let ((*inside-handlers* t))
+                          (unwind-protect (run-client-thread websocket)
+                            (count-thread dispatcher -1))))
+                      :name (format nil "Portal client ~a" (remote-address websocket)))
+    (error (condition)
+      (count-thread dispatcher -1)
+      (end-client-thread websocket)
+      (report-error condition "no thread for a client:"))))
 
 ;;; Handing out
 
@@ -167,7 +175,7 @@
   (portal-server-begin-close (dispatcher-id dispatcher))
   (loop do (hand-out dispatcher)
         while (pull dispatcher))
-  (wait-until dispatcher (zerop (dispatcher-threads dispatcher)))
+  (wait-for-threads dispatcher)
   (cffi:foreign-free (dispatcher-records dispatcher))
   (enter-state dispatcher :ended))
 

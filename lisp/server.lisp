@@ -33,7 +33,7 @@
     (bt:with-lock-held (*servers-lock*)
       (unless (eq (dispatcher-state dispatcher) :ended)
         (setf *servers* (acons thread dispatcher *servers*))))
-    (wait-until dispatcher (not (eq (dispatcher-state dispatcher) :starting)))
+    (wait-for-state dispatcher :serving :ended)
     thread))
 
 (defun websocket-server (&optional (port 4433) &rest options)
@@ -65,7 +65,7 @@ Inside a handler it only begins: the server's thread cannot wait for itself."
     (when dispatcher
       (portal-server-begin-close (dispatcher-id dispatcher))
       (unless *inside-handlers*
-        (wait-until dispatcher (eq (dispatcher-state dispatcher) :ended))
+        (wait-for-state dispatcher :ended)
         ;; A thread that was destroyed cannot be joined, which is no matter: it has ended.
         (ignore-errors (bt:join-thread server)))))
   nil)
