@@ -23,7 +23,7 @@ the path's :DRAIN."))
 (define-condition address-error (portal-error)
   ((port :initarg :port :initform nil :reader address-error-port))
   (:report (lambda (condition stream)
-             (format stream "Cannot serve on port ~a: ~a"
+             (format stream "No server on port ~a: ~a."
                      (address-error-port condition) (portal-error-message condition))))
   (:documentation "A server cannot listen where it should."))
 

@@ -7,12 +7,6 @@
 CONTINUE goes on with the next event, RETRY runs the handler again, DROP-CLIENT closes the websocket.
 When it is NIL, the server just goes on.")
 
-(defun report-error (condition format-control &rest arguments)
-  "Says on *ERROR-OUTPUT* that CONDITION has come to nobody else's notice."
-  (ignore-errors
-   (format *error-output* "~&Portal: ~? ~a~%" format-control arguments condition)
-   (force-output *error-output*)))
-
 (defun definition-of (websocket)
   "What is defined, now, for WEBSOCKET's path."
   (path-definition (websocket-path websocket)))

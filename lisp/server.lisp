@@ -16,10 +16,12 @@
   "Has C listen; returns the server's id."
   (with-options (c-options options)
     (cffi:with-foreign-object (id 'id)
-      (let ((status (portal-server-start port c-options id)))
-        (cond ((eql status +status-address+)
-               (error 'address-error :status status :port port :message (portal-status-text status)))
-              (t (check status "Starting a server on port ~a" port)))
+      (let* ((*overheard* (list nil))
+             (status (portal-server-start port c-options id)))
+        (when (eql status +status-address+)
+          (error 'address-error :status status :port port
+                                :message (or (first *overheard*) (portal-status-text status))))
+        (check status "Starting a server on port ~a" port)
         (cffi:mem-ref id 'id)))))
 
 (defun start-dispatcher (dispatcher)

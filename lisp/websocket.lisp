@@ -17,10 +17,14 @@
   (answer nil)
   ;; With :MULTI-THREAD, the thread of its handlers.
   (thread nil)
-  (data nil))
+  (keepsake nil))
 
-(setf (documentation 'websocket-data 'function)
-      "Whatever the program wants to keep with a websocket; NIL at first. Use SETF to set it.")
+(defun websocket-data (websocket)
+  "Whatever the program wants to keep with WEBSOCKET; NIL at first. Use SETF to set it."
+  (websocket-keepsake websocket))
+
+(defun (setf websocket-data) (data websocket)
+  (setf (websocket-keepsake websocket) data))
 
 (defmethod print-object ((websocket websocket) stream)
   (print-unreadable-object (websocket stream :type t)

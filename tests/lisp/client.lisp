@@ -115,12 +115,12 @@
             (t (list* kind value rest))))))
 
 (defun heard (answer)
-  "What a client's answer says: a string, octets, (:closed code reason), or the words that it said."
-  (destructuring-bind (kind &optional first second) answer
+  "What a client's answer says: a string, octets, (:closed code reason), T, or the words that it said."
+  (destructuring-bind (kind &optional first second &rest rest) answer
+    (declare (ignore rest))
     (cond ((equal kind "text") (text-from-wire first))
           ((equal kind "binary") (octets-from-wire first))
-          ((and (equal kind "closed") second)
-           (list :closed (parse-integer first) (text-from-wire second)))
+          ((equal kind "closed") (list :closed (parse-integer first) (text-from-wire second)))
           ((equal kind "ok") t)
           (t answer))))
 
