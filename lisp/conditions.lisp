@@ -4,13 +4,13 @@
 
 (define-condition portal-error (error)
   ((status :initarg :status :initform nil :reader portal-error-status)
+   (websocket :initarg :websocket :initform nil :reader portal-error-websocket)
    (message :initarg :message :initform "Portal failed." :reader portal-error-message))
   (:report (lambda (condition stream)
              (write-string (portal-error-message condition) stream)))
   (:documentation "Above all errors that Portal signals."))
 
-(define-condition connection-closed (portal-error)
-  ((websocket :initarg :websocket :initform nil :reader connection-closed-websocket))
+(define-condition connection-closed (portal-error) ()
   (:documentation "The websocket has closed or is closing: nothing can be sent to it."))
 
 (define-condition send-queue-full (portal-error) ()
@@ -44,7 +44,7 @@ the path's :DRAIN."))
 
 (setf (documentation 'portal-error-status 'function)
       "The library's number for what went wrong, such as -2; NIL when it did not say one."
-      (documentation 'connection-closed-websocket 'function)
-      "The websocket that takes nothing any more."
+      (documentation 'portal-error-websocket 'function)
+      "The websocket to which something could not be done; NIL when it is about none."
       (documentation 'address-error-port 'function)
       "The port that was asked for.")

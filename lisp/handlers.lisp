@@ -23,7 +23,7 @@ When it is NIL, the server just goes on.")
 (defun is-farewell (condition websocket)
   "Whether CONDITION says no more than that WEBSOCKET's client has left: that is nobody's error."
   (and (typep condition 'connection-closed)
-       (eq (connection-closed-websocket condition) websocket)))
+       (eq (portal-error-websocket condition) websocket)))
 
 (defun call-guarded (websocket handler)
   "Calls HANDLER, which runs a handler of WEBSOCKET, and returns its value. Returns NIL when it was

@@ -48,7 +48,7 @@
    #:portal-error
    #:portal-error-status
    #:connection-closed
-   #:connection-closed-websocket
+   #:portal-error-websocket
    #:send-queue-full
    #:message-too-large
    #:address-error

@@ -53,14 +53,18 @@
      (unwind-protect (progn ,@body)
        (setf pws:*debug-on-error* before))))
 
+;;; ECL gives its main thread a *DEBUGGER-HOOK* of its own, so that others do not see what is set there.
+(define-symbol-macro debugger-of-all-threads
+    #+ecl ext:*invoke-debugger-hook* #-ecl *debugger-hook*)
+
 (defmacro with-debugger ((condition) handler &body body)
   "Runs BODY while the debugger, on any thread, is HANDLER with the CONDITION."
-  `(let ((before *debugger-hook*))
-     (setf *debugger-hook* (lambda (,condition hook)
-                             (declare (ignore hook) (ignorable ,condition))
-                             ,handler))
+  `(let ((before debugger-of-all-threads))
+     (setf debugger-of-all-threads (lambda (,condition hook)
+                                     (declare (ignore hook) (ignorable ,condition))
+                                     ,handler))
      (unwind-protect (progn ,@body)
-       (setf *debugger-hook* before))))
+       (setf debugger-of-all-threads before))))
 
 ;;; Clients
 

@@ -117,7 +117,7 @@
                                                 (declare (ignore websocket message))
                                                 (pws:server-close server)))
     (is (equal '(:closed 1001) (subseq (ask-and-hear (connect server "/last") "x") 0 2)))
-    (is (eventually (null (pws:server-port server))))))
+    (is-true (eventually (null (pws:server-port server))))))
 
 (test a-server-that-is-destroyed-closes-in-order
   (for-each-kind-of-server (server)
@@ -129,7 +129,7 @@
         (bt:destroy-thread server)
         (is (equal '(:closed 1001) (subseq (hear client) 0 2)))
         (is (eql 2 (first (take box))))
-        (is (eventually (not (bt:thread-alive-p server))))
+        (is-true (eventually (not (bt:thread-alive-p server))))
         (is (null (pws:server-close server)))
         (pws:server-close (pws:websocket-server port :host "127.0.0.1"))))))
 
@@ -164,7 +164,7 @@
                (is (equal "x" (ask-and-hear (connect server "/fifty") "x"))))
              (pws:server-close server)))
   (is (null portal::*servers*))
-  (is (notany (lambda (thread) (search "Portal" (bt:thread-name thread))) (bt:all-threads))))
+  (is (notany (lambda (thread) (search "Portal" (princ-to-string (bt:thread-name thread)))) (bt:all-threads))))
 
 (test several-servers-share-the-paths
   (define-echo "/shared")

@@ -166,7 +166,7 @@
       :disconnect (lambda (websocket)
                     (put box (handler-case (pws:send websocket "too late")
                                (pws:connection-closed (condition)
-                                 (eq websocket (pws:connection-closed-websocket condition)))))))
+                                 (eq websocket (pws:portal-error-websocket condition)))))))
     (with-server (server)
       (leave (connect server "/ended"))
       (is (eq t (take box))))))

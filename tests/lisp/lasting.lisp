@@ -25,5 +25,5 @@
     (define-echo "/lasting")
     (is (equal '("ok") (while-garbage-is-collected
                          (ask "crowd" (pws:server-port server) "/lasting" 100 30))))
-    (is (eventually (zerop (hash-table-count
+    (is-true (eventually (zerop (hash-table-count
                             (portal::dispatcher-websockets (portal::dispatcher-of server))))))))

@@ -53,7 +53,7 @@
     (let* ((port (pws:server-port server))
            (condition (handler-case (pws:websocket-server port :host "127.0.0.1")
                         (pws:address-error (condition) condition))))
-      (is (typep condition 'pws:address-error))
+      (is-true (typep condition 'pws:address-error))
       (is (eql port (pws:address-error-port condition)))
       (is (search (princ-to-string port) (princ-to-string condition)))
       (is (search "in use" (princ-to-string condition))))))
