@@ -126,28 +126,33 @@
     (on-thread-of (websocket length)
       (handle-message websocket message))))
 
+(defun take-event (dispatcher websocket event kind data length)
+  (case event
+    (#.+event-message+
+     (take-message websocket kind data length))
+    (#.+event-disconnect+
+     (take-disconnect dispatcher websocket kind (text-from data length)))
+    (#.+event-drain+
+     (on-thread-of (websocket 0)
+       (handle-drain websocket)))
+    (#.+event-pong+
+     (let ((octets (octets-from data length)))
+       (on-thread-of (websocket length)
+         (handle-pong websocket octets))))
+    (#.+event-error+
+     (let ((condition (failure-condition data)))
+       (on-thread-of (websocket 0)
+         (tell-error websocket condition))))))
+
 (defun take-record (dispatcher record)
   "Hands out one event. The library's later versions may have events that are not known here."
   (cffi:with-foreign-slots ((event kind id number data len request) record (:struct pulled))
     (if (eql event +event-connect+)
         (take-connect dispatcher id (path-n number) request)
         (let ((websocket (websocket-n dispatcher id)))
-          (case event
-            (#.+event-message+
-             (take-message websocket kind data len))
-            (#.+event-disconnect+
-             (take-disconnect dispatcher websocket kind (text-from data len)))
-            (#.+event-drain+
-             (on-thread-of (websocket 0)
-               (handle-drain websocket)))
-            (#.+event-pong+
-             (let ((octets (octets-from data len)))
-               (on-thread-of (websocket len)
-                 (handle-pong websocket octets))))
-            (#.+event-error+
-             (let ((condition (failure-condition data)))
-               (on-thread-of (websocket 0)
-                 (tell-error websocket condition)))))))))
+          ;; One that is not known came while the thread was being destroyed.
+          (when websocket
+            (take-event dispatcher websocket event kind data len))))))
 
 (defun hand-out (dispatcher)
   "Hands out what was pulled and has not been handed out yet."
@@ -171,13 +176,23 @@
     (>= count 0)))
 
 (defun finish (dispatcher)
-  "Closes the server of DISPATCHER, hands out all that still happens, and waits for clients' threads."
+  "Closes the server of DISPATCHER, hands out all that still happens, and waits for clients' threads.
+Can be begun again when it was left early."
   (portal-server-begin-close (dispatcher-id dispatcher))
   (loop do (hand-out dispatcher)
         while (pull dispatcher))
   (wait-for-threads dispatcher)
-  (cffi:foreign-free (dispatcher-records dispatcher))
+  (let ((records (shiftf (dispatcher-records dispatcher) nil)))
+    (when records
+      (cffi:foreign-free records)))
   (enter-state dispatcher :ended))
+
+(defun finish-whatever-comes (dispatcher)
+  "Finishes, even if the thread is destroyed meanwhile: ECL does not always keep an interrupt waiting."
+  (loop until (eq (dispatcher-state dispatcher) :ended)
+        do (block attempt
+             (unwind-protect (finish dispatcher)
+               (return-from attempt)))))
 
 (defun run-dispatcher (dispatcher)
   "Serves until the server has closed."
@@ -192,4 +207,4 @@
                    do (allowing-interrupts
                         (hand-out dispatcher)
                         (with-interrupts nil))))
-        (finish dispatcher)))))
+        (finish-whatever-comes dispatcher)))))
