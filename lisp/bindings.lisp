@@ -62,48 +62,60 @@
 
 ;;; Functions
 
-(cffi:defcfun "portal_status_text" :string (status status))
-(cffi:defcfun "portal_version" :string)
+(defmacro define-c-function (c-name result &body parameters)
+  "CFFI:DEFCFUN. ECL would look for the function by its name at each call, for 10 µs: there, its address
+is found once."
+  #-ecl `(cffi:defcfun ,c-name ,result ,@parameters)
+  #+ecl (let ((name (intern (substitute #\- #\_ (string-upcase c-name)))))
+          `(let ((address (cffi:foreign-symbol-pointer ,c-name)))
+             (defun ,name ,(mapcar #'first parameters)
+               (cffi:foreign-funcall-pointer
+                address () ,@(loop for (parameter type) in parameters
+                                   append (list type parameter))
+                ,result)))))
 
-(cffi:defcfun "portal_define_path" status (path :string) (handlers :pointer) (user-data :uintptr))
-(cffi:defcfun "portal_undefine_path" status (path :string))
-(cffi:defcfun "portal_define_page" status
+(define-c-function "portal_status_text" :string (status status))
+(define-c-function "portal_version" :string)
+
+(define-c-function "portal_define_path" status (path :string) (handlers :pointer) (user-data :uintptr))
+(define-c-function "portal_undefine_path" status (path :string))
+(define-c-function "portal_define_page" status
   (path :string) (content-type :string) (body :pointer) (len :size))
-(cffi:defcfun "portal_undefine_page" status (path :string))
+(define-c-function "portal_undefine_page" status (path :string))
 
-(cffi:defcfun "portal_server_start" status (port :uint32) (options :pointer) (server-out :pointer))
-(cffi:defcfun "portal_server_port" :uint32 (server id))
-(cffi:defcfun "portal_server_begin_close" status (server id))
-(cffi:defcfun "portal_server_reload_tls" status (server id))
-(cffi:defcfun "portal_server_stat" :uint64 (server id) (which :uint32))
-(cffi:defcfun "portal_server_pull" :int32
+(define-c-function "portal_server_start" status (port :uint32) (options :pointer) (server-out :pointer))
+(define-c-function "portal_server_port" :uint32 (server id))
+(define-c-function "portal_server_begin_close" status (server id))
+(define-c-function "portal_server_reload_tls" status (server id))
+(define-c-function "portal_server_stat" :uint64 (server id) (which :uint32))
+(define-c-function "portal_server_pull" :int32
   (server id) (timeout-ms :int32) (events :pointer) (max :size) (record-size :size))
 
-(cffi:defcfun "portal_options_create" :pointer)
-(cffi:defcfun "portal_options_set_number" status (options :pointer) (option :uint32) (value :int64))
-(cffi:defcfun "portal_options_set_text" status (options :pointer) (option :uint32) (value :string))
-(cffi:defcfun "portal_options_destroy" :void (options :pointer))
+(define-c-function "portal_options_create" :pointer)
+(define-c-function "portal_options_set_number" status (options :pointer) (option :uint32) (value :int64))
+(define-c-function "portal_options_set_text" status (options :pointer) (option :uint32) (value :string))
+(define-c-function "portal_options_destroy" :void (options :pointer))
 
-(cffi:defcfun "portal_send" status (websocket id) (type :uint32) (data :pointer) (len :size))
-(cffi:defcfun "portal_ping" status (websocket id) (data :pointer) (len :size))
-(cffi:defcfun "portal_close" status (websocket id) (code :uint32) (reason :string))
-(cffi:defcfun "portal_flush" status (websocket id))
-(cffi:defcfun "portal_abort" status (websocket id))
-(cffi:defcfun "portal_state_of" :uint32 (websocket id))
-(cffi:defcfun "portal_queued" :size (websocket id))
+(define-c-function "portal_send" status (websocket id) (type :uint32) (data :pointer) (len :size))
+(define-c-function "portal_ping" status (websocket id) (data :pointer) (len :size))
+(define-c-function "portal_close" status (websocket id) (code :uint32) (reason :string))
+(define-c-function "portal_flush" status (websocket id))
+(define-c-function "portal_abort" status (websocket id))
+(define-c-function "portal_state_of" :uint32 (websocket id))
+(define-c-function "portal_queued" :size (websocket id))
 
-(cffi:defcfun "portal_request_path" :string (request :pointer))
-(cffi:defcfun "portal_request_target" :pointer (request :pointer))
-(cffi:defcfun "portal_request_header_count" :size (request :pointer))
-(cffi:defcfun "portal_request_header_name" :pointer (request :pointer) (index :size))
-(cffi:defcfun "portal_request_header_value" :pointer (request :pointer) (index :size))
-(cffi:defcfun "portal_request_param" :string (request :pointer) (name :string))
-(cffi:defcfun "portal_request_peer" :string (request :pointer))
-(cffi:defcfun "portal_request_subprotocol" :string (request :pointer))
-(cffi:defcfun "portal_request_set_header" status (request :pointer) (name :string) (value :string))
-(cffi:defcfun "portal_request_select_subprotocol" status (request :pointer) (name :string))
+(define-c-function "portal_request_path" :string (request :pointer))
+(define-c-function "portal_request_target" :pointer (request :pointer))
+(define-c-function "portal_request_header_count" :size (request :pointer))
+(define-c-function "portal_request_header_name" :pointer (request :pointer) (index :size))
+(define-c-function "portal_request_header_value" :pointer (request :pointer) (index :size))
+(define-c-function "portal_request_param" :string (request :pointer) (name :string))
+(define-c-function "portal_request_peer" :string (request :pointer))
+(define-c-function "portal_request_subprotocol" :string (request :pointer))
+(define-c-function "portal_request_set_header" status (request :pointer) (name :string) (value :string))
+(define-c-function "portal_request_select_subprotocol" status (request :pointer) (name :string))
 
-(cffi:defcfun "portal_set_log" status (level :uint32) (callback :pointer) (user-data :pointer))
+(define-c-function "portal_set_log" status (level :uint32) (callback :pointer) (user-data :pointer))
 
 ;;; Statuses
 
