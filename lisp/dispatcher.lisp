@@ -1,0 +1,210 @@
+;;;; The dispatcher: a thread that pulls what has happened out of C, and hands it to the handlers.
+;;;;
+;;;; It is interruptible, and so can be ended, while a handler runs and between two turns. Whatever ends
+;;;; it, it closes its server in order.
+
+(in-package #:portal)
+
+(defparameter *batch* 64
+  "How many events are pulled at once.")
+
+(defparameter *wait* 50
+  "How many milliseconds a pull waits: ECL must not wait for long without interrupts.")
+
+(defstruct (dispatcher (:constructor make-dispatcher (id port multi-thread)) (:copier nil))
+  (id nil :read-only t)
+  (port nil :read-only t)
+  (multi-thread nil :read-only t)
+  (lock (bt:make-lock "a server"))
+  ;; :STARTING, :SERVING, :ENDED. Changes under the lock.
+  (state :starting)
+  (state-changed (bt:make-condition-variable))
+  ;; How many threads of clients there are. Changes under the lock.
+  (threads 0)
+  (thread-ended (bt:make-condition-variable))
+  ;; Websockets by id. The dispatcher alone changes it, under the lock; so it reads without.
+  (websockets (make-hash-table))
+  ;; What was pulled: COUNT records, of which NEXT have been taken.
+  (records (cffi:foreign-alloc '(:struct pulled) :count *batch*))
+  (count 0 :type fixnum)
+  (next 0 :type fixnum))
+
+(defvar *dispatcher* nil
+  "On a dispatcher's thread, itself.")
+
+(defvar *inside-handlers* nil
+  "True on the threads on which handlers run.")
+
+(defun enter-state (dispatcher state)
+  (bt:with-lock-held ((dispatcher-lock dispatcher))
+    (setf (dispatcher-state dispatcher) state)
+    (bt:condition-notify (dispatcher-state-changed dispatcher))))
+
+(defun wait-for-state (dispatcher &rest states)
+  "Waits until DISPATCHER is in one of STATES."
+  (bt:with-lock-held ((dispatcher-lock dispatcher))
+    (loop until (member (dispatcher-state dispatcher) states)
+          do (bt:condition-wait (dispatcher-state-changed dispatcher) (dispatcher-lock dispatcher)))
+    ;; A notification wakes one thread: it wakes the next.
+    (bt:condition-notify (dispatcher-state-changed dispatcher))))
+
+(defun count-thread (dispatcher difference)
+  (bt:with-lock-held ((dispatcher-lock dispatcher))
+    (incf (dispatcher-threads dispatcher) difference)
+    (bt:condition-notify (dispatcher-thread-ended dispatcher))))
+
+(defun wait-for-threads (dispatcher)
+  "Waits until the threads of all clients have ended."
+  (bt:with-lock-held ((dispatcher-lock dispatcher))
+    (loop until (zerop (dispatcher-threads dispatcher))
+          do (bt:condition-wait (dispatcher-thread-ended dispatcher) (dispatcher-lock dispatcher)))))
+
+;;; Websockets
+
+(defun websocket-n (dispatcher id)
+  (gethash id (dispatcher-websockets dispatcher)))
+
+(defun add-websocket (dispatcher websocket)
+  (bt:with-lock-held ((dispatcher-lock dispatcher))
+    (setf (gethash (websocket-id websocket) (dispatcher-websockets dispatcher)) websocket)))
+
+(defun remove-websocket (dispatcher id)
+  (bt:with-lock-held ((dispatcher-lock dispatcher))
+    (remhash id (dispatcher-websockets dispatcher))))
+
+(defun start-client-thread (dispatcher websocket)
+  "Gives WEBSOCKET a thread; when there is none to be had, it is ended."
+  (setf (websocket-thread websocket) (make-client-thread))
+  (count-thread dispatcher 1)
+  (handler-case
+      (bt:make-thread (lambda ()
+                        (let ((*inside-handlers* t))
+                          (unwind-protect (run-client-thread websocket)
+                            (count-thread dispatcher -1))))
+                      :name (format nil "Portal client ~a" (remote-address websocket)))
+    (error (condition)
+      (count-thread dispatcher -1)
+      (end-client-thread websocket)
+      (report-error condition "no thread for a client:"))))
+
+;;; Handing out
+
+(defmacro on-thread-of ((websocket size) &body body)
+  "Runs BODY, an event of SIZE octets, on WEBSOCKET's own thread if it has one, else here."
+  `(if (websocket-thread ,websocket)
+       (hand-over ,websocket (lambda () ,@body) (+ 64 ,size))
+       (progn ,@body)))
+
+(defun failure-condition (failure)
+  "What went wrong, as C says it, as a condition."
+  (cffi:with-foreign-slots ((status message)
+                            failure (:struct failure))
+    (make-condition (if (eql status +status-utf8+) 'protocol-error (status-condition status))
+                    :status status
+                    :message (lenient-text-from message))))
+
+(defun take-connect (dispatcher id path request)
+  (let ((websocket (or (websocket-n dispatcher id)
+                       (make-websocket id path (read-opening request path)))))
+    (setf (websocket-subprotocol websocket) (read-subprotocol request))
+    (add-websocket dispatcher websocket)
+    (when (dispatcher-multi-thread dispatcher)
+      (start-client-thread dispatcher websocket))
+    (on-thread-of (websocket 0)
+      (handle-connect websocket))))
+
+(defun take-disconnect (dispatcher websocket code reason)
+  (remove-websocket dispatcher (websocket-id websocket))
+  (on-thread-of (websocket 0)
+    (handle-disconnect websocket code reason)))
+
+(defun take-message (websocket kind data length)
+  (declare (type index length))
+  (let ((message (if (eql kind +text+)
+                     (text-from data length)
+                     (octets-from data length))))
+    (on-thread-of (websocket length)
+      (handle-message websocket message))))
+
+(defun take-event (dispatcher websocket event kind data length)
+  (case event
+    (#.+event-message+
+     (take-message websocket kind data length))
+    (#.+event-disconnect+
+     (take-disconnect dispatcher websocket kind (text-from data length)))
+    (#.+event-drain+
+     (on-thread-of (websocket 0)
+       (handle-drain websocket)))
+    (#.+event-pong+
+     (let ((octets (octets-from data length)))
+       (on-thread-of (websocket length)
+         (handle-pong websocket octets))))
+    (#.+event-error+
+     (let ((condition (failure-condition data)))
+       (on-thread-of (websocket 0)
+         (tell-error websocket condition))))))
+
+(defun take-record (dispatcher record)
+  "Hands out one event. The library's later versions may have events that are not known here."
+  (cffi:with-foreign-slots ((event kind id number data len request) record (:struct pulled))
+    (if (eql event +event-connect+)
+        (take-connect dispatcher id (path-n number) request)
+        (let ((websocket (websocket-n dispatcher id)))
+          ;; One that is not known came while the thread was being destroyed.
+          (when websocket
+            (take-event dispatcher websocket event kind data len))))))
+
+(defun hand-out (dispatcher)
+  "Hands out what was pulled and has not been handed out yet."
+  (setf *turn-began* (get-internal-real-time))
+  (loop while (< (dispatcher-next dispatcher) (dispatcher-count dispatcher))
+        do (let ((record (cffi:mem-aptr (dispatcher-records dispatcher) '(:struct pulled)
+                                        (dispatcher-next dispatcher))))
+             (incf (dispatcher-next dispatcher))
+             (take-record dispatcher record))))
+
+;;; The thread
+
+(defun pull (dispatcher)
+  "Waits a moment for events and pulls them. Returns false when the server has ended."
+  (let ((count (portal-server-pull (dispatcher-id dispatcher) *wait* (dispatcher-records dispatcher)
+                                   *batch* (cffi:foreign-type-size '(:struct pulled)))))
+    (setf (dispatcher-next dispatcher) 0
+          (dispatcher-count dispatcher) (max 0 count))
+    (unless (or (>= count 0) (eql count +status-gone+))
+      (report-error (portal-status-text count) "a server has failed:"))
+    (>= count 0)))
+
+(defun finish (dispatcher)
+  "Closes the server of DISPATCHER, hands out all that still happens, and waits for clients' threads.
+Can be begun again when it was left early."
+  (portal-server-begin-close (dispatcher-id dispatcher))
+  (loop do (hand-out dispatcher)
+        while (pull dispatcher))
+  (wait-for-threads dispatcher)
+  (let ((records (shiftf (dispatcher-records dispatcher) nil)))
+    (when records
+      (cffi:foreign-free records)))
+  (enter-state dispatcher :ended))
+
+(defun finish-whatever-comes (dispatcher)
+  "Finishes, even if the thread is destroyed meanwhile: ECL does not always keep an interrupt waiting."
+  (loop until (eq (dispatcher-state dispatcher) :ended)
+        do (block attempt
+             (unwind-protect (finish dispatcher)
+               (return-from attempt)))))
+
+(defun run-dispatcher (dispatcher)
+  "Serves until the server has closed."
+  (let ((*dispatcher* dispatcher)
+        (*inside-handlers* t)
+        (*turn-began* 0))
+    (without-interrupts
+      (unwind-protect
+           (progn
+             (enter-state dispatcher :serving)
+             (loop while (pull dispatcher)
+                   do (allowing-interrupts
+                        (hand-out dispatcher)
+                        (with-interrupts nil))))
+        (finish-whatever-comes dispatcher)))))

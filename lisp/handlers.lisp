@@ -1,0 +1,92 @@
+;;;; Calling a handler, and what becomes of an error in it.
+
+(in-package #:portal)
+
+(defvar *debug-on-error* t
+  "Whether an error in a handler enters the debugger, after :ERROR has been told. There, the restarts
+CONTINUE goes on with the next event, RETRY runs the handler again, DROP-CLIENT closes the websocket.
+When it is NIL, the server just goes on.")
+
+(defun definition-of (websocket)
+  "What is defined, now, for WEBSOCKET's path."
+  (path-definition (websocket-path websocket)))
+
+(defun tell-error (websocket condition)
+  "Calls the path's :ERROR; returns whether there is one. An error in it harms nobody."
+  (let ((handler (definition-error (definition-of websocket))))
+    (when handler
+      (handler-case (funcall handler websocket condition)
+        (error (second)
+          (report-error second "an error in the :error of ~s:" (path-name (websocket-path websocket)))))
+      t)))
+
+(defun is-farewell (condition websocket)
+  "Whether CONDITION says no more than that WEBSOCKET's client has left: that is nobody's error."
+  (and (typep condition 'connection-closed)
+       (eq (portal-error-websocket condition) websocket)))
+
+(defun call-guarded (websocket handler)
+  "Calls HANDLER, which runs a handler of WEBSOCKET, and returns its value. Returns NIL when it was
+left early, by an error or through a restart; the second value is true when it was not."
+  (loop
+    (block attempt
+      (restart-case
+          (handler-bind (((or error storage-condition)
+                           (lambda (condition)
+                             (when (is-farewell condition websocket)
+                               (return-from call-guarded nil))
+                             (let ((told (tell-error websocket condition)))
+                               (unless *debug-on-error*
+                                 (unless told
+                                   (report-error condition "an error in a handler of ~s:"
+                                                 (path-name (websocket-path websocket))))
+                                 (return-from call-guarded nil))))))
+            (return-from call-guarded
+              (values (with-interrupts (funcall handler)) t)))
+        (continue ()
+          :report "Leave the handler, and go on with the next event."
+          (return-from call-guarded nil))
+        (retry ()
+          :report "Run the handler again."
+          (return-from attempt))
+        (drop-client ()
+          :report "Close the client's websocket, and go on with the next event."
+          (close websocket :code 1011)
+          (return-from call-guarded nil))
+        (abort ()
+          :report "Leave the handler."
+          (return-from call-guarded nil))))))
+
+(defmacro handle (websocket handler &rest arguments)
+  "Calls the HANDLER, a reader of DEFINITION, that WEBSOCKET's path has now, if it has one. A retry
+looks for it anew."
+  (let ((function (gensym "FUNCTION")))
+    `(when (,handler (definition-of ,websocket))
+       (flet ((run ()
+                (let ((,function (,handler (definition-of ,websocket))))
+                  (when ,function
+                    (funcall ,function ,websocket ,@arguments)))))
+         (declare (dynamic-extent #'run))
+         (call-guarded ,websocket #'run)))))
+
+;;; Each kind of event
+
+(defun handle-connect (websocket)
+  (handle websocket definition-connect)
+  (setf (websocket-phase websocket) :open))
+
+(defun handle-message (websocket message)
+  (handle websocket definition-message message))
+
+(defun handle-disconnect (websocket code reason)
+  (setf (websocket-close-code websocket) code
+        (websocket-close-reason websocket) reason
+        (websocket-phase websocket) :closing)
+  (handle websocket definition-disconnect)
+  (setf (websocket-phase websocket) :closed))
+
+(defun handle-drain (websocket)
+  (handle websocket definition-drain))
+
+(defun handle-pong (websocket octets)
+  (handle websocket definition-pong octets))

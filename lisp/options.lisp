@@ -1,0 +1,77 @@
+;;;; A server's options: each of C's has a keyword.
+
+(in-package #:portal)
+
+(defparameter *options*
+  '((:host 1 :text)
+    (:threads 2 :number)
+    (:backlog 4 :number)
+    (:max-connections 5 :number)
+    (:max-connections-per-ip 6 :number)
+    (:max-message-size 7 :number)
+    (:max-fragments 8 :number)
+    (:max-header-size 9 :number)
+    (:max-queued 10 :number)
+    (:handshake-timeout 11 :number)
+    (:idle-timeout 12 :number)
+    (:ping-interval 13 :number)
+    (:close-timeout 14 :number)
+    (:origins 15 :text)
+    (:subprotocols 16 :text)
+    (:deflate 17 :number)
+    (:deflate-level 18 :number)
+    (:deflate-min-size 19 :number)
+    (:tls-certificate 20 :text)
+    (:tls-key 21 :text)
+    (:tls-client-ca 22 :text)
+    (:server-header 23 :text))
+  "Keywords, with C's number and kind of the option. DISPATCH is not among them: Portal for Lisp pulls.")
+
+(defconstant +option-dispatch+ 3)
+
+(defun option-text (value)
+  "VALUE as C wants a text: a list is joined by commas, a file's name is the system's."
+  (etypecase value
+    (string value)
+    (pathname (uiop:native-namestring value))
+    (list (format nil "~{~a~^,~}" value))))
+
+(defun option-number (value)
+  "VALUE as C wants a number: NIL is 0 and T is 1."
+  (case value
+    ((nil) 0)
+    ((t) 1)
+    (t value)))
+
+(defun set-option (options keyword value)
+  (destructuring-bind (&optional number kind) (rest (assoc keyword *options*))
+    (unless number
+      (error 'portal-error
+             :message (format nil "~s is no option of a server. There are :MULTI-THREAD~{, ~s~}."
+                              keyword (mapcar #'first *options*))))
+    (check (ecase kind
+             (:text (portal-options-set-text options number (option-text value)))
+             (:number (portal-options-set-number options number (option-number value))))
+           "Setting the option ~s to ~s" keyword value)))
+
+(defmacro with-options ((options keywords) &body body)
+  "Runs BODY with C's options, set from the property list KEYWORDS, and HOST dispatch."
+  `(let ((,options (portal-options-create)))
+     (unwind-protect
+          (progn
+            (check (portal-options-set-number ,options +option-dispatch+ +dispatch-host+)
+                   "Choosing the dispatch")
+            (loop for (keyword value) on ,keywords by #'cddr
+                  do (set-option ,options keyword value))
+            ,@body)
+       (portal-options-destroy ,options))))
+
+(defun split-options (options)
+  "Whether OPTIONS ask for a thread for each client, and the others. A first one that stands alone, as
+in (websocket-server 4433 :multi-thread) or (websocket-server 4433 t), is about that, too."
+  (if (oddp (length options))
+      (values (first options) (rest options))
+      (values (getf options :multi-thread)
+              (loop for (keyword value) on options by #'cddr
+                    unless (eq keyword :multi-thread)
+                      append (list keyword value)))))

@@ -1,0 +1,62 @@
+;;;; What a program sees of Portal.
+
+(defpackage #:portal
+  (:nicknames #:pws)
+  (:use #:common-lisp)
+  (:shadow #:close)
+  (:export
+   ;; Paths, and what happens on them
+   #:define-path-handler
+   #:define-resource
+   #:undefine-path-handler
+   #:define-page
+   #:undefine-page
+   ;; Servers
+   #:websocket-server
+   #:server
+   #:websocket-server-close
+   #:server-close
+   #:server-port
+   #:server-statistics
+   #:reload-tls
+   ;; Talking to a client
+   #:websocket
+   #:send
+   #:send-ping
+   #:broadcast
+   #:flush
+   #:close
+   ;; What is known of a client
+   #:ready-state
+   #:buffered-amount
+   #:close-code
+   #:close-reason
+   #:remote-address
+   #:subprotocol
+   #:parameter
+   #:header
+   #:request-header
+   #:request-path
+   #:websocket-data
+   ;; Inside :upgrade
+   #:set-response-header
+   #:select-subprotocol
+   ;; Errors
+   #:*debug-on-error*
+   #:retry
+   #:drop-client
+   #:portal-error
+   #:portal-error-status
+   #:connection-closed
+   #:portal-error-websocket
+   #:send-queue-full
+   #:message-too-large
+   #:address-error
+   #:address-error-port
+   #:tls-error
+   #:protocol-error
+   #:library-not-found
+   ;; The library
+   #:library-version
+   #:set-log)
+  (:documentation "WebSockets: define what happens on a path, start a server, send."))

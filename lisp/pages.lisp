@@ -1,0 +1,35 @@
+;;;; Pages for plain HTTP: a health check, a demonstration.
+
+(in-package #:portal)
+
+(defvar *pages* (make-hash-table :test 'equal)
+  "What C knows of pages, for a core that is saved: lists of content type and octets by path.")
+
+(defvar *pages-lock* (bt:make-lock "Portal's pages"))
+
+(defun tell-c-of-page (path content-type octets)
+  (with-data (body length octets)
+    (check (portal-define-page path content-type body length) "Defining the page ~s" path)))
+
+(defun tell-c-of-all-pages ()
+  "Defines every page in C, which knows none."
+  (bt:with-lock-held (*pages-lock*)
+    (loop for path being the hash-keys of *pages* using (hash-value page)
+          do (apply #'tell-c-of-page path page))))
+
+(defun define-page (path content &key (content-type "text/html; charset=utf-8"))
+  "Defines what a plain GET of PATH answers: CONTENT, a string or octets. Returns PATH.
+
+A page and a path may share a string: who asks for a websocket gets the path."
+  (let ((octets (octets-of content)))
+    (bt:with-lock-held (*pages-lock*)
+      (tell-c-of-page path content-type octets)
+      (setf (gethash path *pages*) (list content-type octets))))
+  path)
+
+(defun undefine-page (path)
+  "Removes the page of PATH. Returns whether there was one."
+  (bt:with-lock-held (*pages-lock*)
+    (when (remhash path *pages*)
+      (check (portal-undefine-page path) "Removing the page ~s" path)
+      t)))

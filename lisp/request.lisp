@@ -1,0 +1,90 @@
+;;;; The request with which a client came. It is copied while C has it, and can be asked at any time.
+
+(in-package #:portal)
+
+(defstruct (opening (:copier nil))
+  "What is kept of a request."
+  path target peer headers parameters)
+
+(defun parameter-names (path)
+  "The names in PATH's braces: (\"name\" \"rest\") for \"/room/{name}/{*rest}\". \"{{\" is no such brace."
+  (loop with start = 0
+        for open = (position #\{ path :start start)
+        while open
+        if (and (< (1+ open) (length path)) (char= (char path (1+ open)) #\{))
+          do (setf start (+ open 2))
+        else
+          collect (let ((close (or (position #\} path :start open) (length path))))
+                    (setf start close)
+                    (string-left-trim "*" (subseq path (1+ open) close)))))
+
+(defun read-headers (request)
+  "C's headers, in order, as pairs of strings."
+  (loop for index below (portal-request-header-count request)
+        collect (cons (lenient-text-from (portal-request-header-name request index))
+                      (lenient-text-from (portal-request-header-value request index)))))
+
+(defun read-opening (request path)
+  "Copies C's REQUEST for PATH."
+  (make-opening :path (portal-request-path request)
+                :target (lenient-text-from (portal-request-target request))
+                :peer (portal-request-peer request)
+                :headers (read-headers request)
+                :parameters (loop for name in (parameter-names (path-name path))
+                                  collect (cons name (portal-request-param request name)))))
+
+(defun read-subprotocol (request)
+  "The subprotocol that C's REQUEST has now, or NIL."
+  (let ((name (portal-request-subprotocol request)))
+    (when (string/= name "")
+      name)))
+
+(defun remote-address (websocket)
+  "Who the client is: \"192.0.2.1:5000\", \"[2001:db8::1]:5000\" or \"unix\"."
+  (opening-peer (websocket-opening websocket)))
+
+(defun request-path (websocket)
+  "The path that the client asked for, decoded, without the query."
+  (opening-path (websocket-opening websocket)))
+
+(defun parameter (websocket name)
+  "The value of the parameter NAME of WEBSOCKET's path, decoded; NIL when the path has none."
+  (cdr (assoc name (opening-parameters (websocket-opening websocket)) :test #'string-equal)))
+
+(defun request-header (websocket name)
+  "The value of the header NAME (a string or symbol, in any case), or NIL. Repeated headers are joined
+by commas, cookies by semicolons."
+  (let ((values (loop for (key . value) in (opening-headers (websocket-opening websocket))
+                      when (string-equal key name)
+                        collect value)))
+    (when values
+      (format nil (if (string-equal name "Cookie") "~{~a~^; ~}" "~{~a~^, ~}") values))))
+
+(defparameter *well-known-headers*
+  '(:accept :accept-encoding :accept-language :authorization :cache-control :connection :cookie :dnt
+    :forwarded :from :host :origin :pragma :referer :sec-fetch-dest :sec-fetch-mode :sec-fetch-site
+    :sec-websocket-extensions :sec-websocket-key :sec-websocket-protocol :sec-websocket-version
+    :upgrade :user-agent :via :x-forwarded-for :x-forwarded-host :x-forwarded-proto :x-real-ip)
+  "Names that are keywords in HEADER in any program.")
+
+(defun header-key (name)
+  "NAME as a keyword if there is one already, else as a string in capitals. Nothing is interned, so
+clients cannot fill the memory with names; those that the program itself speaks of are there."
+  (let ((name (string-upcase name)))
+    (or (find-symbol name '#:keyword)
+        name)))
+
+(defun header (websocket)
+  "The request as an alist: :METHOD, :SCRIPT (the path as sent), :QUERY-STRING if there is a question
+mark, :VERSION, and the headers in their order, repeated ones each. A header's key is its name as an
+upcased keyword; a name that nobody has made a keyword yet stays a string."
+  (let* ((opening (websocket-opening websocket))
+         (target (opening-target opening))
+         (mark (position #\? target)))
+    (append (list (cons :method "GET")
+                  (cons :script (subseq target 0 mark)))
+            (when mark
+              (list (cons :query-string (subseq target (1+ mark)))))
+            (list (cons :version "HTTP/1.1"))
+            (loop for (name . value) in (opening-headers opening)
+                  collect (cons (header-key name) value)))))

@@ -1,0 +1,124 @@
+;;;; Servers: a server, to the program, is its dispatcher's thread.
+
+(in-package #:portal)
+
+(defvar *servers* '()
+  "The dispatchers that serve, by their threads: an alist. Replaced as a whole, under the lock.")
+
+(defvar *servers-lock* (bt:make-lock "Portal's servers"))
+
+(defun dispatcher-of (server)
+  "The dispatcher that runs on the thread SERVER, or NIL when it has ended."
+  (check-type server (satisfies bt:threadp))
+  (cdr (assoc server *servers*)))
+
+(defun start-server (port options)
+  "Has C listen; returns the server's id."
+  (with-options (c-options options)
+    (cffi:with-foreign-object (id 'id)
+      (let* ((*overheard* (list nil))
+             (status (portal-server-start port c-options id)))
+        (when (eql status +status-address+)
+          (error 'address-error :status status :port port
+                                :message (or (first *overheard*) (portal-status-text status))))
+        (check status "Starting a server on port ~a" port)
+        (cffi:mem-ref id 'id)))))
+
+(defun start-dispatcher (dispatcher)
+  "Returns the thread of DISPATCHER, which serves."
+  (let ((thread (bt:make-thread
+                 (lambda ()
+                   (unwind-protect (run-dispatcher dispatcher)
+                     (bt:with-lock-held (*servers-lock*)
+                       (setf *servers* (remove dispatcher *servers* :key #'cdr)))))
+                 :name (format nil "Portal server ~a" (dispatcher-port dispatcher)))))
+    (bt:with-lock-held (*servers-lock*)
+      (unless (eq (dispatcher-state dispatcher) :ended)
+        (setf *servers* (acons thread dispatcher *servers*))))
+    (wait-for-state dispatcher :serving :ended)
+    thread))
+
+(defun websocket-server (&optional (port 4433) &rest options)
+  "Starts a server on PORT, 0 for any free one, and returns it: a thread.
+
+OPTIONS may begin with :MULTI-THREAD or T, alone, or have :MULTI-THREAD T among them: then each client's
+handlers run on a thread of its own. Else all run on the server's thread, one after another. The other
+options are the C library's, each with a value: :HOST, :MAX-CONNECTIONS, :MAX-CONNECTIONS-PER-IP,
+:MAX-MESSAGE-SIZE, :MAX-FRAGMENTS, :MAX-HEADER-SIZE, :MAX-QUEUED, :HANDSHAKE-TIMEOUT, :IDLE-TIMEOUT,
+:PING-INTERVAL, :CLOSE-TIMEOUT, :ORIGINS, :SUBPROTOCOLS, :DEFLATE, :DEFLATE-LEVEL, :DEFLATE-MIN-SIZE,
+:TLS-CERTIFICATE, :TLS-KEY, :TLS-CLIENT-CA, :SERVER-HEADER, :BACKLOG, :THREADS.
+
+Signals ADDRESS-ERROR, TLS-ERROR or another PORTAL-ERROR when it cannot serve."
+  (load-library)
+  (multiple-value-bind (multi-thread options) (split-options options)
+    (let ((id (start-server port options)))
+      (start-dispatcher (make-dispatcher id (portal-server-port id) multi-thread)))))
+
+(defun server (&optional (port 4433) &rest options)
+  "WEBSOCKET-SERVER, as version 1.2 calls it."
+  (apply #'websocket-server port options))
+
+(defun websocket-server-close (server)
+  "Closes SERVER in order: it takes no new clients, says goodbye to those that are there, runs their
+:DISCONNECT. When it returns the server has ended and its port is free. Closing twice is no error.
+
+Inside a handler it only begins: the server's thread cannot wait for itself."
+  (let ((dispatcher (dispatcher-of server)))
+    (when dispatcher
+      (portal-server-begin-close (dispatcher-id dispatcher))
+      (unless *inside-handlers*
+        (wait-for-state dispatcher :ended)
+        ;; A thread that was destroyed cannot be joined, which is no matter: it has ended.
+        (ignore-errors (bt:join-thread server)))))
+  nil)
+
+(defun server-close (server)
+  "WEBSOCKET-SERVER-CLOSE, as version 1.2 calls it."
+  (websocket-server-close server))
+
+(defun server-port (server)
+  "The port on which SERVER listens; NIL when it has ended."
+  (let ((dispatcher (dispatcher-of server)))
+    (when dispatcher
+      (dispatcher-port dispatcher))))
+
+(defun reload-tls (server)
+  "Has SERVER read its certificate and key again; new clients get the new pair."
+  (let ((dispatcher (dispatcher-of server)))
+    (when dispatcher
+      (check (portal-server-reload-tls (dispatcher-id dispatcher)) "Reading the certificate again")
+      t)))
+
+(defparameter *statistics*
+  '(:connections :connections-total :rejected-total :messages-in :messages-out :bytes-in :bytes-out
+    :queued-bytes :protocol-errors)
+  "The figures that C counts, in the order of its numbers, which begin with 1.")
+
+(defun server-statistics (server)
+  "SERVER's figures, a property list: :CONNECTIONS open now, :CONNECTIONS-TOTAL, :REJECTED-TOTAL,
+:MESSAGES-IN, :MESSAGES-OUT, :BYTES-IN, :BYTES-OUT, :QUEUED-BYTES now, :PROTOCOL-ERRORS. NIL when it has
+ended."
+  (let ((dispatcher (dispatcher-of server)))
+    (when dispatcher
+      (loop for name in *statistics*
+            for number from 1
+            append (list name (portal-server-stat (dispatcher-id dispatcher) number))))))
+
+(defun library-version ()
+  "The version of the C library, such as \"0.1.0\"."
+  (portal-version))
+
+(defun websockets-of (to)
+  "The websockets of TO: a path's name, or a server."
+  (flet ((all (dispatcher)
+           (bt:with-lock-held ((dispatcher-lock dispatcher))
+             (loop for websocket being the hash-values of (dispatcher-websockets dispatcher)
+                   collect websocket))))
+    (if (stringp to)
+        (loop for (nil . dispatcher) in *servers*
+              nconc (delete to (all dispatcher)
+                            :test-not #'string=
+                            :key (lambda (websocket) (path-name (websocket-path websocket)))))
+        (let ((dispatcher (dispatcher-of to)))
+          (when dispatcher
+            (all dispatcher))))))

@@ -1,0 +1,56 @@
+;;;; :UPGRADE, the one handler that C calls: the answer must be there before the client is let in.
+;;;;
+;;;; C calls it on the dispatcher's thread, inside a pull, so without interrupts. Nothing may leave it but
+;;;; by returning: whatever tries to ends here, and turns the client away with 500.
+
+(in-package #:portal)
+
+(defun answer-to (value)
+  "What C is told for a handler's VALUE: 0 lets the client in."
+  (if (typep value '(integer 400 599)) value 0))
+
+(defun ask-upgrade (websocket request)
+  "Runs WEBSOCKET's :UPGRADE; returns the answer for C."
+  (setf (websocket-answer websocket) request)
+  (let ((handler (definition-upgrade (definition-of websocket))))
+    (if handler
+        (multiple-value-bind (value returned)
+            (call-guarded websocket (lambda () (funcall handler websocket)))
+          (if returned (answer-to value) 500))
+        0)))
+
+(defun take-upgrade (id request number)
+  (let* ((path (path-n number))
+         (websocket (make-websocket id path (read-opening request path)))
+         (answer 500))
+    (add-websocket *dispatcher* websocket)
+    (block leaving
+      (unwind-protect (setf answer (ask-upgrade websocket request))
+        (setf (websocket-answer websocket) nil)
+        (unless (zerop answer)
+          (setf (websocket-phase websocket) :closed)
+          (remove-websocket *dispatcher* id))
+        (return-from leaving answer)))))
+
+(cffi:defcallback upgrade :int32 ((id id) (request :pointer) (number :uintptr))
+  (take-upgrade id request number))
+
+(defun upgrade-callback ()
+  (cffi:callback upgrade))
+
+(defun answer-of (websocket)
+  "C's request, of which the answer can still be changed."
+  (or (websocket-answer websocket)
+      (error 'portal-error :message "The answer to a client can be changed inside :UPGRADE only.")))
+
+(defun set-response-header (websocket name value)
+  "Inside :UPGRADE: sets a header of the answer, be it yes or no. \"Set-Cookie\" is added, others are
+replaced. Returns VALUE."
+  (check (portal-request-set-header (answer-of websocket) name value) "Setting the header ~a" name)
+  value)
+
+(defun select-subprotocol (websocket name)
+  "Inside :UPGRADE: chooses the subprotocol NAME, which the client must have offered. Returns it."
+  (check (portal-request-select-subprotocol (answer-of websocket) name)
+         "Choosing the subprotocol ~a" name)
+  name)

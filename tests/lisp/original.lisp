@@ -1,0 +1,65 @@
+;;;; What the original's manual shows runs as it stands; only the port is any that is free.
+
+(in-package #:portal-tests)
+
+(in-suite portal)
+
+(defun forms-of (manual)
+  "The forms in the file MANUAL, read as a user would type them, with the port 0 for 4433."
+  (with-open-file (input (asdf:system-relative-pathname
+                          "portal" (concatenate 'string "../tests/lisp/" manual)))
+    (let ((*package* (find-package '#:common-lisp-user)))
+      (subst 0 4433 (loop for form = (read input nil input)
+                          until (eq form input)
+                          collect form)))))
+
+(defmacro with-manual ((server manual) &body body)
+  "Runs BODY after what MANUAL says; SERVER is what it calls server."
+  `(with-debugging (pws:*debug-on-error*)
+     (mapc #'eval (forms-of ,manual))
+     (let ((,server (symbol-value (find-symbol "SERVER" '#:common-lisp-user))))
+       (unwind-protect (progn ,@body)
+         (pws:websocket-server-close ,server)))))
+
+(test the-manual-of-the-first-version-runs-as-it-stands
+  (with-manual (server "original-first.lisp")
+    (is (bt:threadp server))
+    (let ((client (connect server "/echo")))
+      (is (equal "Welcome to echo server." (hear client)))
+      (is (equal "Hello." (ask-and-hear client "Hello.")))
+      (is (null (pws:websocket-server-close server)))
+      (is (equal '(:closed 1001) (subseq (hear client) 0 2)))
+      (is (not (bt:thread-alive-p server))))))
+
+(test the-manual-of-version-1.2-runs-as-it-stands
+  (with-manual (server "original-1.2.lisp")
+    (is (bt:threadp server))
+    (let ((client (connect server "/echo")))
+      (is (equal "Welcome to echo server." (hear client)))
+      (let ((began (seconds-now)))
+        (is (equal "Hello." (ask-and-hear client "Hello.")))
+        (is (<= 9/10 (- (seconds-now) began) 19/10) "the first answer does not wait for the second")
+        (is (equal "Hello." (hear client)))
+        (is (<= 19/10 (- (seconds-now) began)))))
+    (let ((client (connect server "/err")))
+      (is (equal "Welcome to error server." (hear client)))
+      (let ((answer (ask-and-hear client "a string")))
+        (is (search "a string" answer)))
+      (is (equal '(:closed 1000 "") (leave client))))
+    (is (null (pws:server-close server)))
+    (is (not (bt:thread-alive-p server)))))
+
+(test a-program-may-close-its-client-at-any-point
+  (pws:define-path-handler "/no"
+    :connect (lambda (websocket) (pws:close websocket)))
+  (with-server (server)
+    (is (equal '(:closed 1000 "") (hear (connect server "/no"))))))
+
+(test a-program-may-speak-of-the-class
+  (is (find-class 'pws:websocket))
+  (let ((box (make-box)))
+    (pws:define-path-handler "/class"
+      :connect (lambda (websocket) (put box (typep websocket 'pws:websocket))))
+    (with-server (server)
+      (connect server "/class")
+      (is (eq t (take box))))))
