@@ -30,7 +30,7 @@ echo: $(BUILD)/echo
 .PHONY: test
 test:
 	scripts/install-packages
-	scripts/test lint unit abi c clients 'fuzz SECONDS=10'
+	scripts/test lint unit abi c clients lisp 'fuzz SECONDS=10'
 
 ## check         what runs before a commit
 .PHONY: check
@@ -101,6 +101,13 @@ clients: $(BUILD)/echo $(BUILD)/echo-server
 	  NODE_PATH=$(abspath $(BUILD))/clients/node/node_modules node --test --test-reporter=spec \
 	  tests/clients/ws.test.js tests/clients/deflate.test.js tests/clients/chromium.test.js
 
+## lisp          Portal for Common Lisp, on SBCL and ECL
+.PHONY: lisp
+lisp: library
+	scripts/install-lisp $(BUILD)/lisp
+	PORTAL_LIBRARY=$(abspath $(BUILD)/lib) PYTHONPATH=$(abspath $(BUILD))/lisp/python PYTHONDONTWRITEBYTECODE=1 \
+	  scripts/test-lisp sbcl ecl
+
 ## conformance   the Autobahn testsuite: cases 1 to 10, and of 12 and 13, which compress, a few sizes
 .PHONY: conformance
 conformance: $(BUILD)/echo-server
@@ -134,6 +141,13 @@ bench-idle: $(BUILD)/echo-server
 	$(BENCH_CARGO)
 	bench/run idle $(TARGET)/bench/release/idle-load \
 	  portal=$(BUILD)/echo-server fastwebsockets=$(TARGET)/bench/release/bench-peer
+
+## bench-lisp    what SBCL and ECL cost on top of C
+.PHONY: bench-lisp
+bench-lisp: $(BUILD)/echo-server
+	scripts/install-lisp $(BUILD)/lisp
+	$(BENCH_CARGO)
+	PORTAL_LIBRARY=$(abspath $(BUILD)/lib) bench/lisp $(TARGET)/bench/release/echo-load $(BUILD)/echo-server
 
 ## install       header, libraries, pkg-config and CMake files; PREFIX=/usr/local DESTDIR=…
 .PHONY: install
