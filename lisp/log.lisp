@@ -30,7 +30,7 @@
           (report-error condition "an error in the function of SET-LOG:"))))))
 
 (cffi:defcallback take-log :void ((level :uint32) (message :pointer) (user-data :pointer))
-  user-data
+  user-data ; C gives it back, and it means nothing
   (block leaving
     ;; Nothing may leave a callback but by returning.
     (unwind-protect (take-line level (lenient-text-from message))

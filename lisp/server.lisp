@@ -69,7 +69,10 @@ Inside a handler it only begins: the server's thread cannot wait for itself."
       (unless *inside-handlers*
         (wait-for-state dispatcher :ended)
         ;; A thread that was destroyed cannot be joined, which is no matter: it has ended.
-        (ignore-errors (bt:join-thread server)))))
+        (ignore-errors (bt:join-thread server))
+        ;; ECL lets go who joins a moment before the thread is no longer alive.
+        (loop while (bt:thread-alive-p server)
+              do (bt:thread-yield)))))
   nil)
 
 (defun server-close (server)

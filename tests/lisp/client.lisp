@@ -40,6 +40,9 @@
 
 ;;; Servers
 
+(define-condition planned-error (error) ()
+  (:report "This was planned."))
+
 (defmacro with-server ((server &rest options) &body body)
   "Runs BODY with a server on a free port of this machine."
   `(let ((,server (pws:websocket-server 0 ,@options :host "127.0.0.1")))

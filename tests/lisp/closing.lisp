@@ -135,7 +135,7 @@
 
 (test a-server-may-be-destroyed-at-any-moment
   (define-echo "/destroyed")
-  (loop repeat 30
+  (loop repeat 100
         do (let ((server (pws:websocket-server 0 :host "127.0.0.1" :close-timeout 1000)))
              (bt:destroy-thread server)
              (pws:server-close server)

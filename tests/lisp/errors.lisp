@@ -4,9 +4,6 @@
 
 (in-suite portal)
 
-(define-condition planned-error (error) ()
-  (:report "This was planned."))
-
 (defun define-failing (kind box)
   "Defines /failing, whose handler of KIND fails, and whose :ERROR puts the condition into BOX."
   (flet ((failing (a-kind)

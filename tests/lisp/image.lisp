@@ -34,32 +34,39 @@
      `("env" ,@environment ,(runtime) "--core" ,(namestring core)
              "--noinform" "--no-sysinit" "--no-userinit" "--disable-debugger"
              "--eval" "(defvar *server* (pws:websocket-server 0 :host \"127.0.0.1\"))"
-             "--eval" "(format t \"~d~%\" (pws:server-port *server*))"
+             "--eval" "(format t \"~d~%~a~%\" (pws:server-port *server*)
+                               (cffi:foreign-library-pathname portal::*library*))"
              "--eval" "(finish-output)"
              "--eval" "(read-line *standard-input* nil)"
              "--eval" "(pws:server-close *server*)"
              "--quit")
      :input :stream :output :stream :error-output :output))
 
-  (defmacro with-saved-core ((core) &body body)
-    `(uiop:with-temporary-file (:pathname ,core :type "core")
-       (save-core ,core)
-       ,@body))
-
   (defun line-of (process)
     (read-line (uiop:process-info-output process)))
 
-  (test a-saved-core-serves
-    (with-saved-core (core)
-      (let* ((process (start-core core))
-             (port (parse-integer (line-of process)))
-             (name "saved"))
-        (is (equal '("ok" "-") (ask "open" name port "/saved")))
-        (is (equal "from a core" (ask-and-hear name "from a core")))
-        (is (equal "200" (first (ask "get" port "/page"))))
-        (close (uiop:process-info-input process))
-        (is (equal 1001 (second (hear name))))
-        (is (eql 0 (uiop:wait-process process))))))
+  (defmacro with-temporary-folder ((folder) &body body)
+    `(let ((,folder (uiop:ensure-directory-pathname
+                     (string-trim '(#\newline) (uiop:run-program '("mktemp" "-d") :output :string)))))
+       (unwind-protect (progn ,@body)
+         (uiop:delete-directory-tree ,folder :validate t))))
+
+  (test a-saved-core-serves-with-a-library-that-is-elsewhere
+    (with-temporary-folder (folder)
+      (let ((core (merge-pathnames "saved.core" folder))
+            (library (merge-pathnames "libportal.so.0" folder)))
+        (save-core core)
+        (uiop:copy-file (cffi:foreign-library-pathname portal::*library*) library)
+        (let* ((process (start-core core (format nil "PORTAL_LIBRARY=~a" folder)))
+               (port (parse-integer (line-of process)))
+               (name "saved"))
+          (is (equal (namestring library) (line-of process)))
+          (is (equal '("ok" "-") (ask "open" name port "/saved")))
+          (is (equal "from a core" (ask-and-hear name "from a core")))
+          (is (equal "200" (first (ask "get" port "/page"))))
+          (close (uiop:process-info-input process))
+          (is (equal 1001 (second (hear name))))
+          (is (eql 0 (uiop:wait-process process)))))))
 
   (test a-core-is-not-saved-while-a-server-runs
     (with-server (server)

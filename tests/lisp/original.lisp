@@ -1,28 +1,29 @@
-;;;; What the original's manual shows runs as it stands; only the port is any that is free.
+;;;; What the original's manual shows, and what our examples are, runs as it stands; only the port is any
+;;;; that is free.
 
 (in-package #:portal-tests)
 
 (in-suite portal)
 
-(defun forms-of (manual)
-  "The forms in the file MANUAL, read as a user would type them, with the port 0 for 4433."
-  (with-open-file (input (asdf:system-relative-pathname
-                          "portal" (concatenate 'string "../tests/lisp/" manual)))
+(defun forms-of (file)
+  "The forms in FILE, whose name is relative to Portal's folder, up to that which starts the server.
+They are read as a user would type them, with the port 0 for 4433."
+  (with-open-file (input (asdf:system-relative-pathname "portal" (concatenate 'string "../" file)))
     (let ((*package* (find-package '#:common-lisp-user)))
-      (subst 0 4433 (loop for form = (read input nil input)
-                          until (eq form input)
-                          collect form)))))
+      (subst 0 4433 (loop for form = (read input)
+                          collect form
+                          until (eq (first form) 'defparameter))))))
 
-(defmacro with-manual ((server manual) &body body)
-  "Runs BODY after what MANUAL says; SERVER is what it calls server."
+(defmacro with-program ((server file) &body body)
+  "Runs BODY after what FILE says; SERVER is what it calls server."
   `(with-debugging (pws:*debug-on-error*)
-     (mapc #'eval (forms-of ,manual))
+     (mapc #'eval (forms-of ,file))
      (let ((,server (symbol-value (find-symbol "SERVER" '#:common-lisp-user))))
        (unwind-protect (progn ,@body)
          (pws:websocket-server-close ,server)))))
 
 (test the-manual-of-the-first-version-runs-as-it-stands
-  (with-manual (server "original-first.lisp")
+  (with-program (server "tests/lisp/original-first.lisp")
     (is (bt:threadp server))
     (let ((client (connect server "/echo")))
       (is (equal "Welcome to echo server." (hear client)))
@@ -32,7 +33,7 @@
       (is (not (bt:thread-alive-p server))))))
 
 (test the-manual-of-version-1.2-runs-as-it-stands
-  (with-manual (server "original-1.2.lisp")
+  (with-program (server "tests/lisp/original-1.2.lisp")
     (is (bt:threadp server))
     (let ((client (connect server "/echo")))
       (is (equal "Welcome to echo server." (hear client)))
@@ -63,3 +64,25 @@
     (with-server (server)
       (connect server "/class")
       (is (eq t (take box))))))
+
+(test the-echo-example-echoes
+  (with-program (server "lisp/examples/echo.lisp")
+    (let ((client (connect server "/echo")))
+      (is (equal "Welcome to echo server." (hear client)))
+      (is (equal "Hello." (ask-and-hear client "Hello."))))))
+
+(test the-chat-example-tells-a-room-and-no-other
+  (with-program (server "lisp/examples/chat.lisp")
+    (let ((anna (connect server "/chat/one")))
+      (is (search "has come" (hear anna)))
+      (let ((bert (connect server "/chat/two")))
+        (is (search "has come" (hear bert)))
+        (say anna "Hello?")
+        (is (search ": Hello?" (hear anna)))
+        (let ((carl (connect server "/chat/one")))
+          (is (search "has come" (hear carl)))
+          (is (search "has come" (hear anna)))
+          (leave carl)
+          (is (search "has left" (hear anna))))
+        (say bert "Nobody here?")
+        (is (search "Nobody here?" (hear bert)))))))

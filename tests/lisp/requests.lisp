@@ -159,3 +159,17 @@
     (is (eql 403 (connect server "/guarded")))
     (define-echo "/guarded")
     (is (equal "in" (ask-and-hear (connect server "/guarded") "in")))))
+
+(test an-error-in-upgrade-may-enter-the-debugger
+  (let ((times 0))
+    (pws:define-path-handler "/debugged-upgrade"
+      :upgrade (lambda (websocket)
+                 (declare (ignore websocket))
+                 (when (< (incf times) 3) (error 'planned-error))))
+    (with-server (server)
+      (with-debugging (t)
+        (with-debugger (condition) (invoke-restart 'continue)
+          (is (eql 500 (connect server "/debugged-upgrade"))))
+        (with-debugger (condition) (invoke-restart 'pws:retry)
+          (is (stringp (connect server "/debugged-upgrade"))))
+        (is (eql 3 times))))))
