@@ -2,6 +2,11 @@
 
 (in-package #:portal)
 
+(setf (documentation 'retry 'variable)
+      "The restart that runs a handler again, after an error in it."
+      (documentation 'drop-client 'variable)
+      "The restart that closes the client in whose handler an error was.")
+
 (defvar *debug-on-error* t
   "Whether an error in a handler enters the debugger, after :ERROR has been told. There, the restarts
 CONTINUE goes on with the next event, RETRY runs the handler again, DROP-CLIENT closes the websocket.
