@@ -122,6 +122,12 @@ impl Conn {
         self.extra.as_ref()?.hand.as_ref()
     }
 
+    /// Whether a frame whose bytes were counted may still be queued.
+    #[inline]
+    pub fn takes_frames(&self) -> bool {
+        self.phase == Phase::Open || self.phase == Phase::Closing && !self.has_said_goodbye()
+    }
+
     /// Whether our close frame is queued or has left.
     pub fn has_said_goodbye(&self) -> bool {
         self.extra.as_ref().is_some_and(|extra| extra.said_goodbye)

@@ -58,13 +58,12 @@ impl Core {
                 let opening = conn.extra.as_ref().and_then(|extra| extra.opening.as_ref());
                 let kept = opening.is_some_and(|opening| opening.answered);
                 let idle = kept && opening.is_some_and(|opening| opening.head.is_empty());
-                if age
-                    < if idle {
-                        periods.kept
-                    } else {
-                        periods.handshake
-                    }
-                {
+                let limit = if idle {
+                    periods.kept
+                } else {
+                    periods.handshake
+                };
+                if age < limit {
                     return;
                 }
                 if !kept {

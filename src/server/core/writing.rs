@@ -28,10 +28,11 @@ impl Core {
         cost: usize,
         put: impl FnOnce(&mut Outbox) -> Result<(), E>,
     ) -> bool {
-        let takes = self.conns.get(token).is_some_and(|conn| {
-            matches!(conn.phase, Phase::Open | Phase::Closing) && !conn.has_said_goodbye()
-        });
-        if !takes {
+        if !self
+            .conns
+            .get(token)
+            .is_some_and(|conn| conn.takes_frames())
+        {
             self.release(token, cost as u64);
             return false;
         }
@@ -55,16 +56,23 @@ impl Core {
         head: &FrameHead,
         body: &[u8],
     ) -> Result<(), ServerError> {
-        let Some(conn) = self.conns.get(token) else {
+        // The mail that was taken since the bytes were counted may have ended it.
+        let Some(conn) = self.conns.get(token).filter(|conn| conn.takes_frames()) else {
             let cost = head.as_slice().len() + body.len();
             self.release(token, cost as u64);
             return Err(ServerError::Gone);
         };
         self.traffic.messages_out += 1;
-        if body.len() >= self.deflate_from && conn.session.agreement().is_some() {
-            return self.send_deflated(token, kind, head, body);
+        let closing = conn.phase == Phase::Closing;
+        let sent = if body.len() >= self.deflate_from && conn.session.agreement().is_some() {
+            self.send_deflated(token, kind, head, body)
+        } else {
+            self.send_frame(token, head, body)
+        };
+        if closing {
+            self.say_goodbye(token);
         }
-        self.send_frame(token, head, body)
+        sent
     }
 
     /// Queues one frame whose bytes are counted.
