@@ -1,13 +1,15 @@
 //! Sockets, readiness and wake-ups. Knows nothing of WebSocket.
 
+mod epoll;
 mod listener;
 mod poller;
 mod signal;
 mod socket;
 mod sys;
 
+pub use epoll::Waker;
 pub use listener::{Address, Listener, Peer};
-pub use poller::{Happening, Poller, Token, Waker};
+pub use poller::{Happening, Poller, Token};
 pub use signal::Signal;
 pub use socket::Socket;
 pub use sys::process;

@@ -94,7 +94,7 @@ impl Outbox {
 
     /// Hands to the kernel what it takes. Answers how many bytes it took, and how many of these
     /// were counted in the slot; an error says that it takes no more.
-    pub fn send(&mut self, poller: &Poller, token: Token) -> (usize, usize, io::Result<()>) {
+    pub fn send(&mut self, poller: &mut Poller, token: Token) -> (usize, usize, io::Result<()>) {
         let (before, counted_before) = (self.unsent, self.counted);
         let mut answer = Ok(());
         while self.unsent > 0 {

@@ -1,0 +1,419 @@
+//! Sockets by epoll: readiness, and the reading that follows from it.
+//!
+//! Events are edge-triggered; a socket that may hold more bytes stands in a queue of its own and is
+//! visited once a turn, so that nobody starves.
+
+use std::collections::VecDeque;
+use std::io::{self, IoSlice};
+use std::os::fd::{AsRawFd, RawFd};
+use std::time::Duration;
+
+use mio::event::Event;
+use mio::unix::SourceFd;
+use mio::{Events, Interest, Poll};
+
+use super::poller::{Happening, Token};
+use super::{Listener, Signal, Socket};
+
+const _: () = assert!(usize::BITS == 64, "a token holds an index and a generation");
+
+const WAKER: mio::Token = mio::Token(usize::MAX);
+const TIMER: mio::Token = mio::Token(usize::MAX - 1);
+const LISTENER: mio::Token = mio::Token(usize::MAX - 2);
+
+impl From<Token> for mio::Token {
+    fn from(token: Token) -> Self {
+        Self((token.generation as usize) << 32 | token.index as usize)
+    }
+}
+
+impl From<mio::Token> for Token {
+    fn from(token: mio::Token) -> Self {
+        Self {
+            index: token.0 as u32,
+            generation: (token.0 >> 32) as u32,
+        }
+    }
+}
+
+/// Interrupts [`Epoll::wait`] from any thread.
+#[derive(Debug)]
+pub struct Waker(mio::Waker);
+
+impl Waker {
+    pub fn wake(&self) {
+        // It can only fail when the counter is full, and then the poller is woken already.
+        let _ = self.0.wake();
+    }
+}
+
+/// The sockets of one loop.
+pub struct Epoll {
+    poll: Poll,
+    events: Events,
+    timer: Option<Signal>,
+    places: Vec<Place>,
+    /// Connections that may hold bytes, in the order of their visits.
+    readable: VecDeque<Token>,
+    /// Connections that can be written to again.
+    writable: Vec<Token>,
+    acceptable: bool,
+}
+
+/// What the poller knows of one connection.
+#[derive(Default)]
+struct Place {
+    socket: Option<Socket>,
+    generation: u32,
+    /// Stands in `readable`.
+    queued: bool,
+    /// May hold bytes; while paused it does not stand in `readable`.
+    has_bytes: bool,
+    /// No further edge will come: read on to the end or an error.
+    ending: bool,
+    paused: bool,
+    /// Registered for writability, too.
+    writes_armed: bool,
+}
+
+impl Epoll {
+    pub fn new() -> io::Result<(Self, Waker)> {
+        let poll = Poll::new()?;
+        let waker = Waker(mio::Waker::new(poll.registry(), WAKER)?);
+        let epoll = Self {
+            poll,
+            events: Events::with_capacity(1024),
+            timer: None,
+            places: Vec::new(),
+            readable: VecDeque::new(),
+            writable: Vec::new(),
+            acceptable: false,
+        };
+        Ok((epoll, waker))
+    }
+
+    pub fn listen(&mut self, listener: &Listener) -> io::Result<()> {
+        let descriptor = listener.as_raw_fd();
+        self.poll
+            .registry()
+            .register(&mut SourceFd(&descriptor), LISTENER, Interest::READABLE)
+    }
+
+    pub fn stop_listening(&mut self, listener: &Listener) -> io::Result<()> {
+        self.acceptable = false;
+        self.poll
+            .registry()
+            .deregister(&mut SourceFd(&listener.as_raw_fd()))
+    }
+
+    /// Whether clients may be waiting since it was last asked. Take them all, or ask again later.
+    pub fn take_acceptable(&mut self) -> bool {
+        std::mem::take(&mut self.acceptable)
+    }
+
+    /// Takes over a connection's socket.
+    pub fn add(&mut self, socket: Socket, token: Token) -> io::Result<()> {
+        let descriptor = socket.as_raw_fd();
+        let registry = self.poll.registry();
+        registry.register(&mut SourceFd(&descriptor), token.into(), Interest::READABLE)?;
+        let index = token.index as usize;
+        if self.places.len() <= index {
+            self.places.resize_with(index + 1, Place::default);
+        }
+        self.places[index] = Place {
+            socket: Some(socket),
+            generation: token.generation,
+            ..Place::default()
+        };
+        Ok(())
+    }
+
+    /// Closes a connection's socket.
+    pub fn remove(&mut self, token: Token) {
+        if let Some(place) = self.place(token) {
+            *place = Place {
+                generation: token.generation,
+                ..Place::default()
+            };
+        }
+    }
+
+    /// From now on nothing is received from this connection.
+    pub fn pause(&mut self, token: Token) {
+        if let Some(place) = self.place(token) {
+            place.paused = true;
+        }
+    }
+
+    pub fn resume(&mut self, token: Token) {
+        let Some(place) = self.place(token) else {
+            return;
+        };
+        place.paused = false;
+        if place.has_bytes && !place.queued {
+            place.queued = true;
+            self.readable.push_back(token);
+        }
+    }
+
+    /// Says once, by [`Epoll::take_writable`], when this connection can be written to again.
+    pub fn arm_writes(&mut self, token: Token) -> io::Result<()> {
+        let Some(place) = self.places.get_mut(token.index as usize) else {
+            return Ok(());
+        };
+        let Some(socket) = place.socket.as_ref().filter(|_| !place.writes_armed) else {
+            // A write that was taken in part brings a new edge by itself.
+            return Ok(());
+        };
+        let both = Interest::READABLE | Interest::WRITABLE;
+        let descriptor = socket.as_raw_fd();
+        self.poll
+            .registry()
+            .reregister(&mut SourceFd(&descriptor), token.into(), both)?;
+        place.writes_armed = true;
+        Ok(())
+    }
+
+    #[inline]
+    pub fn send(&self, token: Token, bytes: &[u8]) -> io::Result<usize> {
+        self.socket(token)?.send(bytes)
+    }
+
+    #[inline]
+    pub fn send_vectored(&self, token: Token, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
+        self.socket(token)?.send_vectored(pieces)
+    }
+
+    pub fn shutdown_write(&self, token: Token) -> io::Result<()> {
+        self.socket(token)?.shutdown_write()
+    }
+
+    /// Whether there is something to do without waiting.
+    pub fn has_work(&self) -> bool {
+        !self.readable.is_empty() || !self.writable.is_empty() || self.acceptable
+    }
+
+    /// Waits until something happens or the time is up. A signal handler ends it, too.
+    pub fn wait(&mut self, timeout: Option<Duration>) -> io::Result<()> {
+        match self.poll.poll(&mut self.events, timeout) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(()),
+            answer => answer?,
+        }
+        for event in &self.events {
+            match event.token() {
+                WAKER => (),
+                TIMER => _ = self.timer.as_ref().map(Signal::take),
+                LISTENER => self.acceptable = true,
+                token => {
+                    note(
+                        event,
+                        token.into(),
+                        &mut self.places,
+                        &mut self.readable,
+                        &mut self.writable,
+                    );
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// How many connections wait to be read; each is visited once by as many calls of `next`.
+    pub fn readable(&self) -> usize {
+        self.readable.len()
+    }
+
+    /// Connections that can be written to again; each stands here once.
+    pub fn take_writable(&mut self) -> Vec<Token> {
+        std::mem::take(&mut self.writable)
+    }
+
+    /// Visits the next connection that may hold bytes, and reads into `buffer`.
+    pub fn next(&mut self, buffer: &mut [u8]) -> Option<Happening> {
+        while let Some(token) = self.readable.pop_front() {
+            let Some(place) = self.places.get_mut(token.index as usize) else {
+                continue;
+            };
+            if place.generation != token.generation {
+                continue;
+            }
+            place.queued = false;
+            let Some(socket) = place.socket.as_ref().filter(|_| !place.paused) else {
+                continue;
+            };
+            match socket.receive(buffer) {
+                Ok(0) => return Some(Happening::Ended(token, None)),
+                Ok(count) => {
+                    // Fewer bytes than asked for: drained, and the next byte brings an edge.
+                    place.has_bytes = count == buffer.len() || place.ending;
+                    if place.has_bytes {
+                        place.queued = true;
+                        self.readable.push_back(token);
+                    }
+                    return Some(Happening::Received(token, count));
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => place.has_bytes = false,
+                Err(error) => return Some(Happening::Ended(token, Some(error))),
+            }
+        }
+        None
+    }
+
+    /// A descriptor that is readable when [`Epoll::wait`] would not wait.
+    pub fn descriptor(&self) -> RawFd {
+        self.poll.as_raw_fd()
+    }
+
+    /// Makes [`Epoll::descriptor`] readable `after` from now.
+    pub fn set_timer(&mut self, after: Option<Duration>) -> io::Result<()> {
+        if self.timer.is_none() {
+            let timer = Signal::timer()?;
+            let descriptor = timer.as_raw_fd();
+            let registry = self.poll.registry();
+            registry.register(&mut SourceFd(&descriptor), TIMER, Interest::READABLE)?;
+            self.timer = Some(timer);
+        }
+        self.timer.as_ref().map_or(Ok(()), |timer| timer.arm(after))
+    }
+
+    fn place(&mut self, token: Token) -> Option<&mut Place> {
+        let place = self.places.get_mut(token.index as usize)?;
+        (place.generation == token.generation && place.socket.is_some()).then_some(place)
+    }
+
+    fn socket(&self, token: Token) -> io::Result<&Socket> {
+        let place = self.places.get(token.index as usize);
+        place
+            .filter(|place| place.generation == token.generation)
+            .and_then(|place| place.socket.as_ref())
+            .ok_or_else(|| io::ErrorKind::NotConnected.into())
+    }
+}
+
+/// Notes one connection's event.
+fn note(
+    event: &Event,
+    token: Token,
+    places: &mut [Place],
+    readable: &mut VecDeque<Token>,
+    writable: &mut Vec<Token>,
+) {
+    let Some(place) = places.get_mut(token.index as usize) else {
+        return;
+    };
+    if place.generation != token.generation || place.socket.is_none() {
+        return;
+    }
+    let ending = event.is_read_closed() || event.is_write_closed() || event.is_error();
+    if event.is_readable() || ending {
+        place.ending |= ending;
+        place.has_bytes = true;
+        if !place.queued && !place.paused {
+            place.queued = true;
+            readable.push_back(token);
+        }
+    }
+    if place.writes_armed && event.is_writable() {
+        writable.push(token);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::net::TcpStream;
+
+    use super::*;
+    use crate::net::{Address, Listener};
+
+    const SECOND: Option<Duration> = Some(Duration::from_secs(1));
+    const TOKEN: Token = Token {
+        index: 3,
+        generation: 7,
+    };
+
+    /// Epoll with one connection, and the client's end of it.
+    fn connected() -> (Epoll, TcpStream) {
+        let address = Address::resolve("127.0.0.1", 0).unwrap();
+        let listener = Listener::bind(&address, 1).unwrap();
+        let (mut epoll, _waker) = Epoll::new().unwrap();
+        epoll.listen(&listener).unwrap();
+        let client = TcpStream::connect(("127.0.0.1", listener.port())).unwrap();
+        client.set_read_timeout(SECOND).unwrap();
+        while !epoll.take_acceptable() {
+            epoll.wait(SECOND).unwrap();
+        }
+        let (socket, _) = listener.accept().unwrap();
+        epoll.add(socket, TOKEN).unwrap();
+        (epoll, client)
+    }
+
+    fn next(epoll: &mut Epoll, buffer: &mut [u8]) -> Happening {
+        loop {
+            if let Some(happening) = epoll.next(buffer) {
+                return happening;
+            }
+            epoll.wait(SECOND).unwrap();
+        }
+    }
+
+    #[test]
+    fn a_buffer_smaller_than_what_arrived_is_filled_again_and_again() {
+        let (mut epoll, mut client) = connected();
+        client.write_all(b"abcdef").unwrap();
+        drop(client);
+        let mut received = Vec::new();
+        loop {
+            let mut buffer = [0; 4];
+            match next(&mut epoll, &mut buffer) {
+                Happening::Received(TOKEN, count) => received.extend_from_slice(&buffer[..count]),
+                Happening::Ended(TOKEN, None) => break,
+                other => panic!("{other:?}"),
+            }
+        }
+        assert_eq!(received, b"abcdef");
+    }
+
+    #[test]
+    fn a_paused_connection_is_read_when_it_is_resumed() {
+        let (mut epoll, mut client) = connected();
+        epoll.pause(TOKEN);
+        client.write_all(b"x").unwrap();
+        epoll.wait(SECOND).unwrap();
+        assert!(epoll.next(&mut [0; 4]).is_none());
+
+        epoll.resume(TOKEN);
+        assert!(matches!(
+            next(&mut epoll, &mut [0; 4]),
+            Happening::Received(TOKEN, 1)
+        ));
+    }
+
+    #[test]
+    fn a_full_socket_says_when_it_can_be_written_to_again() {
+        let (mut epoll, mut client) = connected();
+        let block = [7; 65536];
+        let mut sent = 0;
+        while let Ok(count) = epoll.send(TOKEN, &block) {
+            sent += count;
+        }
+        epoll.arm_writes(TOKEN).unwrap();
+        let reader = std::thread::spawn(move || {
+            let mut rest = vec![0; sent];
+            client.read_exact(&mut rest).map(|()| client)
+        });
+        while epoll.take_writable() != [TOKEN] {
+            epoll.wait(SECOND).unwrap();
+        }
+        reader.join().unwrap().unwrap();
+    }
+
+    #[test]
+    fn a_removed_connection_is_closed_and_forgotten() {
+        let (mut epoll, mut client) = connected();
+        epoll.remove(TOKEN);
+        assert_eq!(client.read(&mut [0; 1]).unwrap(), 0);
+        let gone = epoll.send(TOKEN, b"x").unwrap_err();
+        assert_eq!(gone.kind(), io::ErrorKind::NotConnected);
+    }
+}
