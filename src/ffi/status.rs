@@ -60,6 +60,7 @@ impl From<ServerError> for portal_status_value {
             ServerError::TooBig => PORTAL_STATUS_TOO_BIG,
             ServerError::Utf8 => PORTAL_STATUS_UTF8,
             ServerError::Address => PORTAL_STATUS_ADDRESS,
+            ServerError::Tls => PORTAL_STATUS_TLS,
             ServerError::Io => PORTAL_STATUS_IO,
             ServerError::Busy => PORTAL_STATUS_BUSY,
             ServerError::Unsupported => PORTAL_STATUS_UNSUPPORTED,

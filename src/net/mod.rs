@@ -1,4 +1,4 @@
-//! Sockets, readiness and wake-ups. Knows nothing of WebSocket.
+//! Sockets, their encryption, readiness and wake-ups. Knows nothing of WebSocket.
 
 mod epoll;
 mod listener;
@@ -6,6 +6,7 @@ mod poller;
 mod signal;
 mod socket;
 mod sys;
+mod tls;
 
 pub use epoll::Waker;
 pub use listener::{Address, Listener, Peer};
@@ -14,3 +15,4 @@ pub use signal::Signal;
 pub use socket::Socket;
 pub use sys::process;
 pub use sys::wait::{Readiness, Union, wait_readable};
+pub use tls::{Identity, IdentityFiles};

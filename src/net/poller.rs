@@ -1,12 +1,15 @@
-//! The sockets of one loop.
+//! The sockets of one loop, and the encryption of those that have it.
 //!
-//! The poller owns the connections' sockets and hands over bytes, not readiness.
+//! The poller owns the connections' sockets and hands over bytes, not readiness. Of a connection
+//! with a [`Channel`] they are plaintext; the rest of TLS is done in here and told to nobody.
 
+use std::collections::VecDeque;
 use std::io::{self, IoSlice};
 use std::os::fd::RawFd;
 use std::time::Duration;
 
 use super::epoll::{Epoll, Waker};
+use super::tls::{self, Channel, Identity};
 use super::{Listener, Socket};
 
 /// Which connection: its place, and which of those that stood there one after the other.
@@ -19,20 +22,54 @@ pub struct Token {
 /// What has happened to a connection.
 #[derive(Debug)]
 pub enum Happening {
-    /// The bytes at the front of the buffer given to [`Poller::next`].
+    /// The bytes at the front of the buffer given to [`Poller::next`]; none, if they were TLS's own.
     Received(Token, usize),
     /// The stream has ended; with an error, if not orderly.
     Ended(Token, Option<io::Error>),
+    /// The client does not speak TLS, though it should. What is sent from now on is not encrypted.
+    Mistaken(Token),
 }
 
 pub struct Poller {
     sockets: Epoll,
+    /// By the tokens' indices; empty while nobody speaks TLS.
+    channels: Vec<Option<Box<Encrypted>>>,
+    /// Sealed bytes on their way to a socket.
+    sealed: Box<[u8]>,
+    /// Plaintext that leaves together.
+    gathered: Vec<u8>,
+    /// Encrypted connections that can be written to again.
+    writable: Vec<Token>,
+    /// Connections whose end is to be told after their last bytes.
+    ended: VecDeque<Token>,
+}
+
+/// An encrypted connection.
+struct Encrypted {
+    channel: Channel,
+    generation: u32,
+    /// [`Poller::take_writable`] is to name it.
+    wanted: bool,
+    /// Nothing is to be told of it for now.
+    paused: bool,
+    /// Its end is still to be told.
+    end_untold: bool,
+    /// Writing is to be shut down when everything has left.
+    closing: bool,
 }
 
 impl Poller {
     pub fn new() -> io::Result<(Self, Waker)> {
         let (sockets, waker) = Epoll::new()?;
-        Ok((Self { sockets }, waker))
+        let poller = Self {
+            sockets,
+            channels: Vec::new(),
+            sealed: Box::default(),
+            gathered: Vec::new(),
+            writable: Vec::new(),
+            ended: VecDeque::new(),
+        };
+        Ok((poller, waker))
     }
 
     pub fn listen(&mut self, listener: &Listener) -> io::Result<()> {
@@ -48,47 +85,116 @@ impl Poller {
         self.sockets.take_acceptable()
     }
 
-    /// Takes over a connection's socket.
-    pub fn add(&mut self, socket: Socket, token: Token) -> io::Result<()> {
+    /// Takes over a connection's socket. With an identity its client is to speak TLS.
+    pub fn add(
+        &mut self,
+        socket: Socket,
+        token: Token,
+        identity: Option<&Identity>,
+    ) -> io::Result<()> {
+        if let Some(identity) = identity {
+            let index = token.index as usize;
+            if self.channels.len() <= index {
+                self.channels.resize_with(index + 1, Option::default);
+            }
+            if self.sealed.is_empty() {
+                self.sealed = vec![0; tls::SEALED_BURST].into_boxed_slice();
+            }
+            self.channels[index] = Some(Box::new(Encrypted {
+                channel: Channel::new(identity)?,
+                generation: token.generation,
+                wanted: false,
+                paused: false,
+                end_untold: false,
+                closing: false,
+            }));
+        }
         self.sockets.add(socket, token)
     }
 
     /// Closes a connection's socket.
     pub fn remove(&mut self, token: Token) {
+        if let Some(encrypted) = self.encrypted(token) {
+            if encrypted.channel.is_closed_by_client() {
+                encrypted.channel.close();
+                // Who does not take it now has gone.
+                let _ = self.flush(token);
+            }
+            self.channels[token.index as usize] = None;
+        }
         self.sockets.remove(token);
     }
 
     /// From now on nothing is received from this connection.
     pub fn pause(&mut self, token: Token) {
+        if let Some(encrypted) = self.encrypted(token) {
+            encrypted.paused = true;
+        }
         self.sockets.pause(token);
     }
 
     pub fn resume(&mut self, token: Token) {
+        if let Some(encrypted) = self.encrypted(token) {
+            encrypted.paused = false;
+            if encrypted.end_untold {
+                self.ended.push_back(token);
+            }
+        }
         self.sockets.resume(token);
     }
 
     /// Says once, by [`Poller::take_writable`], when this connection can be written to again.
     pub fn arm_writes(&mut self, token: Token) -> io::Result<()> {
+        if let Some(encrypted) = self.encrypted(token) {
+            encrypted.wanted = true;
+            if encrypted.channel.unsent().is_empty() {
+                // It can be written to when the handshake is done.
+                if encrypted.channel.is_open() {
+                    self.writable.push(token);
+                }
+                return Ok(());
+            }
+        }
         self.sockets.arm_writes(token)
     }
 
+    /// Hands bytes to the kernel, and answers how many it took.
+    ///
+    /// When it would block, the same bytes are to be offered first the next time: they may have been
+    /// sealed.
     #[inline]
     pub fn send(&mut self, token: Token, bytes: &[u8]) -> io::Result<usize> {
+        if self.encrypted(token).is_some() {
+            return self.send_sealed(token, &[IoSlice::new(bytes)]);
+        }
         self.sockets.send(token, bytes)
     }
 
+    /// The same for bytes in several pieces.
     #[inline]
     pub fn send_vectored(&mut self, token: Token, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
+        if self.encrypted(token).is_some() {
+            return self.send_sealed(token, pieces);
+        }
         self.sockets.send_vectored(token, pieces)
     }
 
+    /// Says that nothing more will be written; reading goes on.
     pub fn shutdown_write(&mut self, token: Token) -> io::Result<()> {
+        if let Some(encrypted) = self.encrypted(token) {
+            encrypted.channel.close();
+            encrypted.closing = true;
+            return match self.flush(token) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(()),
+                answer => answer,
+            };
+        }
         self.sockets.shutdown_write(token)
     }
 
     /// Whether there is something to do without waiting.
     pub fn has_work(&self) -> bool {
-        self.sockets.has_work()
+        !self.writable.is_empty() || !self.ended.is_empty() || self.sockets.has_work()
     }
 
     /// Waits until something happens or the time is up. A signal handler ends it, too.
@@ -98,18 +204,31 @@ impl Poller {
 
     /// How many connections wait to be read; each is visited once by as many calls of `next`.
     pub fn readable(&self) -> usize {
-        self.sockets.readable()
+        self.ended.len() + self.sockets.readable()
     }
 
     /// Connections that can be written to again; each stands here once.
     pub fn take_writable(&mut self) -> Vec<Token> {
-        self.sockets.take_writable()
+        let mut writable = self.sockets.take_writable();
+        if !self.channels.is_empty() {
+            writable.append(&mut self.writable);
+            writable.retain(|token| self.is_writable(*token));
+        }
+        writable
     }
 
-    /// Visits the next connection that may hold bytes, and reads into `buffer`.
+    /// Visits the next connection that may hold bytes, and reads into `buffer`, which holds
+    /// [`Poller::LEAST_BUFFER`] bytes or more.
+    #[inline]
     pub fn next(&mut self, buffer: &mut [u8]) -> Option<Happening> {
-        self.sockets.next(buffer)
+        if self.channels.is_empty() {
+            return self.sockets.next(buffer);
+        }
+        self.next_opened(buffer)
     }
+
+    /// The smallest buffer that can be read into.
+    pub const LEAST_BUFFER: usize = 2 * tls::ROOM;
 
     /// A descriptor that is readable when [`Poller::wait`] would not wait.
     pub fn descriptor(&self) -> RawFd {
@@ -119,5 +238,158 @@ impl Poller {
     /// Makes [`Poller::descriptor`] readable `after` from now.
     pub fn set_timer(&mut self, after: Option<Duration>) -> io::Result<()> {
         self.sockets.set_timer(after)
+    }
+
+    // ---- encrypted connections ----
+
+    #[inline]
+    fn encrypted(&mut self, token: Token) -> Option<&mut Encrypted> {
+        let encrypted = self
+            .channels
+            .get_mut(token.index as usize)?
+            .as_deref_mut()?;
+        (encrypted.generation == token.generation).then_some(encrypted)
+    }
+
+    fn next_opened(&mut self, buffer: &mut [u8]) -> Option<Happening> {
+        while let Some(token) = self.ended.pop_front() {
+            let waiting = |encrypted: &&mut Encrypted| encrypted.end_untold && !encrypted.paused;
+            if let Some(encrypted) = self.encrypted(token).filter(waiting) {
+                encrypted.end_untold = false;
+                return Some(Happening::Ended(token, None));
+            }
+        }
+        let happening = self.sockets.next(&mut buffer[tls::ROOM..])?;
+        let Happening::Received(token, count) = happening else {
+            return Some(happening);
+        };
+        let received = tls::ROOM..tls::ROOM + count;
+        let Some(encrypted) = self.encrypted(token) else {
+            buffer.copy_within(received, 0);
+            return Some(Happening::Received(token, count));
+        };
+        if encrypted.channel.is_mistaken(&buffer[received]) {
+            self.channels[token.index as usize] = None;
+            return Some(Happening::Mistaken(token));
+        }
+        let plain = encrypted.channel.open(buffer, count);
+        let opened = encrypted.channel.is_open() && encrypted.wanted;
+        let ended = encrypted.channel.is_closed_by_client();
+        if opened {
+            self.writable.push(token);
+        }
+        let said = match self.flush(token) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(()),
+            answer => answer,
+        };
+        match plain.and_then(|plain| said.map(|()| plain)) {
+            Err(error) => Some(Happening::Ended(token, Some(error))),
+            Ok(0) if ended => Some(Happening::Ended(token, None)),
+            Ok(plain) => {
+                if ended {
+                    self.encrypted(token)?.end_untold = true;
+                    self.ended.push_back(token);
+                }
+                Some(Happening::Received(token, plain))
+            }
+        }
+    }
+
+    /// Seals and sends until all is taken or the socket takes no more.
+    fn send_sealed(&mut self, token: Token, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
+        let mut gathered = std::mem::take(&mut self.gathered);
+        let mut total = 0;
+        let answer = loop {
+            gather(pieces, total, &mut gathered);
+            if gathered.is_empty() {
+                break Ok(total);
+            }
+            match self.send_burst(token, &gathered) {
+                Ok(count) => total += count,
+                Err(_) if total > 0 => break Ok(total),
+                Err(error) => break Err(error),
+            }
+        };
+        self.gathered = gathered;
+        answer
+    }
+
+    /// Seals and sends at most [`tls::BURST`] bytes.
+    fn send_burst(&mut self, token: Token, plain: &[u8]) -> io::Result<usize> {
+        self.flush(token)?;
+        let Some(encrypted) = self.channels[token.index as usize].as_deref_mut() else {
+            return Err(io::ErrorKind::NotConnected.into());
+        };
+        let channel = &mut encrypted.channel;
+        let ahead = channel.take_ahead(plain.len());
+        if ahead > 0 {
+            return Ok(ahead);
+        }
+        if !channel.is_open() {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        let length = channel.seal(plain, &mut self.sealed)?;
+        let sent = match self.sockets.send(token, &self.sealed[..length]) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,
+            answer => answer?,
+        };
+        if sent == length {
+            return Ok(plain.len());
+        }
+        channel.keep(&self.sealed[sent..length], plain.len());
+        Err(io::ErrorKind::WouldBlock.into())
+    }
+
+    /// Sends what is sealed already; would block while some of it is left.
+    fn flush(&mut self, token: Token) -> io::Result<()> {
+        let Some(encrypted) = self
+            .channels
+            .get_mut(token.index as usize)
+            .and_then(Option::as_deref_mut)
+        else {
+            return Ok(());
+        };
+        while !encrypted.channel.unsent().is_empty() {
+            match self.sockets.send(token, encrypted.channel.unsent()) {
+                Ok(count) => encrypted.channel.sent(count),
+                Err(error) => {
+                    if error.kind() == io::ErrorKind::WouldBlock {
+                        self.sockets.arm_writes(token)?;
+                    }
+                    return Err(error);
+                }
+            }
+        }
+        if encrypted.closing {
+            encrypted.closing = false;
+            return self.sockets.shutdown_write(token);
+        }
+        Ok(())
+    }
+
+    /// Goes on sending to a connection whose socket can be written to again. Answers whether
+    /// somebody waits for that.
+    fn is_writable(&mut self, token: Token) -> bool {
+        if self.encrypted(token).is_none() {
+            return true;
+        }
+        let flushed = self.flush(token);
+        // An error is met again by whoever writes, or reads.
+        let is_done = !flushed.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock);
+        self.encrypted(token).is_some_and(|encrypted| {
+            let open = encrypted.channel.is_open();
+            is_done && open && std::mem::take(&mut encrypted.wanted)
+        })
+    }
+}
+
+/// Puts together what stands in `pieces` behind the first `skipped` bytes, one burst at most.
+fn gather(pieces: &[IoSlice<'_>], mut skipped: usize, into: &mut Vec<u8>) {
+    into.clear();
+    for piece in pieces {
+        let rest = &piece[piece.len().min(skipped)..];
+        skipped = skipped.saturating_sub(piece.len());
+        let room = tls::BURST - into.len();
+        into.extend_from_slice(&rest[..rest.len().min(room)]);
     }
 }

@@ -39,7 +39,7 @@ pub use frame::{
 pub use handshake::{Offer, check, may_set_header, write_accept};
 pub use head::HeadScanner;
 pub use mask::{unmask, unmask_down};
-pub use refusal::Refusal;
+pub use refusal::{Refusal, TLS_HANDSHAKE, TLS_REFUSAL};
 pub use request::{MAX_HEADERS, RequestHead, parse_head};
 pub use scratch::Scratch;
 pub use session::{Event, Payload, Session, Step};

@@ -30,6 +30,12 @@ impl Refusal {
         Self::new(400).with_text(text)
     }
 
+    /// 400: the server speaks TLS, and the client does not.
+    #[must_use]
+    pub fn wants_tls() -> Self {
+        Self::bad_request("This port speaks TLS; connect to it with wss:// or https://.")
+    }
+
     /// 403: pages from there may not connect.
     #[must_use]
     pub fn forbidden_origin() -> Self {
@@ -144,6 +150,13 @@ impl Refusal {
             .any(|(known, _)| known.eq_ignore_ascii_case(name))
     }
 }
+
+/// The content type of the record that begins TLS (RFC 8446 section 5.1). No request begins so.
+pub const TLS_HANDSHAKE: u8 = 22;
+
+/// What tells a client that begins TLS that there is none: the alert handshake_failure (RFC 8446
+/// section 6).
+pub const TLS_REFUSAL: [u8; 7] = [21, 3, 1, 0, 2, 2, 40];
 
 /// Appends one line of a head.
 pub(super) fn write_header(out: &mut Vec<u8>, name: &str, value: &str) {

@@ -17,6 +17,8 @@ pub enum ServerError {
     Utf8,
     /// Cannot listen: address in use, not permitted, malformed.
     Address,
+    /// Certificate or key missing, unreadable, or not a pair.
+    Tls,
     /// The operating system refused; the log has the detail.
     Io,
     /// Would deadlock or recurse if done from here.
@@ -36,6 +38,7 @@ impl fmt::Display for ServerError {
             Self::TooBig => "the message is too big",
             Self::Utf8 => "the text is not UTF-8",
             Self::Address => "the address cannot be listened on",
+            Self::Tls => "certificate and key are missing, unreadable or not a pair",
             Self::Io => "the operating system refused",
             Self::Busy => "not possible from here",
             Self::Unsupported => "this build leaves the feature out",

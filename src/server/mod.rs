@@ -59,10 +59,9 @@ pub fn begin_close(server: u64) -> Answer {
     server::find(server).map(|server| server.begin_close())
 }
 
-/// Reads the certificate and the key again.
+/// Reads the certificate and the key again, for clients that come from now on.
 pub fn reload_tls(server: u64) -> Answer {
-    server::find(server)?;
-    Err(ServerError::Unsupported)
+    server::find(server)?.reload_tls()
 }
 
 /// What the panic hook has to say.

@@ -61,6 +61,10 @@ impl Loop {
                     head.truncate(end);
                     (head, *peer, end - before)
                 }
+                Err(_) if head.first() == Some(&proto::TLS_HANDSHAKE) => {
+                    core.refuse_tls(token);
+                    return Some(input.len());
+                }
                 Err(refusal) => {
                     core.refuse(token, &refusal, false);
                     return Some(input.len());

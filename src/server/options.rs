@@ -4,6 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::ops::RangeInclusive;
 
 use super::{Answer, ServerError};
+use crate::net::IdentityFiles;
 
 /// On which threads the application is told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,6 +59,7 @@ pub struct Options {
     pub(crate) deflate: Deflate,
     pub(crate) deflate_level: u32,
     pub(crate) deflate_min_size: usize,
+    pub(crate) tls: IdentityFiles,
     /// Empty: no such header.
     pub(crate) server_header: String,
 }
@@ -129,9 +131,9 @@ pub(crate) const SETTINGS: [Setting; 23] = [
     number(17, "DEFLATE", "", DEFLATES as i64, 0..=2, Field::DeflateMode),
     number(18, "DEFLATE_LEVEL", "", 1, 1..=9, if_deflates(Field::U32(|to| &mut to.deflate_level))),
     number(19, "DEFLATE_MIN_SIZE", "bytes", 256, 0..=MAX_COUNT, if_deflates(Field::Size(|to| &mut to.deflate_min_size))),
-    text(20, "TLS_CERTIFICATE", "", Field::LeftOut),
-    text(21, "TLS_KEY", "", Field::LeftOut),
-    text(22, "TLS_CLIENT_CA", "", Field::LeftOut),
+    text(20, "TLS_CERTIFICATE", "", if_encrypts(Field::Text(|to| &mut to.tls.certificate, check_file))),
+    text(21, "TLS_KEY", "", if_encrypts(Field::Text(|to| &mut to.tls.key, check_file))),
+    text(22, "TLS_CLIENT_CA", "", if_encrypts(Field::Text(|to| &mut to.tls.client_ca, check_file))),
     text(23, "SERVER_HEADER", "", Field::Text(|to| &mut to.server_header, check_header_value)),
 ];
 
@@ -171,6 +173,13 @@ const fn if_deflates(field: Field) -> Field {
     }
 }
 
+const fn if_encrypts(field: Field) -> Field {
+    match cfg!(feature = "tls") {
+        true => field,
+        false => Field::LeftOut,
+    }
+}
+
 impl Default for Options {
     fn default() -> Self {
         let mut options = Self {
@@ -193,6 +202,7 @@ impl Default for Options {
             deflate: Deflate::Off,
             deflate_level: 0,
             deflate_min_size: 0,
+            tls: IdentityFiles::default(),
             server_header: String::new(),
         };
         for setting in &SETTINGS {
@@ -419,6 +429,11 @@ fn check_token(text: &str) -> Answer {
     let is_token_byte =
         |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
     require(!text.is_empty() && text.bytes().all(is_token_byte))
+}
+
+/// The name of a file, or none.
+fn check_file(text: &str) -> Answer {
+    require(!text.contains('\0'))
 }
 
 /// What may stand behind `Server: `; nothing may, too.
@@ -658,12 +673,13 @@ mod tests {
         ] {
             assert_eq!(set_number(name, value).err(), taken, "{name} {value}");
         }
+        let taken = if cfg!(feature = "tls") {
+            None
+        } else {
+            Some(Unsupported)
+        };
         for name in ["TLS_CERTIFICATE", "TLS_KEY", "TLS_CLIENT_CA"] {
-            assert_eq!(
-                set_text(name, "/some/file.pem").err(),
-                Some(Unsupported),
-                "{name}"
-            );
+            assert_eq!(set_text(name, "/some/file.pem").err(), taken, "{name}");
         }
     }
 

@@ -18,7 +18,7 @@ use super::slots::{self, IdKind, LAST_GENERATION};
 use super::stats::{PublishedTraffic, Stats};
 use super::worker::Loop;
 use super::{Dispatch, Options, ServerError, callback, host};
-use crate::net::{Address, Listener, Peer, process};
+use crate::net::{Address, Identity, Listener, Peer, process};
 use crate::proto::Refusal;
 
 static SERVERS: Lazy<RwLock<Registry>> = Lazy::new(RwLock::default);
@@ -33,6 +33,8 @@ pub struct Server {
     pub loops: Vec<Place>,
     pub host: Host,
     port: u16,
+    /// What clients that come are shown; None: they do not speak TLS.
+    identity: Option<RwLock<Identity>>,
     id: OnceLock<u64>,
     closing: AtomicBool,
     /// Dropped when closing begins; loops that listen hold it, too.
@@ -86,6 +88,10 @@ pub fn start(
     }
     process::watch_forks().map_err(refused)?;
     join_ending();
+    let identity = match options.tls.is_empty() {
+        true => None,
+        false => Some(RwLock::new(read_identity(options)?)),
+    };
     let listener = Arc::new(listen(port, options)?);
     let count = match options.threads {
         0 => std::thread::available_parallelism().map_or(1, usize::from),
@@ -97,6 +103,7 @@ pub fn start(
         loops: std::iter::repeat_with(Place::default).take(count).collect(),
         host: Host::new().map_err(refused)?,
         port: listener.port(),
+        identity,
         id: OnceLock::new(),
         closing: AtomicBool::new(false),
         listener: Mutex::new(Some(Arc::clone(&listener))),
@@ -160,6 +167,13 @@ fn listen(port: u16, options: &Options) -> Result<Listener, ServerError> {
             Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM) => ServerError::Io,
             _ => ServerError::Address,
         }
+    })
+}
+
+fn read_identity(options: &Options) -> Result<Identity, ServerError> {
+    Identity::read(&options.tls).map_err(|error| {
+        log::error!("TLS is not possible: {error}");
+        ServerError::Tls
     })
 }
 
@@ -351,6 +365,28 @@ impl Server {
     }
 
     // ---- who comes in ----
+
+    /// What a client that comes now is shown, if it is to speak TLS.
+    pub fn identity(&self) -> Option<Identity> {
+        let identity = self.identity.as_ref()?;
+        let current = identity.read().unwrap_or_else(PoisonError::into_inner);
+        Some(current.clone())
+    }
+
+    /// Reads certificate and key again; if they are of no use, those from before are kept.
+    pub fn reload_tls(&self) -> Result<(), ServerError> {
+        if cfg!(not(feature = "tls")) {
+            return Err(ServerError::Unsupported);
+        }
+        let new = read_identity(&self.options)?;
+        let identity = self.identity.as_ref().ok_or(ServerError::Tls)?;
+        *identity.write().unwrap_or_else(PoisonError::into_inner) = new;
+        log::info!(
+            "the server on port {} shows a certificate read anew",
+            self.port
+        );
+        Ok(())
+    }
 
     /// Deals a new connection to a loop; None when the accepting one keeps it.
     pub fn deal(&self, accepting: usize) -> Option<&'static Mailbox> {

@@ -24,16 +24,16 @@ use super::sink::Sink;
 use super::slots::State;
 use super::{Application, EventKind, Happened, callback, log};
 use crate::net::{Happening, Poller, Token, Waker};
-use crate::proto::{Event, Kind, Payload, Step};
+use crate::proto::{Event, Kind, Payload, Refusal, Step};
 
 /// The receive buffer of a loop, shared by all its clients.
 const ARENA: usize = 512 * 1024;
 
 /// A pulled batch's messages share one receive buffer; no read begins with less room than this.
-const LEAST_READ: usize = 16 * 1024;
+const LEAST_READ: usize = Poller::LEAST_BUFFER;
 
 /// A read for a pulled batch takes at most this much, so that little is left over when it is full.
-const PULLED_READ: usize = 64 * 1024;
+const PULLED_READ: usize = 128 * 1024;
 
 /// At most so many messages of one client are delivered before the others have their turn.
 const MESSAGES_PER_VISIT: usize = 256;
@@ -218,6 +218,10 @@ impl Loop {
                 }
                 Some(Happening::Ended(token, error)) => {
                     self.core.borrow_mut().client_left(token, error);
+                }
+                Some(Happening::Mistaken(token)) => {
+                    let refusal = Refusal::wants_tls();
+                    self.core.borrow_mut().refuse(token, &refusal, false);
                 }
                 None => break,
             }

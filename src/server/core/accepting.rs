@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 
 use super::Core;
 use crate::net::{Peer, Socket, Token};
-use crate::proto::{HeadScanner, Refusal, Session};
+use crate::proto::{self, HeadScanner, Refusal, Session};
 use crate::server::conns::{Conn, Extra, Opening, Phase};
 use crate::server::mailbox::Mail;
 
@@ -79,7 +79,8 @@ impl Core {
         if let (Ok(()), Some(ip)) = (&admitted, self.server.counted_address(&peer)) {
             self.addresses.insert(token.index, ip);
         }
-        if let Err(error) = self.poller.add(socket, token) {
+        let identity = self.server.identity();
+        if let Err(error) = self.poller.add(socket, token, identity.as_ref()) {
             log::warn!("a client's socket cannot be polled: {error}");
             return self.end(token, None);
         }
@@ -100,6 +101,13 @@ impl Core {
         self.respond(token, |out| {
             refusal.write(out, &server.options.server_header, head_only)
         });
+    }
+
+    /// Refuses a client that begins TLS where there is none.
+    pub fn refuse_tls(&mut self, token: Token) {
+        self.server.stats.rejected.fetch_add(1, Ordering::Relaxed);
+        log::info!("a client speaks TLS to a port without TLS");
+        self.respond(token, |out| out.extend_from_slice(&proto::TLS_REFUSAL));
     }
 
     /// Answers a request, and waits for the next one on the same connection.

@@ -138,6 +138,11 @@ impl Core {
         let Some(conn) = self.conns.get(token) else {
             return;
         };
+        let opening = conn.phase == Phase::Opening;
+        if let Some(error) = error.as_ref().filter(|error| opening && is_broken(error)) {
+            log::info!("a client's TLS fails: {error}");
+            self.server.stats.rejected.fetch_add(1, Ordering::Relaxed);
+        }
         if error.is_some() || conn.phase == Phase::Lingering {
             return self.end(token, error);
         }
@@ -237,6 +242,11 @@ impl Core {
             }
         }
     }
+}
+
+/// Whether an error says that what was received broke a rule.
+fn is_broken(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::InvalidData
 }
 
 /// Whether an error only says that the client has gone.

@@ -1,0 +1,65 @@
+//! What stands for TLS in a build without it. No identity can be read there, so no channel is made.
+
+use std::convert::Infallible;
+use std::io;
+
+use super::{IdentityError, IdentityFiles};
+
+/// There is none.
+#[derive(Clone, Debug)]
+pub struct Identity(Infallible);
+
+impl Identity {
+    pub fn read(_files: &IdentityFiles) -> Result<Self, IdentityError> {
+        Err(IdentityError("this build has no TLS".to_owned()))
+    }
+}
+
+/// There is none.
+pub struct Channel(Infallible);
+
+impl Channel {
+    pub fn new(identity: &Identity) -> io::Result<Self> {
+        match identity.0 {}
+    }
+
+    pub fn is_open(&self) -> bool {
+        match self.0 {}
+    }
+
+    pub fn is_closed_by_client(&self) -> bool {
+        match self.0 {}
+    }
+
+    pub fn is_mistaken(&self, _first: &[u8]) -> bool {
+        match self.0 {}
+    }
+
+    pub fn open(&mut self, _buffer: &mut [u8], _count: usize) -> io::Result<usize> {
+        match self.0 {}
+    }
+
+    pub fn seal(&mut self, _plain: &[u8], _out: &mut [u8]) -> io::Result<usize> {
+        match self.0 {}
+    }
+
+    pub fn close(&mut self) {
+        match self.0 {}
+    }
+
+    pub fn unsent(&self) -> &[u8] {
+        match self.0 {}
+    }
+
+    pub fn sent(&mut self, _count: usize) {
+        match self.0 {}
+    }
+
+    pub fn keep(&mut self, _rest: &[u8], _plain: usize) {
+        match self.0 {}
+    }
+
+    pub fn take_ahead(&mut self, _offered: usize) -> usize {
+        match self.0 {}
+    }
+}
