@@ -3,8 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use rustls::crypto::CryptoProvider;
-use rustls::crypto::aws_lc_rs as library;
+use rustls::crypto::{CryptoProvider, ring};
 use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
@@ -32,7 +31,7 @@ impl Identity {
     /// A file is not named, cannot be read or holds something else; key and certificate are not a
     /// pair.
     pub fn read(files: &IdentityFiles) -> Result<Self, IdentityError> {
-        let provider = Arc::new(library::default_provider());
+        let provider = Arc::new(ring::default_provider());
         let pair = read_pair(files, &provider)?;
         let versions = ServerConfig::builder_with_provider(Arc::clone(&provider))
             .with_safe_default_protocol_versions()
@@ -44,7 +43,7 @@ impl Identity {
         };
         let mut config = checked.with_cert_resolver(Arc::new(SingleCertAndKey::from(pair)));
         config.alpn_protocols = vec![HTTP_1_1.to_vec()];
-        config.ticketer = library::Ticketer::new().map_err(failed)?;
+        config.ticketer = ring::Ticketer::new().map_err(failed)?;
         Ok(Self(Arc::new(config)))
     }
 }
