@@ -269,6 +269,9 @@ impl Poller {
             return Some(Happening::Received(token, count));
         };
         if encrypted.channel.is_mistaken(&buffer[received]) {
+            if encrypted.wanted {
+                self.writable.push(token);
+            }
             self.channels[token.index as usize] = None;
             return Some(Happening::Mistaken(token));
         }

@@ -24,7 +24,7 @@ use super::sink::Sink;
 use super::slots::State;
 use super::{Application, EventKind, Happened, callback, log};
 use crate::net::{Happening, Poller, Token, Waker};
-use crate::proto::{Event, Kind, Payload, Refusal, Step};
+use crate::proto::{Event, Kind, Payload, Step};
 
 /// The receive buffer of a loop, shared by all its clients.
 const ARENA: usize = 512 * 1024;
@@ -220,8 +220,7 @@ impl Loop {
                     self.core.borrow_mut().client_left(token, error);
                 }
                 Some(Happening::Mistaken(token)) => {
-                    let refusal = Refusal::wants_tls();
-                    self.core.borrow_mut().refuse(token, &refusal, false);
+                    self.core.borrow_mut().refuse_plain(token);
                 }
                 None => break,
             }

@@ -103,6 +103,17 @@ impl Core {
         });
     }
 
+    /// Refuses a client that does not speak TLS where it should, unless it is refused already.
+    pub fn refuse_plain(&mut self, token: Token) {
+        let is_opening = self
+            .conns
+            .get(token)
+            .is_some_and(|conn| conn.phase == Phase::Opening);
+        if is_opening {
+            self.refuse(token, &Refusal::wants_tls(), false);
+        }
+    }
+
     /// Refuses a client that begins TLS where there is none.
     pub fn refuse_tls(&mut self, token: Token) {
         self.server.stats.rejected.fetch_add(1, Ordering::Relaxed);
