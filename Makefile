@@ -90,17 +90,18 @@ $(BUILD)/cmake/build.ninja: CMakeLists.txt
 	scripts/install-packages cmake ninja pkg-config valgrind
 	$(CMAKE) -B $(BUILD)/cmake
 
-## clients       Python, Node and Chromium talk to the echo example; the README's example serves
+## clients       Python, Node, Chromium, curl and OpenSSL talk to servers; the README's example serves
 .PHONY: clients
-clients: $(BUILD)/echo $(BUILD)/echo-server
+clients: $(BUILD)/echo $(BUILD)/echo-server $(BUILD)/secure-server
 	scripts/install-clients $(BUILD)/clients
 	scripts/install-packages chromium
-	ECHO_PROGRAM=$(BUILD)/echo ECHO_SERVER=$(BUILD)/echo-server CC="$(CC)" LIBRARY_FOLDER=$(abspath $(BUILD)/lib) \
+	$(CLIENT_SERVERS) CC="$(CC)" LIBRARY_FOLDER=$(abspath $(BUILD)/lib) \
 	  PYTHONPATH=$(BUILD)/clients/python PYTHONDONTWRITEBYTECODE=1 \
 	  python3 -m pytest -q -W error -p no:cacheprovider tests/clients
-	ECHO_PROGRAM=$(BUILD)/echo ECHO_SERVER=$(BUILD)/echo-server \
-	  NODE_PATH=$(abspath $(BUILD))/clients/node/node_modules node --test --test-reporter=spec \
-	  tests/clients/ws.test.js tests/clients/deflate.test.js tests/clients/chromium.test.js
+	$(CLIENT_SERVERS) NODE_PATH=$(abspath $(BUILD))/clients/node/node_modules \
+	  node --test --test-reporter=spec tests/clients/*.test.js
+
+CLIENT_SERVERS = ECHO_PROGRAM=$(BUILD)/echo ECHO_SERVER=$(BUILD)/echo-server SECURE_SERVER=$(BUILD)/secure-server
 
 ## lisp          Portal for Common Lisp, on SBCL and ECL
 .PHONY: lisp
@@ -180,4 +181,7 @@ $(BUILD)/echo: c-examples/echo.c library
 	$(C_PROGRAM)
 
 $(BUILD)/echo-server: tests/conformance/server.c library
+	$(C_PROGRAM)
+
+$(BUILD)/secure-server: tests/clients/secure_server.c library
 	$(C_PROGRAM)

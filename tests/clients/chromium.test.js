@@ -2,50 +2,15 @@
 "use strict";
 
 const assert = require("node:assert/strict");
-const { mkdtemp, rm } = require("node:fs/promises");
-const { tmpdir } = require("node:os");
-const { join } = require("node:path");
 const { test } = require("node:test");
-const { chromium } = require("playwright-core");
 
-const { DEADLINE, startEcho } = require("./program.js");
-
-const CHROMIUM = process.env.CHROMIUM ?? "/usr/bin/chromium";
-const FLAGS = [
-  "--no-sandbox", // Chromium does not start as root with it
-  "--disable-gpu",
-  "--disable-quic",
-  "--no-first-run",
-  "--disable-background-networking",
-  "--disable-component-update",
-  "--disable-sync",
-];
-
-// Runs `use` with a page in a browser that has an empty profile of its own.
-async function withPage(use) {
-  const profile = await mkdtemp(join(tmpdir(), "portal-chromium-"));
-  try {
-    const browser = await chromium.launchPersistentContext(profile, {
-      executablePath: CHROMIUM,
-      headless: true,
-      args: FLAGS,
-      timeout: 3 * DEADLINE,
-    });
-    try {
-      browser.setDefaultTimeout(DEADLINE);
-      await use(await browser.newPage());
-    } finally {
-      await browser.close();
-    }
-  } finally {
-    await rm(profile, { recursive: true, force: true });
-  }
-}
+const { withPage } = require("./browser.js");
+const { startEcho } = require("./program.js");
 
 test("a person connects on the page, types, and sees the echoes", async () => {
   const program = await startEcho();
   try {
-    await withPage(async (page) => {
+    await withPage([], async (page) => {
       const problems = [];
       page.on("pageerror", (error) => problems.push(error.message));
       page.on("console", (line) => line.type() === "error" && problems.push(line.text()));

@@ -12,8 +12,8 @@ DEADLINE = 20  # seconds, for everything that should take a moment
 class Program:
     """A running server program; `port` is the one that it was given by the system."""
 
-    def __init__(self, command):
-        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    def __init__(self, command, stderr=None):
+        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=stderr, text=True)
         self.port = None
 
     def read_port(self):
@@ -42,9 +42,9 @@ class Program:
 
 
 @contextlib.contextmanager
-def running(command):
+def running(command, stderr=None):
     """The program, for as long as the block runs at most: if it has not ended by then, it is killed."""
-    program = Program(command)
+    program = Program(command, stderr)
     try:
         program.read_port()
         yield program

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use rustls::crypto::{CryptoProvider, ring};
 use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::server::WebPkiClientVerifier;
 use rustls::server::danger::ClientCertVerifier;
+use rustls::server::{ParsedCertificate, WebPkiClientVerifier};
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{RootCertStore, ServerConfig};
 
@@ -77,8 +77,19 @@ fn read_certificates(file: &str) -> Result<Vec<CertificateDer<'static>>, Identit
         CertificateDer::pem_file_iter(file).and_then(Iterator::collect);
     match certificates {
         Ok(none) if none.is_empty() => Err(wrong(file, "holds no certificate")),
-        answer => answer.map_err(|error| unreadable(file, error)),
+        Ok(all) => match all.iter().try_for_each(|one| check(one)) {
+            Ok(()) => Ok(all),
+            Err(error) => Err(wrong(
+                file,
+                format_args!("holds a broken certificate: {error}"),
+            )),
+        },
+        Err(error) => Err(unreadable(file, error)),
     }
+}
+
+fn check(certificate: &CertificateDer<'_>) -> Result<(), rustls::Error> {
+    ParsedCertificate::try_from(certificate).map(|_| ())
 }
 
 fn read_verifier(

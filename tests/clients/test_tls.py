@@ -1,0 +1,365 @@
+"""What a server says of its certificate, and to whom it speaks, as OpenSSL sees it."""
+
+import contextlib
+import os
+import re
+import shutil
+import socket
+import ssl
+import subprocess
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from certificates import RSA, Authority, openssl
+from program import DEADLINE, running
+
+SERVER = os.environ["SECURE_SERVER"]
+
+
+@pytest.fixture(scope="module")
+def authority(tmp_path_factory):
+    return Authority(tmp_path_factory.mktemp("certificates"))
+
+
+@pytest.fixture(scope="module")
+def pair(authority):
+    return authority.sign("localhost")
+
+
+@contextlib.contextmanager
+def serving(pair, *settings, log=None):
+    """A server with this certificate and key; it ends in order."""
+    command = [SERVER, f"TLS_CERTIFICATE={pair[0]}", f"TLS_KEY={pair[1]}", *settings]
+    with running(command, stderr=log) as program:
+        yield program
+        program.stop()
+
+
+@pytest.fixture(scope="module")
+def server(pair):
+    with serving(pair) as program:
+        yield program
+
+
+def s_client(server, *arguments, speech="Q\n"):
+    """What `openssl s_client` prints."""
+    command = ["openssl", "s_client", "-connect", f"127.0.0.1:{server.port}", *map(str, arguments)]
+    done = subprocess.run(command, input=speech, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+                          timeout=DEADLINE)
+    return done.stdout
+
+
+def trusting(authority, **settings):
+    context = ssl.create_default_context(cafile=authority.certificate)
+    for name, value in settings.items():
+        setattr(context, name, value)
+    return context
+
+
+@contextlib.contextmanager
+def connected(server, context):
+    """A socket that speaks TLS, and tells an end without close_notify by an exception."""
+    with socket.create_connection(("127.0.0.1", server.port), timeout=DEADLINE) as plain:
+        with context.wrap_socket(plain, server_hostname="localhost", suppress_ragged_eofs=False) as secure:
+            yield secure
+
+
+def read_to_end(secure):
+    answer = b""
+    while piece := secure.recv(65536):
+        answer += piece
+    return answer
+
+
+def shown(server, context):
+    """The certificate that a new client is shown."""
+    with connected(server, context) as secure:
+        return secure.getpeercert(binary_form=True)
+
+
+def der_of(certificate):
+    return ssl.PEM_cert_to_DER_cert(Path(certificate).read_text())
+
+
+# ---- starting ----
+
+
+@pytest.fixture(scope="module")
+def bad_files(authority, pair):
+    """Settings that make no identity, and what the log says of them."""
+    certificate, key = pair
+    _, other_key = authority.sign("other")
+    names = ["garbage", "broken", "empty", "encrypted"]
+    garbage, broken, empty, encrypted = (authority.file(name) for name in names)
+    Path(garbage).write_text("-----BEGIN CERTIFICATE-----\n!!!\n-----END CERTIFICATE-----\n")
+    Path(broken).write_text("-----BEGIN CERTIFICATE-----\nYWJj\n-----END CERTIFICATE-----\n")
+    Path(empty).write_text("")
+    openssl("pkcs8", "-topk8", "-in", key, "-passout", "pass:x", "-out", encrypted)
+    missing = authority.file("missing")
+    return {
+        "no key": ([certificate, "", ""], "is missing"),
+        "no certificate": (["", key, ""], "is missing"),
+        "an authority alone": (["", "", certificate], "is missing"),
+        "a missing certificate": ([missing, key, ""], "cannot be read"),
+        "a missing key": ([certificate, missing, ""], "cannot be read"),
+        "a folder": ([str(authority.folder), key, ""], "cannot be read"),
+        "garbage as certificate": ([garbage, key, ""], "is not PEM"),
+        "a broken certificate": ([broken, key, ""], "holds a broken certificate"),
+        "an empty file": ([empty, key, ""], "holds no certificate"),
+        "a key as certificate": ([key, key, ""], "holds no certificate"),
+        "a certificate as key": ([certificate, certificate, ""], "holds no key"),
+        "an encrypted key": ([certificate, encrypted, ""], "holds no key that is not encrypted"),
+        "the key to another": ([certificate, other_key, ""], "is no key to"),
+        "garbage as authority": ([certificate, key, garbage], "is not PEM"),
+        "an empty authority": ([certificate, key, empty], "holds no certificate"),
+    }
+
+
+def test_a_start_with_files_of_no_use_answers_tls_and_the_log_says_why(bad_files):
+    for what, (files, reason) in bad_files.items():
+        names = ["TLS_CERTIFICATE", "TLS_KEY", "TLS_CLIENT_CA"]
+        settings = [f"{name}={file}" for name, file in zip(names, files)]
+        done = subprocess.run([SERVER, *settings], stderr=subprocess.PIPE, text=True, timeout=DEADLINE)
+        assert done.returncode == 2, what
+        assert "start: PORTAL_STATUS_TLS" in done.stderr, what
+        assert re.search(f"log 1: TLS is not possible: .*{reason}", done.stderr), (what, done.stderr)
+
+
+@pytest.mark.parametrize("form", ["PKCS#8", "PKCS#1", "SEC1"])
+def test_a_key_may_have_each_of_its_forms(authority, form):
+    certificate, key = authority.sign(form.replace("#", ""), kind=RSA if form == "PKCS#1" else ["-newkey", "ec",
+                                      "-pkeyopt", "ec_paramgen_curve:P-384"])
+    if form != "PKCS#8":
+        plain = f"{key}.plain"
+        if form == "PKCS#1":
+            openssl("rsa", "-in", key, "-traditional", "-out", plain)
+        else:
+            openssl("ec", "-in", key, "-out", plain)
+        key = plain
+        assert {"PKCS#1": "BEGIN RSA PRIVATE KEY", "SEC1": "BEGIN EC PRIVATE KEY"}[form] in Path(key).read_text()
+    with serving((certificate, key)) as server:
+        assert shown(server, trusting(authority)) == der_of(certificate)
+
+
+def test_the_whole_chain_is_shown(authority):
+    below = authority.intermediate("below")
+    certificate, key = below.sign("chained")
+    chain = authority.file("chain.pem")
+    Path(chain).write_text(Path(certificate).read_text() + Path(below.certificate).read_text())
+    with serving((chain, key)) as server:
+        assert shown(server, trusting(authority)) == der_of(certificate)
+
+
+# ---- reading again ----
+
+
+def reload(server):
+    server.process.send_signal(1)
+    return server.process.stdout.readline().strip()
+
+
+def test_new_clients_get_the_new_pair_and_a_bad_one_changes_nothing(authority, tmp_path):
+    first, second = authority.sign("first"), authority.sign("second")
+    served = tmp_path / "served.pem", tmp_path / "served.key"
+
+    def put(pair):
+        for source, target in zip(pair, served):
+            shutil.copy(source, target)
+
+    put(first)
+    context, log = trusting(authority), tmp_path / "log"
+    with log.open("w") as stderr, serving(served, log=stderr) as server, connected(server, context) as early:
+        assert shown(server, context) == der_of(first[0])
+
+        put(second)
+        assert reload(server) == "PORTAL_STATUS_OK"
+        assert shown(server, context) == der_of(second[0])
+
+        put((first[0], second[1]))
+        assert reload(server) == "PORTAL_STATUS_TLS"
+        assert re.search(r"TLS is not possible: \S+ is no key to", log.read_text())
+        assert shown(server, context) == der_of(second[0])
+
+        served[0].unlink()
+        assert reload(server) == "PORTAL_STATUS_TLS"
+        assert shown(server, context) == der_of(second[0])
+
+        assert early.getpeercert(binary_form=True) == der_of(first[0])
+        early.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+        assert read_to_end(early).startswith(b"HTTP/1.1 200 OK\r\n")
+
+
+def test_a_server_without_tls_has_nothing_to_read_again():
+    with running([SERVER]) as server:
+        assert reload(server) == "PORTAL_STATUS_TLS"
+        server.stop()
+
+
+# ---- the handshake ----
+
+
+@pytest.mark.parametrize("version", ["1_2", "1_3"])
+def test_both_versions_are_spoken_and_sessions_resumed(server, authority, tmp_path, version):
+    session = tmp_path / "session"
+    # In TLS 1.3 the tickets come after the handshake, so something has to be read first.
+    request = "GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+    trust = ["-ign_eof", "-CAfile", authority.certificate, "-verify_return_error", f"-tls{version}"]
+
+    first = s_client(server, *trust, "-sess_out", session, speech=request)
+    assert f"New, TLSv{version.replace('_', '.')}" in first and "HTTP/1.1 200 OK" in first
+    assert "Verify return code: 0 (ok)" in first
+
+    again = s_client(server, *trust, "-sess_in", session, speech=request)
+    assert f"Reused, TLSv{version.replace('_', '.')}" in again and "HTTP/1.1 200 OK" in again
+
+
+def test_an_older_version_is_refused(server):
+    # At another security level OpenSSL itself would not offer it.
+    said = s_client(server, "-tls1_1", "-cipher", "ALL:@SECLEVEL=0")
+    assert re.search("alert (protocol version|handshake failure)", said) and "Cipher is (NONE)" in said
+
+
+def test_http_1_1_is_what_is_agreed_on(server):
+    assert "ALPN protocol: http/1.1" in s_client(server, "-alpn", "h2,http/1.1")
+    assert "No ALPN negotiated" in s_client(server)
+    assert "alert no application protocol" in s_client(server, "-alpn", "h2")
+
+
+def test_clients_show_a_certificate_of_the_authority(authority, pair, tmp_path):
+    good = authority.sign("client", extension="extendedKeyUsage=clientAuth")
+    bad = Authority(tmp_path, "stranger").sign("client", extension="extendedKeyUsage=clientAuth")
+    request = "GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+    log = tmp_path / "log"
+    with log.open("w") as stderr, serving(pair, f"TLS_CLIENT_CA={authority.certificate}", log=stderr) as server:
+        for version in ["-tls1_2", "-tls1_3"]:
+            def ask(*certificate):
+                return s_client(server, "-ign_eof", version, *certificate, speech=request)
+
+            assert "HTTP/1.1 200 OK" in ask("-cert", good[0], "-key", good[1])
+            nameless, foreign = ask(), ask("-cert", bad[0], "-key", bad[1])
+            assert re.search("alert (certificate required|handshake failure)", nameless), nameless
+            assert re.search("alert (unknown ca|decrypt error|bad certificate)", foreign), foreign
+            assert "200 OK" not in nameless + foreign
+    assert log.read_text().count("a client's TLS fails: ") == 4
+
+
+def test_both_sides_say_goodbye(server, authority):
+    request = b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+    for version in [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3]:
+        context = trusting(authority, minimum_version=version, maximum_version=version)
+        with connected(server, context) as secure:
+            secure.sendall(request)
+            # An end without close_notify would raise.
+            assert read_to_end(secure).startswith(b"HTTP/1.1 200 OK\r\n")
+        with connected(server, context) as secure:
+            secure.unwrap()  # says goodbye, and waits for the answer
+
+
+# ---- who does not speak TLS, and where it is not spoken ----
+
+
+def answer_to(server, first):
+    with socket.create_connection(("127.0.0.1", server.port), timeout=DEADLINE) as plain:
+        plain.sendall(first)
+        return read_to_end(plain)
+
+
+def test_a_plain_request_is_told_that_this_is_tls(server):
+    for first in [b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n", b"G"]:
+        answer = answer_to(server, first)
+        assert answer.startswith(b"HTTP/1.1 400 Bad Request\r\n") and b"wss://" in answer
+
+
+def test_garbage_ends_at_once(server):
+    answer = answer_to(server, b"\x00" * 100)
+    assert answer[:1] in (b"", b"\x15")  # nothing, or an alert
+
+
+def test_tls_to_a_plain_port_is_refused_by_an_alert(tmp_path):
+    log = tmp_path / "log"
+    with log.open("w") as stderr, running([SERVER], stderr=stderr) as server:
+        assert "alert handshake failure" in s_client(server)
+        server.stop()
+    assert "log 3: a client speaks TLS to a port without TLS" in log.read_text()
+
+
+def client_hello():
+    outgoing = ssl.MemoryBIO()
+    hello = ssl.create_default_context().wrap_bio(ssl.MemoryBIO(), outgoing, server_hostname="localhost")
+    with contextlib.suppress(ssl.SSLWantReadError):
+        hello.do_handshake()
+    return outgoing.read()
+
+
+def test_the_deadline_of_the_handshake_covers_tls(authority, pair):
+    hello = client_hello()
+    with serving(pair, "HANDSHAKE_TIMEOUT=300") as server:
+        for first in [b"", hello[:1], hello[:-1], hello]:
+            began = time.monotonic()
+            answer_to(server, first)
+            assert time.monotonic() - began >= 0.25, first
+        with connected(server, trusting(authority)) as secure:
+            secure.sendall(b"GET / HTTP/1.1\r\n")
+            with pytest.raises(ssl.SSLEOFError):
+                read_to_end(secure)
+
+
+def test_limits_and_pages_hold_over_tls(authority, pair):
+    context = trusting(authority)
+    upgrade = ("GET / HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+               "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n{}\r\n")
+    for setting, status in [("MAX_CONNECTIONS=1", b"503"), ("MAX_CONNECTIONS_PER_IP=1", b"429")]:
+        with serving(pair, setting) as server, connected(server, context) as first:
+            first.sendall(upgrade.format("").encode())
+            assert first.recv(65536).startswith(b"HTTP/1.1 101 ")
+            with connected(server, context) as second:
+                assert read_to_end(second).startswith(b"HTTP/1.1 " + status)
+    with serving(pair, "ORIGINS=https://good.example") as server:
+        for origin, status in [("https://bad.example", b"403"), ("https://good.example", b"101")]:
+            with connected(server, context) as secure:
+                secure.sendall(upgrade.format(f"Origin: {origin}\r\n").encode())
+                assert secure.recv(65536).startswith(b"HTTP/1.1 " + status)
+
+
+def test_a_request_may_come_byte_by_byte(server, authority):
+    """Each record of the client, of the handshake too, is cut into single bytes."""
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    secure = trusting(authority).wrap_bio(incoming, outgoing, server_hostname="localhost")
+    with socket.create_connection(("127.0.0.1", server.port), timeout=DEADLINE) as plain:
+        plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+        def until_done(step):
+            while True:
+                try:
+                    return step()
+                except ssl.SSLWantReadError:
+                    for byte in outgoing.read():
+                        plain.send(bytes([byte]))
+                    incoming.write(plain.recv(65536))
+
+        until_done(secure.do_handshake)
+        secure.write(b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+        for byte in outgoing.read():
+            plain.send(bytes([byte]))
+        assert until_done(lambda: secure.read(65536)).startswith(b"HTTP/1.1 200 OK\r\n")
+
+
+def test_many_handshakes_at_once(server, authority):
+    failures = []
+
+    def shake_hands():
+        try:
+            for _ in range(10):
+                shown(server, trusting(authority))
+        except OSError as failure:
+            failures.append(failure)
+
+    threads = [threading.Thread(target=shake_hands) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(DEADLINE)
+    assert failures == [] and not any(thread.is_alive() for thread in threads)
