@@ -32,35 +32,46 @@ pub fn unmask(piece: &mut [u8], mut key: [u8; KEY], offset: usize) {
 #[inline]
 pub fn unmask_down(keyed: &mut [u8]) -> &mut [u8] {
     let payload_len = keyed.len() - KEY;
-    let key = [keyed[0], keyed[1], keyed[2], keyed[3]];
-
-    let mut at = 0;
-    while move_block::<64>(keyed, key, &mut at) {}
-    while move_block::<16>(keyed, key, &mut at) {}
-    move_block::<8>(keyed, key, &mut at);
-    move_block::<KEY>(keyed, key, &mut at);
-    for key in key.into_iter().take(payload_len - at) {
-        keyed[at] = keyed[at + KEY] ^ key;
-        at += 1;
+    match payload_len {
+        64.. => move_down::<64>(keyed),
+        16.. => move_down::<16>(keyed),
+        8.. => move_down::<8>(keyed),
+        4.. => move_down::<4>(keyed),
+        _ => {
+            let key = [keyed[0], keyed[1], keyed[2], keyed[3]];
+            for (at, key) in key.into_iter().enumerate().take(payload_len) {
+                keyed[at] = keyed[at + KEY] ^ key;
+            }
+        }
     }
     keyed[payload_len] = 0;
     &mut keyed[..=payload_len]
 }
 
-/// Unmasks and moves a block of `N` bytes, a multiple of the key's length, and goes on to the next;
-/// false when no whole block is left.
+/// Unmasks a payload of `N` bytes or more and moves it down over its key, in blocks of `N` bytes, a
+/// multiple of the key's length. The last block overlaps the one before.
 #[inline(always)]
-fn move_block<const N: usize>(keyed: &mut [u8], key: [u8; KEY], at: &mut usize) -> bool {
-    let Some(&block) = keyed[*at + KEY..].first_chunk::<N>() else {
-        return false;
+fn move_down<const N: usize>(keyed: &mut [u8]) {
+    let (Some(&key), Some(&last)) = (keyed.first_chunk::<KEY>(), keyed.last_chunk::<N>()) else {
+        return;
     };
-    let mut block = block;
+    let mut at = 0;
+    while let Some(&block) = keyed[at + KEY..].first_chunk::<N>() {
+        keyed[at..at + N].copy_from_slice(&unmasked(block, key));
+        at += N;
+    }
+    let last_at = keyed.len() - KEY - N;
+    let mut last_key = key;
+    last_key.rotate_left(last_at % KEY);
+    keyed[last_at..last_at + N].copy_from_slice(&unmasked(last, last_key));
+}
+
+#[inline(always)]
+fn unmasked<const N: usize>(mut block: [u8; N], key: [u8; KEY]) -> [u8; N] {
     for word in block.as_chunks_mut().0 {
         *word = xor(*word, key);
     }
-    keyed[*at..*at + N].copy_from_slice(&block);
-    *at += N;
-    true
+    block
 }
 
 #[inline(always)]
