@@ -17,7 +17,7 @@ use super::mailbox::{Mail, Mailbox};
 use super::paths::{self, Paths};
 use super::slots::{Slot, State};
 use super::{EventKind, Failure, Request, Server, callback};
-use crate::net::process;
+use crate::net::{Token, process};
 use crate::proto::Kind;
 
 /// No more is handed over while so many messages wait.
@@ -72,7 +72,7 @@ impl Load {
 /// Whose callbacks a thread runs.
 pub struct Client {
     pub websocket: u64,
-    pub generation: u32,
+    pub token: Token,
     pub slot: &'static Slot,
     pub mailbox: &'static Mailbox,
     pub path: u32,
@@ -91,7 +91,7 @@ impl Hand {
                 let served = catch_unwind(AssertUnwindSafe(|| client.serve(&receiver, &load)));
                 // A client that was not let in is dismissed by the loop, which knows.
                 if served.unwrap_or(true) {
-                    client.mailbox.post(Mail::Finished(client.websocket));
+                    client.mailbox.post(Mail::Finished(client.token));
                 }
             };
             process::with_signals_blocked(|| builder.spawn(serve))?
@@ -178,7 +178,7 @@ impl Client {
         load.bytes.fetch_sub(bytes, Ordering::SeqCst);
         let low = load.is_under(MAX_MESSAGES / 2, MAX_BYTES / 2);
         if low && load.wanted.swap(false, Ordering::SeqCst) {
-            self.mailbox.post(Mail::Room(self.websocket));
+            self.mailbox.post(Mail::Room(self.token));
         }
     }
 
@@ -192,7 +192,7 @@ impl Client {
             Handed::Upgrade(request) => {
                 let verdict = callback::ask(&**application, websocket, &request);
                 self.mailbox
-                    .post(Mail::Verdict(websocket, verdict, request));
+                    .post(Mail::Verdict(self.token, verdict, request));
             }
             Handed::Connect(request) => self.handle(application, EventKind::Connect, || {
                 application.connect(websocket, &request)
@@ -200,7 +200,7 @@ impl Client {
             Handed::Failure(failure) => application.error(websocket, &failure),
             Handed::Disconnect(code, reason) => {
                 // Fails only if it is CLOSED already.
-                let _ = self.slot.advance(self.generation, State::Closed);
+                let _ = self.slot.advance(self.token.generation, State::Closed);
                 self.handle(application, EventKind::Disconnect, || {
                     application.disconnect(websocket, code, &reason)
                 });

@@ -263,18 +263,6 @@ impl Conns {
         id(IdKind::Websocket, token.generation, slot)
     }
 
-    /// The token of one of our ids.
-    #[inline]
-    pub fn token(&self, id: u64) -> Token {
-        let generation = (id >> 24) as u32 & super::slots::LAST_GENERATION;
-        let slot = id as u32 & 0xff_ffff;
-        let group = super::slots::position(slot);
-        Token {
-            index: group << 8 | slot & 0xff,
-            generation,
-        }
-    }
-
     /// Frees a place whose connection has ended, unless another thread's mail is on its way to it.
     pub fn remove(&mut self, token: Token) -> bool {
         if self.get(token).is_none() {

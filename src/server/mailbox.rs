@@ -8,30 +8,30 @@ use crossbeam_channel::{Receiver, Sender, unbounded};
 use super::callback::Verdict;
 use super::pull::Batch;
 use super::{Request, Server};
-use crate::net::{Peer, Socket, Waker};
+use crate::net::{Peer, Socket, Token, Waker};
 
 /// One wish of another thread.
 pub enum Mail {
     /// A connection that another loop accepted.
     Adopt(Socket, Peer),
     /// A whole frame to send; its length and [`Mail::COST`] are counted in the slot.
-    Message(u64, Vec<u8>),
+    Message(Token, Vec<u8>),
     /// A ping's payload; its cost is counted as for a message, and as a ping.
-    Ping(u64, Vec<u8>),
+    Ping(Token, Vec<u8>),
     /// A close frame's payload; the state is CLOSING already.
-    Close(u64, u16, Vec<u8>),
+    Close(Token, u16, Vec<u8>),
     /// The connection shall end now.
-    Abort(u64),
+    Abort(Token),
     /// What is queued shall be handed to the system now.
-    Flush(u64),
+    Flush(Token),
     /// The queue has fallen to half by another thread's doing.
-    Drain(u64),
+    Drain(Token),
     /// What `upgrade` answered on the client's own thread.
-    Verdict(u64, Verdict, Box<Request>),
+    Verdict(Token, Verdict, Box<Request>),
     /// The client's own thread has room for more events.
-    Room(u64),
+    Room(Token),
     /// The client's own thread has run `disconnect`.
-    Finished(u64),
+    Finished(Token),
     /// A pulled batch is not used any more.
     Returned(Box<Batch>),
 }
@@ -47,8 +47,7 @@ pub struct Mailbox {
     receiver: Receiver<Mail>,
     /// The loop waits, or lies parked, and wants to be woken for mail.
     asleep: AtomicBool,
-    /// MAX_QUEUED of the server that has this mailbox now.
-    pub max_queued: AtomicU64,
+    max_queued: AtomicU64,
     tenant: Mutex<Tenant>,
 }
 
@@ -96,10 +95,16 @@ impl Mailbox {
             .upgrade()
     }
 
+    /// MAX_QUEUED of the server that has this mailbox now.
+    #[inline]
+    pub fn max_queued(&self) -> u64 {
+        self.max_queued.load(Ordering::Acquire)
+    }
+
     /// At most so many bytes are queued when a client is read from again, and told `drain`.
     #[inline]
     pub fn low(&self) -> u64 {
-        self.max_queued.load(Ordering::Acquire) / 2
+        self.max_queued() / 2
     }
 
     /// Leaves a wish, and wakes the loop if it sleeps: once for many wishes.

@@ -233,7 +233,7 @@ impl Loop {
         let mut core = self.core.borrow_mut();
         let client = Client {
             websocket,
-            generation: token.generation,
+            token,
             slot: core.conns.slot(token.index),
             mailbox: self.mailbox,
             path,

@@ -40,11 +40,17 @@ impl Outbox {
     /// Queues a frame in two parts, counted in the slot.
     #[inline]
     pub fn append(&mut self, head: &[u8], body: &[u8]) -> Result<(), TryReserveError> {
-        let piece = self.room_for(head.len() + body.len())?;
+        let len = head.len() + body.len();
+        let room = PIECE.min(self.front.capacity()) - self.front.len().min(PIECE);
+        let piece = if self.rest.is_empty() && len <= room {
+            &mut self.front
+        } else {
+            self.room_for(len)?
+        };
         piece.extend_from_slice(head);
         piece.extend_from_slice(body);
-        self.unsent += head.len() + body.len();
-        self.counted += head.len() + body.len();
+        self.unsent += len;
+        self.counted += len;
         Ok(())
     }
 
@@ -75,7 +81,7 @@ impl Outbox {
     }
 
     /// The piece in which the next `len` bytes belong.
-    #[inline]
+    #[inline(never)]
     fn room_for(&mut self, len: usize) -> Result<&mut Vec<u8>, TryReserveError> {
         let last = self.rest.back_mut().unwrap_or(&mut self.front);
         let fits = last.is_empty() || last.len() + len <= PIECE;

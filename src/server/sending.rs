@@ -5,52 +5,60 @@
 
 use std::ffi::c_void;
 
-use super::core::ping_cost;
+use super::core::{Core, ping_cost};
 use super::mailbox::{Mail, Mailbox};
-use super::slots::{self, State};
+use super::slots::{self, Address, State};
 use super::worker::Loop;
-use super::{ServerError, host};
-use crate::net::Token;
-use crate::proto::{self, Kind};
+use super::{Answer, ServerError, host};
+use crate::proto::{self, FrameHead, Kind};
 
 /// Queues one message.
 #[inline]
-pub fn send(websocket: u64, kind: Kind, data: &[u8]) -> Result<(), ServerError> {
-    let (slot, mailbox, generation) = slots::find(websocket)?;
-    slot.live(generation)?;
+pub fn send(websocket: u64, kind: Kind, data: &[u8]) -> Answer {
+    let address = slots::find(websocket)?;
     if kind == Kind::Text && !proto::is_utf8(data) {
-        return Err(ServerError::Utf8);
+        return address.live().and(Err(ServerError::Utf8));
     }
     let head = proto::data_head(kind, data.len() as u64);
     let cost = (head.as_slice().len() + data.len()) as u64;
-    let limit = mailbox
-        .max_queued
-        .load(std::sync::atomic::Ordering::Acquire);
+    let Address {
+        slot,
+        mailbox,
+        token,
+    } = address;
+    let limit = mailbox.max_queued();
     let here = Loop::current(mailbox, |current| {
-        slot.reserve(generation, cost, limit)?;
+        slot.reserve(token.generation, cost, limit)?;
         let mut core = current.core.borrow_mut();
         if !mailbox.is_empty() {
             core.take_mail();
         }
-        let token = core.conns.token(websocket);
         core.send(token, kind, &head, data)
     });
-    here.unwrap_or_else(|| {
-        let mut frame = Vec::new();
-        frame.try_reserve_exact(head.as_slice().len() + data.len())?;
-        slot.reserve(generation, cost + Mail::COST, limit)?;
-        frame.extend_from_slice(head.as_slice());
-        frame.extend_from_slice(data);
-        mailbox.post(Mail::Message(websocket, frame));
-        Ok(())
-    })
+    here.unwrap_or_else(|| mail(address, &head, data, limit))
+}
+
+/// Sends one message to the websocket's loop, which queues it.
+#[inline(never)]
+fn mail(address: Address, head: &FrameHead, data: &[u8], limit: u64) -> Answer {
+    address.live()?;
+    let head = head.as_slice();
+    let mut frame = Vec::new();
+    frame.try_reserve_exact(head.len() + data.len())?;
+    let cost = (head.len() + data.len()) as u64 + Mail::COST;
+    address
+        .slot
+        .reserve(address.token.generation, cost, limit)?;
+    frame.extend_from_slice(head);
+    frame.extend_from_slice(data);
+    address.mailbox.post(Mail::Message(address.token, frame));
+    Ok(())
 }
 
 /// Queues one ping.
-pub fn ping(websocket: u64, payload: &[u8]) -> Result<(), ServerError> {
-    let (slot, mailbox, generation) = slots::find(websocket)?;
-    let word = slot.live(generation)?;
-    match word.state() {
+pub fn ping(websocket: u64, payload: &[u8]) -> Answer {
+    let address = slots::find(websocket)?;
+    match address.live()?.state() {
         State::Open => (),
         State::Connecting => return Err(ServerError::Busy),
         _ => return Err(ServerError::Gone),
@@ -58,19 +66,23 @@ pub fn ping(websocket: u64, payload: &[u8]) -> Result<(), ServerError> {
     if payload.len() > proto::MAX_CONTROL_PAYLOAD {
         return Err(ServerError::TooBig);
     }
+    let Address {
+        slot,
+        mailbox,
+        token,
+    } = address;
     slot.count_ping()?;
     let cost = ping_cost(payload) as u64;
     let here = Loop::current(mailbox, |current| {
-        slot.reserve(generation, cost, u64::MAX)?;
+        slot.reserve(token.generation, cost, u64::MAX)?;
         let mut core = current.core.borrow_mut();
         core.take_mail();
-        let token = core.conns.token(websocket);
         core.queue_ping(token, payload);
         Ok(())
     });
     let queued = here.unwrap_or_else(|| {
-        slot.reserve(generation, cost + Mail::COST, u64::MAX)?;
-        mailbox.post(Mail::Ping(websocket, payload.to_vec()));
+        slot.reserve(token.generation, cost + Mail::COST, u64::MAX)?;
+        mailbox.post(Mail::Ping(token, payload.to_vec()));
         Ok(())
     });
     if queued.is_err() {
@@ -80,9 +92,9 @@ pub fn ping(websocket: u64, payload: &[u8]) -> Result<(), ServerError> {
 }
 
 /// Begins the closing handshake. Code 0 is 1000.
-pub fn close(websocket: u64, code: u32, reason: &[u8]) -> Result<(), ServerError> {
-    let (slot, mailbox, generation) = slots::find(websocket)?;
-    let word = slot.live(generation)?;
+pub fn close(websocket: u64, code: u32, reason: &[u8]) -> Answer {
+    let address = slots::find(websocket)?;
+    let word = address.live()?;
     let code = if code == 0 { 1000 } else { code };
     let code = u16::try_from(code).map_err(|_| ServerError::Argument)?;
     if !proto::may_application_send(code) {
@@ -97,47 +109,58 @@ pub fn close(websocket: u64, code: u32, reason: &[u8]) -> Result<(), ServerError
     if word.state() == State::Connecting {
         return Err(ServerError::Busy);
     }
-    slot.advance(generation, State::Closing)?;
+    let Address {
+        slot,
+        mailbox,
+        token,
+    } = address;
+    slot.advance(token.generation, State::Closing)?;
     slot.mute();
-    let here = on_loop(mailbox, websocket, |core, token| {
+    let here = on_loop(mailbox, |core| {
         core.take_mail();
         core.close(token, code, reason.to_vec());
     });
     if !here {
-        mailbox.post(Mail::Close(websocket, code, reason.to_vec()));
+        mailbox.post(Mail::Close(token, code, reason.to_vec()));
     }
     Ok(())
 }
 
 /// Ends the connection now.
-pub fn abort(websocket: u64) -> Result<(), ServerError> {
-    let (slot, mailbox, generation) = slots::find(websocket)?;
-    if slot.live(generation)?.state() == State::Closed {
+pub fn abort(websocket: u64) -> Answer {
+    let address = slots::find(websocket)?;
+    if address.live()?.state() == State::Closed {
         return Err(ServerError::Gone);
     }
+    let Address {
+        slot,
+        mailbox,
+        token,
+    } = address;
     slot.mute();
     // Fails if it is closing already, which is no reason not to end it.
-    let _ = slot.advance(generation, State::Closing);
-    if !on_loop(mailbox, websocket, |core, token| core.end(token, None)) {
-        mailbox.post(Mail::Abort(websocket));
+    let _ = slot.advance(token.generation, State::Closing);
+    if !on_loop(mailbox, |core| core.end(token, None)) {
+        mailbox.post(Mail::Abort(token));
     }
     Ok(())
 }
 
 /// Hands what is queued to the system now.
-pub fn flush(websocket: u64) -> Result<(), ServerError> {
-    let (slot, mailbox, generation) = slots::find(websocket)?;
-    match slot.live(generation)?.state() {
+pub fn flush(websocket: u64) -> Answer {
+    let address = slots::find(websocket)?;
+    match address.live()?.state() {
         State::Connecting => return Err(ServerError::Busy),
         State::Closed => return Err(ServerError::Gone),
         _ => (),
     }
-    let here = on_loop(mailbox, websocket, |core, token| {
+    let Address { mailbox, token, .. } = address;
+    let here = on_loop(mailbox, |core| {
         core.take_mail();
         core.write(token);
     });
     if !here {
-        mailbox.post(Mail::Flush(websocket));
+        mailbox.post(Mail::Flush(token));
         host::flush(mailbox);
     }
     Ok(())
@@ -145,42 +168,37 @@ pub fn flush(websocket: u64) -> Result<(), ServerError> {
 
 /// The number of `enum portal_state`.
 pub fn state_of(websocket: u64) -> u32 {
-    let word = slots::find(websocket).and_then(|(slot, _, generation)| slot.live(generation));
+    let word = slots::find(websocket).and_then(|address| address.live());
     word.map_or(State::Closed, |word| word.state()) as u32
 }
 
 /// Bytes that the system has not taken yet.
 pub fn queued(websocket: u64) -> usize {
-    let word = slots::find(websocket).and_then(|(slot, _, generation)| slot.live(generation));
+    let word = slots::find(websocket).and_then(|address| address.live());
     word.map_or(0, |word| word.queued() as usize)
 }
 
 /// Sets the application's own pointer.
-pub fn set_data(websocket: u64, data: *mut c_void) -> Result<(), ServerError> {
-    let (slot, mailbox, generation) = slots::find(websocket)?;
-    if slot.set_data(generation, data, mailbox.low())? {
-        mailbox.post(Mail::Drain(websocket));
+pub fn set_data(websocket: u64, data: *mut c_void) -> Answer {
+    let Address {
+        slot,
+        mailbox,
+        token,
+    } = slots::find(websocket)?;
+    if slot.set_data(token.generation, data, mailbox.low())? {
+        mailbox.post(Mail::Drain(token));
     }
     Ok(())
 }
 
 /// The application's own pointer; NULL when the websocket is gone.
 pub fn data(websocket: u64) -> *mut c_void {
-    slots::find(websocket).map_or(std::ptr::null_mut(), |(slot, _, generation)| {
-        slot.data(generation)
+    slots::find(websocket).map_or(std::ptr::null_mut(), |address| {
+        address.slot.data(address.token.generation)
     })
 }
 
-/// Does it here, if this is the websocket's loop.
-fn on_loop(
-    mailbox: &'static Mailbox,
-    websocket: u64,
-    work: impl FnOnce(&mut super::core::Core, Token),
-) -> bool {
-    Loop::current(mailbox, |current| {
-        let mut core = current.core.borrow_mut();
-        let token = core.conns.token(websocket);
-        work(&mut core, token);
-    })
-    .is_some()
+/// Does it here, if this is the thread that runs the loop's turn.
+fn on_loop(mailbox: &'static Mailbox, work: impl FnOnce(&mut Core)) -> bool {
+    Loop::current(mailbox, |current| work(&mut current.core.borrow_mut())).is_some()
 }

@@ -15,7 +15,7 @@ use once_cell::sync::OnceCell;
 
 use super::ServerError;
 use super::mailbox::Mailbox;
-use crate::net::process;
+use crate::net::{Token, process};
 
 /// What an id is of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -143,6 +143,25 @@ impl Slot {
     /// Counts `cost` bytes that will be queued, if the websocket is open and under `limit`.
     #[inline]
     pub fn reserve(&self, generation: u32, cost: u64, limit: u64) -> Result<(), ServerError> {
+        let open = u64::from(generation) << GENERATION_SHIFT | (State::Open as u64) << STATE_SHIFT;
+        let word = self.word.load(Ordering::Acquire);
+        let queued = word & QUEUED;
+        let is_open = word & !(QUEUED | DRAIN) == open;
+        if is_open && queued < limit && cost <= QUEUED - queued {
+            let (success, failure) = (Ordering::SeqCst, Ordering::Relaxed);
+            let swapped = self
+                .word
+                .compare_exchange(word, word + cost, success, failure);
+            if swapped.is_ok() {
+                return Ok(());
+            }
+        }
+        self.reserve_or_refuse(generation, cost, limit)
+    }
+
+    /// [`Slot::reserve`] for all that is not done at once.
+    #[cold]
+    fn reserve_or_refuse(&self, generation: u32, cost: u64, limit: u64) -> Result<(), ServerError> {
         let reserved = self.update(generation, |word| match word.state() {
             State::Connecting => Err(ServerError::Busy),
             State::Open if word.queued() >= limit => Ok(word.0 | DRAIN),
@@ -304,15 +323,40 @@ const ROW: usize = 256;
 type Row = Box<[OnceCell<Box<Chunk>>; ROW]>;
 static TABLE: [OnceCell<Row>; ROW] = [const { OnceCell::new() }; ROW];
 
-/// Finds a websocket's slot, its loop's mailbox and its generation.
+/// Where a websocket is found that an id names, if it still lives.
+#[derive(Clone, Copy)]
+pub struct Address {
+    pub slot: &'static Slot,
+    pub mailbox: &'static Mailbox,
+    /// Which connection of the mailbox's loop.
+    pub token: Token,
+}
+
+/// Finds out where an id leads.
 #[inline]
-pub fn find(websocket: u64) -> Result<(&'static Slot, &'static Mailbox, u32), ServerError> {
+pub fn find(websocket: u64) -> Result<Address, ServerError> {
     let gone = ServerError::Gone;
-    let (generation, slot) = parts(IdKind::Websocket, websocket).ok_or(gone)?;
-    let slot = slot as usize;
-    let row = TABLE[slot >> 16].get().ok_or(gone)?;
-    let chunk = row[slot >> 8 & 0xff].get().ok_or(gone)?;
-    Ok((&chunk.slots[slot & 0xff], chunk.mailbox, generation))
+    let (generation, number) = parts(IdKind::Websocket, websocket).ok_or(gone)?;
+    let number = number as usize;
+    let row = TABLE[number >> 16].get().ok_or(gone)?;
+    let chunk = row[number >> 8 & 0xff].get().ok_or(gone)?;
+    let place = number & 0xff;
+    Ok(Address {
+        slot: &chunk.slots[place],
+        mailbox: chunk.mailbox,
+        token: Token {
+            index: chunk.position << 8 | place as u32,
+            generation,
+        },
+    })
+}
+
+impl Address {
+    /// What the slot's word says of this websocket.
+    #[inline]
+    pub fn live(&self) -> Result<Word, ServerError> {
+        self.slot.live(self.token.generation)
+    }
 }
 
 /// Bytes queued for all websockets of a mailbox's loop.
@@ -323,16 +367,6 @@ pub fn queued_of(mailbox: &Mailbox) -> u64 {
     ours.flat_map(|chunk| &chunk.slots)
         .map(|slot| slot.word().queued())
         .sum()
-}
-
-/// The place of a slot's chunk among those of its mailbox.
-#[inline]
-pub fn position(slot: u32) -> u32 {
-    let slot = slot as usize;
-    let chunk = TABLE[slot >> 16]
-        .get()
-        .and_then(|row| row[slot >> 8 & 0xff].get());
-    chunk.map_or(0, |chunk| chunk.position)
 }
 
 /// A mailbox and the chunks that belong to it for ever; lent to one loop after the other.

@@ -307,6 +307,7 @@ impl Loop {
         token: Token,
         input: &mut [u8],
     ) -> (usize, Option<Hold>) {
+        let websocket = self.core.borrow().conns.id(token);
         let mut at = 0;
         let mut budget = MESSAGES_PER_VISIT;
         while at < input.len() {
@@ -314,7 +315,7 @@ impl Loop {
             match next {
                 Next::Step(step, path) => {
                     at += step.taken;
-                    let counts = self.tell(turn, token, path, step.event);
+                    let counts = self.tell(turn, token, websocket, path, step.event);
                     budget = budget.saturating_sub(counts);
                 }
                 Next::Request => match self.read_request(turn, token, &input[at..]) {
@@ -344,6 +345,7 @@ impl Loop {
             conns,
             limits,
             scratch,
+            traffic,
             ..
         } = &mut *core;
         let word = conns.slot(token.index).word();
@@ -369,21 +371,61 @@ impl Loop {
             Phase::Deciding => return Next::Hold(Hold::Later),
             _ => return Next::Ignore,
         }
-        Next::Step(conn.session.next(limits, scratch, input), conn.path)
+        let step = conn.session.next(limits, scratch, input);
+        traffic.messages_in += u64::from(matches!(step.event, Event::Message(..)));
+        Next::Step(step, conn.path)
     }
 
     /// Tells the application what a client has sent. Answers what it counts against the budget.
-    #[inline]
-    fn tell(&self, turn: &mut Turn<'_, '_>, token: Token, path: u32, event: Event<'_>) -> usize {
+    #[inline(always)]
+    fn tell(
+        &self,
+        turn: &mut Turn<'_, '_>,
+        token: Token,
+        websocket: u64,
+        path: u32,
+        event: Event<'_>,
+    ) -> usize {
         match event {
             Event::Message(kind, payload) => {
                 let weight = 1 + payload.terminated().len() / WEIGHTY;
-                self.tell_message(turn, token, path, Some(kind), payload);
-                return weight;
+                turn.paths.renew();
+                match (&turn.sink, turn.paths.application(path)) {
+                    (Sink::Call, Some(application)) => {
+                        self.handle(application, websocket, EventKind::Message, || {
+                            application.message(websocket, kind, payload.terminated())
+                        });
+                        self.recycle(payload);
+                    }
+                    _ => self.pass_on(turn, token, websocket, path, Some(kind), payload),
+                }
+                weight
             }
-            Event::Pong(payload) if Core::is_own_pong(payload.bytes()) => (),
-            Event::Pong(payload) => {
-                self.tell_message(turn, token, path, None, payload);
+            event => self.tell_other(turn, token, websocket, path, event),
+        }
+    }
+
+    /// [`Loop::tell`] for all but messages.
+    #[cold]
+    #[inline(never)]
+    fn tell_other(
+        &self,
+        turn: &mut Turn<'_, '_>,
+        token: Token,
+        websocket: u64,
+        path: u32,
+        event: Event<'_>,
+    ) -> usize {
+        match event {
+            Event::Pong(payload) if !Core::is_own_pong(payload.bytes()) => {
+                turn.paths.renew();
+                match (&turn.sink, turn.paths.application(path)) {
+                    (Sink::Call, Some(application)) => {
+                        application.pong(websocket, payload.terminated());
+                        self.recycle(payload);
+                    }
+                    _ => self.pass_on(turn, token, websocket, path, None, payload),
+                }
                 return 1;
             }
             Event::Ping(payload) => {
@@ -396,42 +438,31 @@ impl Loop {
                     .client_closed(token, code, reason.bytes());
             }
             Event::Failed(error) => self.core.borrow_mut().fail(token, error),
-            Event::NeedMore => (),
+            Event::Message(..) | Event::Pong(_) | Event::NeedMore => (),
         }
         0
     }
 
-    /// Delivers a message, or a pong, which has no kind.
+    /// Takes a payload back that nobody needs any more.
     #[inline]
-    fn tell_message(
+    fn recycle(&self, payload: Payload<'_>) {
+        if let Payload::Whole(bytes) = payload {
+            self.core.borrow_mut().scratch.recycle(bytes);
+        }
+    }
+
+    /// Passes a message on, or a pong, which has no kind, to somebody who will run its callback.
+    #[inline(never)]
+    fn pass_on(
         &self,
         turn: &mut Turn<'_, '_>,
         token: Token,
+        websocket: u64,
         path: u32,
         kind: Option<Kind>,
         payload: Payload<'_>,
     ) {
-        let websocket = {
-            let mut core = self.core.borrow_mut();
-            core.traffic.messages_in += u64::from(kind.is_some());
-            core.conns.id(token)
-        };
-        turn.paths.renew();
         match turn.sink {
-            Sink::Call => {
-                let Some(application) = turn.paths.application(path) else {
-                    return;
-                };
-                match kind {
-                    Some(kind) => self.handle(application, websocket, EventKind::Message, || {
-                        application.message(websocket, kind, payload.terminated())
-                    }),
-                    None => application.pong(websocket, payload.terminated()),
-                }
-                if let Payload::Whole(bytes) = payload {
-                    self.core.borrow_mut().scratch.recycle(bytes);
-                }
-            }
             Sink::Hand => {
                 let bytes = match payload {
                     Payload::Whole(bytes) => bytes,
@@ -444,7 +475,7 @@ impl Loop {
                 self.core.borrow_mut().hand(token, event);
             }
             Sink::Pull(puller) => puller.message(&turn.paths, path, websocket, kind, payload),
-            Sink::Nowhere => (),
+            Sink::Call | Sink::Nowhere => (),
         }
     }
 

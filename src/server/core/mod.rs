@@ -187,30 +187,24 @@ impl Core {
 
     fn open_mail(&mut self, mail: Mail) {
         match mail {
-            Mail::Message(id, frame) => {
-                let token = self.conns.token(id);
+            Mail::Message(token, frame) => {
                 self.release(token, Mail::COST);
                 let queued = self.queue_mailed(token, frame);
                 self.traffic.messages_out += u64::from(queued);
             }
-            Mail::Ping(id, payload) => {
-                let token = self.conns.token(id);
+            Mail::Ping(token, payload) => {
                 self.release(token, Mail::COST);
                 self.queue_ping(token, &payload);
             }
-            Mail::Close(id, code, reason) => self.close(self.conns.token(id), code, reason),
-            Mail::Abort(id) => self.end(self.conns.token(id), None),
-            Mail::Flush(id) => self.mark_dirty(self.conns.token(id)),
-            Mail::Drain(id) => self.due.push_back((self.conns.token(id), Due::Drain)),
-            Mail::Room(id) => self.reconsider(self.conns.token(id)),
-            Mail::Verdict(id, verdict, request) => {
-                let token = self.conns.token(id);
+            Mail::Close(token, code, reason) => self.close(token, code, reason),
+            Mail::Abort(token) => self.end(token, None),
+            Mail::Flush(token) => self.mark_dirty(token),
+            Mail::Drain(token) => self.due.push_back((token, Due::Drain)),
+            Mail::Room(token) => self.reconsider(token),
+            Mail::Verdict(token, verdict, request) => {
                 self.due.push_back((token, Due::Verdict(verdict, request)));
             }
-            Mail::Finished(id) => {
-                let token = self.conns.token(id);
-                self.due.push_back((token, Due::Finished));
-            }
+            Mail::Finished(token) => self.due.push_back((token, Due::Finished)),
             Mail::Adopt(socket, peer) => self.adopt(socket, peer),
             Mail::Returned(batch) => self.take_back(*batch),
         }

@@ -5,9 +5,9 @@ use std::io::{self, IoSlice};
 use super::{Core, Due};
 use crate::net::Token;
 use crate::proto::{self, FrameHead, Kind};
-use crate::server::ServerError;
 use crate::server::conns::{Conn, Phase};
 use crate::server::outbox::Outbox;
+use crate::server::{Answer, ServerError};
 
 /// A message of so many bytes is written at once, without a copy, if nothing is queued before it.
 const DIRECT: usize = 16 * 1024;
@@ -49,13 +49,36 @@ impl Core {
 
     /// Queues one message whose bytes are counted; large ones leave at once where they can.
     #[inline]
-    pub fn send(
-        &mut self,
-        token: Token,
-        kind: Kind,
-        head: &FrameHead,
-        body: &[u8],
-    ) -> Result<(), ServerError> {
+    pub fn send(&mut self, token: Token, kind: Kind, head: &FrameHead, body: &[u8]) -> Answer {
+        let is_short = body.len() < DIRECT;
+        let stays_plain = body.len() < self.deflate_from;
+        let Self {
+            conns, outboxes, ..
+        } = self;
+        if let Some(conn) = conns.get(token)
+            && conn.phase == Phase::Open
+            && is_short
+            && (stays_plain || conn.session.agreement().is_none())
+        {
+            let outbox = conn
+                .outbox
+                .get_or_insert_with(|| outboxes.pop().unwrap_or_default());
+            if outbox.append(head.as_slice(), body).is_ok() {
+                self.traffic.messages_out += 1;
+                if !conn.dirty {
+                    conn.dirty = true;
+                    self.dirty.push(token);
+                }
+                return Ok(());
+            }
+        }
+        self.send_any(token, kind, head, body)
+    }
+
+    /// [`Core::send`] for all that is not a short message to be sent as it is.
+    #[cold]
+    #[inline(never)]
+    fn send_any(&mut self, token: Token, kind: Kind, head: &FrameHead, body: &[u8]) -> Answer {
         // The mail that was taken since the bytes were counted may have ended it.
         let Some(conn) = self.conns.get(token).filter(|conn| conn.takes_frames()) else {
             let cost = head.as_slice().len() + body.len();
@@ -76,13 +99,7 @@ impl Core {
     }
 
     /// Queues one frame whose bytes are counted.
-    #[inline]
-    pub(super) fn send_frame(
-        &mut self,
-        token: Token,
-        head: &FrameHead,
-        body: &[u8],
-    ) -> Result<(), ServerError> {
+    pub(super) fn send_frame(&mut self, token: Token, head: &FrameHead, body: &[u8]) -> Answer {
         let head = head.as_slice();
         let cost = head.len() + body.len();
         let is_free = |conn: &mut Conn| conn.outbox.is_none() && !conn.blocked;
@@ -97,7 +114,7 @@ impl Core {
         Ok(())
     }
 
-    fn send_directly(&mut self, token: Token, head: &[u8], body: &[u8]) -> Result<(), ServerError> {
+    fn send_directly(&mut self, token: Token, head: &[u8], body: &[u8]) -> Answer {
         let cost = head.len() + body.len();
         let sent = match self
             .poller
