@@ -10,6 +10,9 @@ pub(super) struct Assembly {
     text: Checker,
     frames: u32,
     is_compressed: bool,
+    /// How large the message and its NUL are when the frame has come that is arriving now; unknown,
+    /// and so without a limit, if it is compressed.
+    announced: usize,
 }
 
 impl Assembly {
@@ -21,6 +24,7 @@ impl Assembly {
             text: Checker::default(),
             frames: 0,
             is_compressed,
+            announced: usize::MAX,
         }
     }
 
@@ -40,8 +44,17 @@ impl Assembly {
         if self.frames > limits.max_fragments.max(1) {
             return Err(ProtoError::TooManyFragments);
         }
-        if !self.is_compressed && payload_len > self.room(limits) as u64 {
-            return Err(ProtoError::TooBig);
+        if !self.is_compressed {
+            let room = self.room(limits);
+            let payload_len = usize::try_from(payload_len).map_err(|_| ProtoError::TooBig)?;
+            if payload_len > room {
+                return Err(ProtoError::TooBig);
+            }
+            self.announced = self
+                .bytes
+                .len()
+                .saturating_add(payload_len)
+                .saturating_add(1);
         }
         Ok(())
     }
@@ -66,7 +79,22 @@ impl Assembly {
         if self.kind == Kind::Text && !self.text.push(piece) {
             return Err(ProtoError::NotUtf8);
         }
+        self.make_room(piece.len())?;
         append(&mut self.bytes, piece)
+    }
+
+    /// Makes room for a piece: as much again as has come, but not more than was announced.
+    fn make_room(&mut self, piece_len: usize) -> Result<(), ProtoError> {
+        let (len, capacity) = (self.bytes.len(), self.bytes.capacity());
+        if piece_len <= capacity - len {
+            return Ok(());
+        }
+        let doubled = capacity.saturating_mul(2);
+        let needed = len.saturating_add(piece_len);
+        let new = doubled.min(self.announced).max(needed);
+        self.bytes
+            .try_reserve_exact(new - len)
+            .map_err(|_| ProtoError::OutOfMemory)
     }
 
     /// Ends the message: its bytes and the NUL behind them.
@@ -135,6 +163,21 @@ mod tests {
         assert_eq!(message.bytes.capacity(), 0);
         message.append(b"little").unwrap();
         assert!(message.bytes.capacity() < 64);
+    }
+
+    #[test]
+    fn a_whole_frame_takes_no_more_than_it_announced() {
+        let limits = Limits {
+            max_message_size: usize::MAX,
+            max_fragments: 1,
+        };
+        let mut message = Assembly::new(Kind::Binary, false, Vec::new());
+        message.admit(1000, &limits).unwrap();
+        for _ in 0..10 {
+            message.append(&[7; 100]).unwrap();
+        }
+        let bytes = message.finish().unwrap();
+        assert_eq!((bytes.len(), bytes.capacity()), (1001, 1001));
     }
 
     #[test]
