@@ -9,10 +9,23 @@ const VECTORS_PAY_FROM: usize = 64;
 pub fn is_utf8(bytes: &[u8]) -> bool {
     if bytes.len() < VECTORS_PAY_FROM {
         // Most short texts are ASCII, and to see that is quicker than to read characters.
-        bytes.is_ascii() || std::str::from_utf8(bytes).is_ok()
+        is_short_ascii(bytes) || std::str::from_utf8(bytes).is_ok()
     } else {
         simdutf8::basic::from_utf8(bytes).is_ok()
     }
+}
+
+/// Whether a short text is ASCII: in words, of which the last overlaps the one before.
+#[inline]
+fn is_short_ascii(bytes: &[u8]) -> bool {
+    let Some(last) = bytes.last_chunk::<8>() else {
+        return bytes.iter().fold(0, |all, byte| all | byte) < 0x80;
+    };
+    let words = bytes.as_chunks::<8>().0;
+    let all = words.iter().fold(u64::from_ne_bytes(*last), |all, word| {
+        all | u64::from_ne_bytes(*word)
+    });
+    all & 0x8080_8080_8080_8080 == 0
 }
 
 /// Checks a text that arrives in pieces, cut anywhere.

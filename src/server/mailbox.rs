@@ -45,6 +45,8 @@ impl Mail {
 pub struct Mailbox {
     sender: Sender<Mail>,
     receiver: Receiver<Mail>,
+    /// Something may have come since the mail was last taken.
+    has_mail: AtomicBool,
     /// The loop waits, or lies parked, and wants to be woken for mail.
     asleep: AtomicBool,
     max_queued: AtomicU64,
@@ -64,6 +66,7 @@ impl Default for Mailbox {
         Self {
             sender,
             receiver,
+            has_mail: AtomicBool::new(false),
             asleep: AtomicBool::new(false),
             max_queued: AtomicU64::new(0),
             tenant: Mutex::default(),
@@ -112,6 +115,9 @@ impl Mailbox {
         // The receiver stands beside the sender, so the channel is never disconnected.
         let _ = self.sender.send(mail);
         fence(Ordering::SeqCst);
+        if !self.has_mail.load(Ordering::Relaxed) {
+            self.has_mail.store(true, Ordering::Release);
+        }
         if self.asleep.load(Ordering::Relaxed) {
             self.wake();
         }
@@ -139,13 +145,20 @@ impl Mailbox {
         self.asleep.store(false, Ordering::Relaxed);
     }
 
+    /// Whether something may have come since [`Mailbox::begin_taking`].
     #[inline]
-    pub fn is_empty(&self) -> bool {
-        self.receiver.is_empty()
+    pub fn has_mail(&self) -> bool {
+        self.has_mail.load(Ordering::Acquire)
     }
 
-    /// How many wishes wait.
-    pub fn len(&self) -> usize {
+    /// How many wishes are to be taken now.
+    pub fn begin_taking(&self) -> usize {
+        if !self.has_mail() {
+            return 0;
+        }
+        self.has_mail.store(false, Ordering::Relaxed);
+        // Whoever has seen it true before this has left a wish that is seen after this.
+        fence(Ordering::SeqCst);
         self.receiver.len()
     }
 

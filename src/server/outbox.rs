@@ -41,8 +41,8 @@ impl Outbox {
     #[inline]
     pub fn append(&mut self, head: &[u8], body: &[u8]) -> Result<(), TryReserveError> {
         let len = head.len() + body.len();
-        let room = PIECE.min(self.front.capacity()) - self.front.len().min(PIECE);
-        let piece = if self.rest.is_empty() && len <= room {
+        let filled = self.front.len() + len;
+        let piece = if filled <= self.front.capacity().min(PIECE) && self.rest.is_empty() {
             &mut self.front
         } else {
             self.room_for(len)?

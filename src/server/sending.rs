@@ -30,7 +30,7 @@ pub fn send(websocket: u64, kind: Kind, data: &[u8]) -> Answer {
     let here = Loop::current(mailbox, |current| {
         slot.reserve(token.generation, cost, limit)?;
         let mut core = current.core.borrow_mut();
-        if !mailbox.is_empty() {
+        if mailbox.has_mail() {
             core.take_mail();
         }
         core.send(token, kind, &head, data)

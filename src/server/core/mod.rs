@@ -176,7 +176,7 @@ impl Core {
 
     /// Does what other threads have asked for until now.
     pub fn take_mail(&mut self) {
-        for _ in 0..self.mailbox.len() {
+        for _ in 0..self.mailbox.begin_taking() {
             let Some(mail) = self.mailbox.take() else {
                 break;
             };
