@@ -21,49 +21,72 @@ pub fn unmask(piece: &mut [u8], mut key: [u8; KEY], offset: usize) {
     }
 }
 
+/// A payload that lies where its key was, and what was seen of it on the way.
+pub struct Unmasked<'a> {
+    /// The payload and one NUL behind it.
+    pub terminated: &'a mut [u8],
+    /// No byte of the payload is over 0x7f.
+    pub is_ascii: bool,
+}
+
 /// Takes the mask off a whole payload and moves it down over its key, in one pass.
 ///
 /// `keyed` is the key and the payload right behind it. Four bytes become free behind the payload
-/// this way; the first of them becomes NUL. What is returned is the payload with this NUL.
+/// this way; the first of them becomes NUL.
 ///
 /// # Panics
 ///
 /// When `keyed` is shorter than a key.
 #[inline]
-pub fn unmask_down(keyed: &mut [u8]) -> &mut [u8] {
+pub fn unmask_down(keyed: &mut [u8]) -> Unmasked<'_> {
     let payload_len = keyed.len() - KEY;
-    match payload_len {
+    let is_ascii = match payload_len {
         64.. => move_down::<64>(keyed),
         16.. => move_down::<16>(keyed),
         8.. => move_down::<8>(keyed),
         4.. => move_down::<4>(keyed),
         _ => {
             let key = [keyed[0], keyed[1], keyed[2], keyed[3]];
+            let mut seen = 0;
             for (at, key) in key.into_iter().enumerate().take(payload_len) {
                 keyed[at] = keyed[at + KEY] ^ key;
+                seen |= keyed[at];
             }
+            seen < 0x80
         }
-    }
+    };
     keyed[payload_len] = 0;
-    &mut keyed[..=payload_len]
+    Unmasked {
+        terminated: &mut keyed[..=payload_len],
+        is_ascii,
+    }
 }
 
 /// Unmasks a payload of `N` bytes or more and moves it down over its key, in blocks of `N` bytes, a
-/// multiple of the key's length. The last block overlaps the one before.
+/// multiple of the key's length. The last block overlaps the one before. Answers whether all bytes
+/// are ASCII.
 #[inline(always)]
-fn move_down<const N: usize>(keyed: &mut [u8]) {
+fn move_down<const N: usize>(keyed: &mut [u8]) -> bool {
     let (Some(&key), Some(&last)) = (keyed.first_chunk::<KEY>(), keyed.last_chunk::<N>()) else {
-        return;
+        return true;
     };
-    let mut at = 0;
-    while let Some(&block) = keyed[at + KEY..].first_chunk::<N>() {
-        keyed[at..at + N].copy_from_slice(&unmasked(block, key));
-        at += N;
-    }
     let last_at = keyed.len() - KEY - N;
     let mut last_key = key;
     last_key.rotate_left(last_at % KEY);
-    keyed[last_at..last_at + N].copy_from_slice(&unmasked(last, last_key));
+    let last = unmasked(last, last_key);
+    let mut seen = last;
+    let mut at = 0;
+    while let Some(&block) = keyed[at + KEY..].first_chunk::<N>() {
+        let block = unmasked(block, key);
+        keyed[at..at + N].copy_from_slice(&block);
+        for (seen, byte) in seen.iter_mut().zip(block) {
+            *seen |= byte;
+        }
+        at += N;
+    }
+    keyed[last_at..last_at + N].copy_from_slice(&last);
+    let words = seen.as_chunks::<KEY>().0.iter();
+    words.fold(0, |all, word| all | u32::from_ne_bytes(*word)) & 0x8080_8080 == 0
 }
 
 #[inline(always)]
@@ -126,6 +149,19 @@ mod tests {
     }
 
     #[test]
+    fn a_byte_that_is_not_ascii_is_seen_wherever_it_stands() {
+        for len in 1..=140 {
+            for at in 0..len {
+                let mut payload = vec![b'a'; len];
+                payload[at] = 0x80;
+                let mut input = KEYS[2].to_vec();
+                input.extend(masked(&payload, KEYS[2]));
+                assert!(!unmask_down(&mut input).is_ascii, "{at} of {len} bytes");
+            }
+        }
+    }
+
+    #[test]
     fn a_payload_moves_over_its_key_and_touches_nothing_else() {
         for key in KEYS {
             for len in lengths() {
@@ -135,9 +171,15 @@ mod tests {
                 input.extend(masked(&payload, key));
                 input.extend([0xdd; 3]);
 
-                let lent = unmask_down(&mut input[2..6 + len]);
+                let unmasked = unmask_down(&mut input[2..6 + len]);
 
-                assert_eq!(lent.split_last(), Some((&0, &payload[..])), "{len} bytes");
+                let terminated = &*unmasked.terminated;
+                assert_eq!(
+                    terminated.split_last(),
+                    Some((&0, &payload[..])),
+                    "{len} bytes"
+                );
+                assert_eq!(unmasked.is_ascii, payload.is_ascii(), "{len} bytes");
                 assert_eq!(input[..2], [0xee; 2], "{len} bytes");
                 assert_eq!(input[6 + len..], [0xdd; 3], "{len} bytes");
             }

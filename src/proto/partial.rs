@@ -285,6 +285,6 @@ fn unmask_whole(header: &Header, input: &mut [u8], payload_at: usize) -> Option<
     let keyed_at = payload_at - KEY;
     let keyed_len = KEY + header.payload_len as usize;
     let keyed = input[keyed_at..].get_mut(..keyed_len)?;
-    let terminated_len = unmask_down(keyed).len();
+    let terminated_len = unmask_down(keyed).terminated.len();
     Some(keyed_at..keyed_at + terminated_len)
 }

@@ -136,8 +136,12 @@ impl Session {
         let input_len = input.len();
         match whole_message(input) {
             Some(frame) if frame.payload_len <= limits.max_message_size => {
-                let payload = unmask_down(&mut input[frame.key_at..frame.end]);
-                if frame.kind == Kind::Text && !is_utf8(&payload[..frame.payload_len]) {
+                let unmasked = unmask_down(&mut input[frame.key_at..frame.end]);
+                let payload = unmasked.terminated;
+                if frame.kind == Kind::Text
+                    && !unmasked.is_ascii
+                    && !is_utf8(&payload[..frame.payload_len])
+                {
                     return self.fail(scratch, ProtoError::NotUtf8, input_len);
                 }
                 Step {
