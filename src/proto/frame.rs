@@ -1,6 +1,6 @@
 //! Frames: the header of a client's, and whole ones of ours (RFC 6455 section 5.2).
 
-use super::{Kind, Parsed, ProtoError, mask};
+use super::{Kind, Parsed, ProtoError, is_utf8, mask};
 
 /// Bytes that a ping, pong or close may carry (RFC 6455 section 5.5).
 pub const MAX_CONTROL_PAYLOAD: usize = 125;
@@ -166,55 +166,75 @@ pub fn parse_header(input: &[u8], may_compress: bool) -> Result<Parsed<Header>, 
     ))
 }
 
-/// Where a message lies that is whole in one frame.
-pub(super) struct WholeMessage {
+/// Where a message lies that is whole in one frame, as clients send most.
+pub struct WholeMessage {
+    /// What it is.
     pub kind: Kind,
     /// Where the key begins, and behind it the payload.
-    pub key_at: usize,
-    pub payload_len: usize,
+    key_at: usize,
+    payload_len: usize,
     /// Where the frame ends.
     pub end: usize,
 }
 
-/// Reads the frame at the front of `input` if it is what clients send most: a whole message in one
-/// frame, all of it there. What is anything else or wrong is left to [`parse_header`].
-#[inline(always)]
-pub(super) fn whole_message(input: &[u8]) -> Option<WholeMessage> {
-    const WHOLE_TEXT: u8 = FIN | TEXT;
-    const WHOLE_BINARY: u8 = FIN | BINARY;
+impl WholeMessage {
+    /// Finds it at the front of `input`, if all of it is there. What is anything else or wrong is
+    /// left to [`parse_header`].
+    #[inline(always)]
+    pub fn find(input: &[u8], max_message_size: usize) -> Option<Self> {
+        const WHOLE_TEXT: u8 = FIN | TEXT;
+        const WHOLE_BINARY: u8 = FIN | BINARY;
 
-    let &[first, second] = input.first_chunk()?;
-    let kind = match first {
-        WHOLE_TEXT => Kind::Text,
-        WHOLE_BINARY => Kind::Binary,
-        _ => return None,
-    };
-    if second & MASKED == 0 {
-        return None;
+        let &[first, second] = input.first_chunk()?;
+        let kind = match first {
+            WHOLE_TEXT => Kind::Text,
+            WHOLE_BINARY => Kind::Binary,
+            _ => return None,
+        };
+        if second & MASKED == 0 {
+            return None;
+        }
+        let (key_at, payload_len) = match second & !MASKED {
+            LENGTH_IN_16 => {
+                let &[_, _, high, low] = input.first_chunk()?;
+                (4, usize::from(u16::from_be_bytes([high, low])))
+            }
+            LENGTH_IN_64 => {
+                let &[_, _, ref length @ ..] = input.first_chunk::<10>()?;
+                (10, usize::try_from(u64::from_be_bytes(*length)).ok()?)
+            }
+            short => (2, usize::from(short)),
+        };
+        let is_minimal = match key_at {
+            4 => payload_len >= 126,
+            10 => payload_len >= 65_536,
+            _ => true,
+        };
+        let end = payload_len.checked_add(key_at + mask::KEY)?;
+        let is_whole = is_minimal && end <= input.len() && payload_len <= max_message_size;
+        is_whole.then_some(Self {
+            kind,
+            key_at,
+            payload_len,
+            end,
+        })
     }
-    let (key_at, payload_len) = match second & !MASKED {
-        LENGTH_IN_16 => {
-            let &[_, _, high, low] = input.first_chunk()?;
-            (4, usize::from(u16::from_be_bytes([high, low])))
-        }
-        LENGTH_IN_64 => {
-            let &[_, _, ref length @ ..] = input.first_chunk::<10>()?;
-            (10, usize::try_from(u64::from_be_bytes(*length)).ok()?)
-        }
-        short => (2, usize::from(short)),
-    };
-    let is_minimal = match key_at {
-        4 => payload_len >= 126,
-        10 => payload_len >= 65_536,
-        _ => true,
-    };
-    let end = payload_len.checked_add(key_at + mask::KEY)?;
-    (is_minimal && end <= input.len()).then_some(WholeMessage {
-        kind,
-        key_at,
-        payload_len,
-        end,
-    })
+
+    /// Unmasks the payload where it lies in the same `input`. Answers it with a NUL behind it.
+    ///
+    /// # Errors
+    ///
+    /// It is a text and not UTF-8 (RFC 6455 section 8.1).
+    #[inline(always)]
+    pub fn unmask<'a>(&self, input: &'a mut [u8]) -> Result<&'a [u8], ProtoError> {
+        let unmasked = mask::unmask_down(&mut input[self.key_at..self.end]);
+        let is_valid = self.kind == Kind::Binary
+            || unmasked.is_ascii
+            || is_utf8(&unmasked.terminated[..self.payload_len]);
+        is_valid
+            .then_some(&*unmasked.terminated)
+            .ok_or(ProtoError::NotUtf8)
+    }
 }
 
 /// The header of a message of ours: one frame, unmasked, with the shortest length.
@@ -427,7 +447,10 @@ mod tests {
                 }
             }
             let with_payload = [wire, &[0; 65_536]].concat();
-            assert!(whole_message(&with_payload).is_none(), "{section}: {error}");
+            assert!(
+                WholeMessage::find(&with_payload, usize::MAX).is_none(),
+                "{section}: {error}"
+            );
         }
     }
 
@@ -447,7 +470,10 @@ mod tests {
                     panic!("{first:#x}: {with:?}")
                 };
                 assert!(header.compressed, "{first:#x}");
-                assert!(whole_message(&wire).is_none(), "{first:#x}");
+                assert!(
+                    WholeMessage::find(&wire, usize::MAX).is_none(),
+                    "{first:#x}"
+                );
             } else {
                 assert_eq!(with, without, "{first:#x}");
             }
@@ -479,7 +505,7 @@ mod tests {
             panic!("not read")
         };
         assert_eq!(header.payload_len, u64::MAX >> 1);
-        assert!(whole_message(&wire).is_none());
+        assert!(WholeMessage::find(&wire, usize::MAX).is_none());
     }
 
     #[test]

@@ -1,9 +1,8 @@
 //! What a client sends after the opening handshake, as events (RFC 6455 sections 5 to 7).
 
-use super::frame::whole_message;
 use super::partial::{Found, Interest, Partial};
 use super::{
-    Agreement, Kind, Limits, Opcode, ProtoError, Scratch, is_utf8, may_receive, unmask_down,
+    Agreement, Kind, Limits, Opcode, ProtoError, Scratch, WholeMessage, is_utf8, may_receive,
 };
 
 /// One client's side of a connection.
@@ -128,29 +127,29 @@ impl Session {
         scratch: &mut Scratch,
         input: &'a mut [u8],
     ) -> Step<'a> {
-        let partial = self.partial.as_ref();
-        let is_cut = partial.is_some_and(|partial| !partial.is_between_frames());
-        if self.phase != Phase::Open || is_cut {
+        if !self.reads_plainly() {
             return self.next_of_any(limits, scratch, input);
         }
         let input_len = input.len();
-        match whole_message(input) {
-            Some(frame) if frame.payload_len <= limits.max_message_size => {
-                let unmasked = unmask_down(&mut input[frame.key_at..frame.end]);
-                let payload = unmasked.terminated;
-                if frame.kind == Kind::Text
-                    && !unmasked.is_ascii
-                    && !is_utf8(&payload[..frame.payload_len])
-                {
-                    return self.fail(scratch, ProtoError::NotUtf8, input_len);
-                }
-                Step {
-                    taken: frame.end,
-                    event: Event::Message(frame.kind, Payload::Lent(payload)),
-                }
-            }
-            _ => self.next_of_any(limits, scratch, input),
+        match WholeMessage::find(input, limits.max_message_size) {
+            Some(message) => match message.unmask(input) {
+                Ok(payload) => Step {
+                    taken: message.end,
+                    event: Event::Message(message.kind, Payload::Lent(payload)),
+                },
+                Err(error) => self.fail(scratch, error, input_len),
+            },
+            None => self.next_of_any(limits, scratch, input),
         }
+    }
+
+    /// Whether a [`WholeMessage`] at the front of the next input is the next event. As long as only
+    /// such messages are taken from the input, this stays so and the session need not know of them.
+    #[inline]
+    #[must_use]
+    pub fn reads_plainly(&self) -> bool {
+        let partial = self.partial.as_ref();
+        self.phase == Phase::Open && partial.is_none_or(|partial| partial.is_between_frames())
     }
 
     /// From now on messages, pings and pongs are read past: after our own close frame nobody is

@@ -154,7 +154,7 @@ impl Conn {
 /// The connections of a loop, beside the slots that show them to the public.
 pub struct Conns {
     estate: Estate,
-    chunks: Vec<Box<[Conn]>>,
+    chunks: Vec<Box<[Conn; Chunk::SLOTS]>>,
     free: VecDeque<u32>,
     live: usize,
 }
@@ -186,7 +186,11 @@ impl Conns {
     /// The tokens of one group's connections.
     pub fn group(&self, group: usize) -> impl Iterator<Item = Token> + use<'_> {
         let first = (group * Chunk::SLOTS) as u32;
-        let places = self.chunks.get(group).into_iter().flatten();
+        let places = self
+            .chunks
+            .get(group)
+            .into_iter()
+            .flat_map(|chunk| chunk.iter());
         places
             .zip(first..)
             .filter(|(conn, _)| conn.phase != Phase::Free)
@@ -224,21 +228,15 @@ impl Conns {
                 self.free.push_back(index);
             }
         }
-        self.chunks.push(
-            std::iter::repeat_with(Conn::default)
-                .take(Chunk::SLOTS)
-                .collect(),
-        );
+        let places = std::array::from_fn(|_| Conn::default());
+        self.chunks.push(Box::new(places));
         Some(())
     }
 
     #[inline]
     pub fn get(&mut self, token: Token) -> Option<&mut Conn> {
         let index = token.index as usize;
-        let conn = self
-            .chunks
-            .get_mut(index / Chunk::SLOTS)?
-            .get_mut(index % Chunk::SLOTS)?;
+        let conn = &mut self.chunks.get_mut(index / Chunk::SLOTS)?[index % Chunk::SLOTS];
         (conn.generation == token.generation && conn.phase != Phase::Free).then_some(conn)
     }
 

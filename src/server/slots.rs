@@ -62,6 +62,14 @@ const STATE_SHIFT: u32 = 35;
 const STATE: u64 = 7 << STATE_SHIFT;
 const GENERATION_SHIFT: u32 = 38;
 
+/// The queued bytes in a word, if that is an open websocket's of this generation; else more than can
+/// be queued.
+#[inline]
+fn queued_if_open(word: u64, generation: u32) -> u64 {
+    let open = u64::from(generation) << GENERATION_SHIFT | (State::Open as u64) << STATE_SHIFT;
+    (word & !DRAIN).wrapping_sub(open)
+}
+
 /// What a slot's word said at one moment.
 #[derive(Clone, Copy)]
 pub struct Word(u64);
@@ -143,11 +151,9 @@ impl Slot {
     /// Counts `cost` bytes that will be queued, if the websocket is open and under `limit`.
     #[inline]
     pub fn reserve(&self, generation: u32, cost: u64, limit: u64) -> Result<(), ServerError> {
-        let open = u64::from(generation) << GENERATION_SHIFT | (State::Open as u64) << STATE_SHIFT;
         let word = self.word.load(Ordering::Acquire);
-        let queued = word & QUEUED;
-        let is_open = word & !(QUEUED | DRAIN) == open;
-        if is_open && queued < limit && cost <= QUEUED - queued {
+        let queued = queued_if_open(word, generation);
+        if queued < limit.min(QUEUED) && cost <= QUEUED - queued {
             let (success, failure) = (Ordering::SeqCst, Ordering::Relaxed);
             let swapped = self
                 .word
@@ -173,6 +179,12 @@ impl Slot {
             true => Err(ServerError::Full),
             false => Ok(()),
         }
+    }
+
+    /// Whether the websocket is open, and has at most `most` bytes queued.
+    #[inline]
+    pub fn is_open_with(&self, generation: u32, most: u64) -> bool {
+        queued_if_open(self.word.load(Ordering::Acquire), generation) <= most
     }
 
     /// Uncounts bytes that left the queue or never entered it. True when `drain` is due now: it
@@ -465,6 +477,21 @@ mod tests {
         );
         assert_eq!(parts(IdKind::Server, last), None);
         assert_ne!(id(IdKind::Server, 0, 0), 0);
+    }
+
+    #[test]
+    fn only_an_open_websocket_of_the_generation_is_open() {
+        let (slot, generation) = open();
+        slot.reserve(generation, 120, LIMIT).unwrap();
+        assert!(slot.is_open_with(generation, 120) && !slot.is_open_with(generation, 119));
+        assert_eq!(slot.reserve(generation, 1, LIMIT), Err(ServerError::Full));
+        assert!(slot.is_open_with(generation, 120));
+        for other in [generation + 1, LAST_GENERATION] {
+            assert!(!slot.is_open_with(other, QUEUED));
+        }
+        slot.advance(generation, State::Closing).unwrap();
+        assert!(!slot.is_open_with(generation, QUEUED));
+        assert!(!Slot::new().is_open_with(0, QUEUED));
     }
 
     #[test]

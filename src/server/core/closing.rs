@@ -41,6 +41,7 @@ impl Core {
             return;
         };
         let said = conn.has_said_goodbye();
+        conn.session.abandon(&mut self.scratch);
         conn.phase = Phase::Finishing;
         conn.since = now;
         let code = error.close_code();
