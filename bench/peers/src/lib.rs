@@ -1,7 +1,9 @@
 //! What the peers in Rust share: their arguments, one thread of tokio that listens, and TLS.
 
+use std::future::poll_fn;
 use std::io;
 use std::pin::pin;
+use std::task::{Poll, ready};
 
 use futures_util::{FutureExt, Sink, SinkExt, Stream, StreamExt};
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -101,17 +103,24 @@ where
     W: Stream<Item = R> + Sink<M>,
 {
     let mut websocket = pin!(websocket);
-    while let Some(received) = websocket.next().await {
-        let mut received = Some(received);
-        while let Some(one) = received {
-            if let Some(message) = message(one) {
-                websocket.feed(message).await?;
+    poll_fn(|context| {
+        loop {
+            ready!(websocket.as_mut().poll_ready(context))?;
+            match websocket.as_mut().poll_next(context) {
+                Poll::Ready(None) => return Poll::Ready(Ok(())),
+                Poll::Ready(Some(received)) => {
+                    if let Some(message) = message(received) {
+                        websocket.as_mut().start_send(message)?;
+                    }
+                }
+                Poll::Pending => {
+                    ready!(websocket.as_mut().poll_flush(context))?;
+                    return Poll::Pending;
+                }
             }
-            received = websocket.next().now_or_never().flatten();
         }
-        websocket.flush().await?;
-    }
-    Ok(())
+    })
+    .await
 }
 
 /// Who takes part in a broadcast with messages of this type.
