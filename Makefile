@@ -135,14 +135,21 @@ fuzz:
 bench: $(BUILD)/echo-server
 	$(BENCH_CARGO)
 	bench/run echo $(TARGET)/bench/release/echo-load \
-	  portal=$(BUILD)/echo-server fastwebsockets=$(TARGET)/bench/release/bench-peer
+	  portal=$(BUILD)/echo-server fastwebsockets=$(TARGET)/bench/release/fastwebsockets
 
 ## bench-idle    memory for each of 10,000 and 19,000 idle clients
 .PHONY: bench-idle
 bench-idle: $(BUILD)/echo-server
 	$(BENCH_CARGO)
 	bench/run idle $(TARGET)/bench/release/idle-load \
-	  portal=$(BUILD)/echo-server fastwebsockets=$(TARGET)/bench/release/bench-peer
+	  portal=$(BUILD)/echo-server fastwebsockets=$(TARGET)/bench/release/fastwebsockets
+
+## bench-peers   build the servers that Portal is compared with, and see that they work
+.PHONY: bench-peers
+bench-peers:
+	CARGO_TARGET_DIR=$(TARGET)/bench bench/peers/build $(BUILD)/peers
+	scripts/install-clients $(BUILD)/clients
+	PYTHONPATH=$(BUILD)/clients/python PYTHONDONTWRITEBYTECODE=1 bench/peers/check $(BUILD)/peers/peers.json
 
 ## bench-lisp    what SBCL and ECL cost on top of C
 .PHONY: bench-lisp
