@@ -130,26 +130,29 @@ fuzz:
 	scripts/install-fuzz $(BUILD)/tools
 	CARGO_TARGET_DIR=$(TARGET)/fuzz PATH="$(abspath $(BUILD))/tools/bin:$$PATH" scripts/run-fuzz $(SECONDS) $(BUILD)/fuzz
 
-## bench         the server's processor time per message, beside fastwebsockets
+## bench         what servers cost, side by side; half an hour; PEER="NAME='COMMAND {port} {mode}'"
 .PHONY: bench
-bench: $(BUILD)/echo-server
-	$(BENCH_CARGO)
-	bench/run echo $(TARGET)/bench/release/echo-load \
-	  portal=$(BUILD)/echo-server fastwebsockets=$(TARGET)/bench/release/bench-peer
+bench: bench-programs
+	$(BENCH_RUN) --output $(BUILD)/bench/results.json
 
-## bench-idle    memory for each of 10,000 and 19,000 idle clients
-.PHONY: bench-idle
-bench-idle: $(BUILD)/echo-server
+## bench-quick   a few of its shapes, in under two minutes
+.PHONY: bench-quick
+bench-quick: bench-programs
+	$(BENCH_RUN) --quick --output $(BUILD)/bench/quick.json
+
+BENCH_LOAD = $(TARGET)/bench/release/bench-load
+BENCH_RUN = bench/run --load $(BENCH_LOAD) --portal $(BUILD)/bench/portal $(if $(PEER),--peer $(PEER))
+
+.PHONY: bench-programs
+bench-programs: $(BUILD)/bench/portal
 	$(BENCH_CARGO)
-	bench/run idle $(TARGET)/bench/release/idle-load \
-	  portal=$(BUILD)/echo-server fastwebsockets=$(TARGET)/bench/release/bench-peer
 
 ## bench-lisp    what SBCL and ECL cost on top of C
 .PHONY: bench-lisp
 bench-lisp: $(BUILD)/echo-server
 	scripts/install-lisp $(BUILD)/lisp
 	$(BENCH_CARGO)
-	PORTAL_LIBRARY=$(abspath $(BUILD)/lib) bench/lisp $(TARGET)/bench/release/echo-load $(BUILD)/echo-server
+	PORTAL_LIBRARY=$(abspath $(BUILD)/lib) bench/lisp $(BENCH_LOAD) $(BUILD)/echo-server
 
 ## install       header, libraries, pkg-config and CMake files; PREFIX=/usr/local DESTDIR=…
 .PHONY: install
@@ -184,4 +187,8 @@ $(BUILD)/echo-server: tests/conformance/server.c library
 	$(C_PROGRAM)
 
 $(BUILD)/secure-server: tests/clients/secure_server.c library
+	$(C_PROGRAM)
+
+$(BUILD)/bench/portal: bench/portal/server.c library
+	mkdir -p $(@D)
 	$(C_PROGRAM)
