@@ -7,11 +7,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mio::net::TcpStream;
+use mio::{Events, Interest, Poll, Token};
 use rustls::client::Resumption;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 use socket2::{Domain, Socket, Type};
+
+use crate::frame::read_header;
 
 /// A client waits no longer than this for anything.
 pub const DEADLINE: Duration = Duration::from_secs(20);
@@ -73,6 +76,15 @@ impl Server {
         Ok(Connection::Tls(Box::new(stream)))
     }
 
+    /// Takes a stream that has just been connected; nothing has been said on it.
+    pub fn begin_on(&self, stream: BlockingStream) -> io::Result<Connection> {
+        let stream = unblocked(stream)?;
+        Ok(match self.tls_session()? {
+            None => Connection::Plain(stream),
+            Some(tls) => Connection::Tls(Box::new(StreamOwned::new(tls, stream))),
+        })
+    }
+
     /// Connects without a word, with a receive buffer of that size if one is given.
     pub fn connect(&self, index: usize, buffer: Option<usize>) -> io::Result<BlockingStream> {
         let source = (index / CLIENTS_PER_SOURCE % SOURCES) as u8;
@@ -89,7 +101,7 @@ impl Server {
         Ok(socket.into())
     }
 
-    pub fn tls_session(&self) -> io::Result<Option<ClientConnection>> {
+    fn tls_session(&self) -> io::Result<Option<ClientConnection>> {
         let session = |config: &Arc<ClientConfig>| {
             let name = ServerName::try_from("localhost").map_err(io::Error::other)?;
             ClientConnection::new(config.clone(), name).map_err(io::Error::other)
@@ -197,6 +209,31 @@ impl Connection {
         match taken {
             Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(0),
             taken => taken,
+        }
+    }
+
+    /// Writes one small frame and waits for the frame that answers it.
+    pub fn ask(mut self, frame: &[u8]) -> io::Result<Vec<u8>> {
+        let (mut poll, mut events) = (Poll::new()?, Events::with_capacity(1));
+        poll.registry()
+            .register(self.socket(), Token(0), Interest::READABLE)?;
+        if self.send(frame)? < frame.len() {
+            return Err(io::Error::other("the system does not take a small frame"));
+        }
+        let (mut answer, mut buffer) = (Vec::new(), [0; 4096]);
+        loop {
+            poll.poll(&mut events, Some(DEADLINE))?;
+            if events.is_empty() {
+                return Err(io::Error::new(ErrorKind::TimedOut, "no answer came"));
+            }
+            while let Some(taken) = self.receive(&mut buffer)? {
+                answer.extend_from_slice(&buffer[..taken]);
+            }
+            if let Some((_, length, header)) = read_header(&answer)
+                && answer.len() as u64 >= header as u64 + length
+            {
+                return Ok(answer);
+            }
         }
     }
 

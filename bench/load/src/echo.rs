@@ -9,15 +9,13 @@ use std::io;
 use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
-use mio::{Events, Interest, Poll, Token};
+use mio::{Events, Poll};
 use serde_json::Value;
 
-use crate::connection::{Connection, DEADLINE, Server, wrong};
+use crate::client::{BUFFER, Client, wait};
+use crate::connection::{Server, wrong};
 use crate::exchange::Exchange;
 use crate::figures::{Measurement, latencies, percentiles};
-
-/// How much a read may take.
-const BUFFER: usize = 256 * 1024;
 
 /// When a measurement is over.
 #[derive(Clone, Copy)]
@@ -40,7 +38,7 @@ pub fn run(
     limit: Limit,
     process: Option<i32>,
 ) -> io::Result<Value> {
-    let mut load = Load::open(server, exchange, clients, depth)?;
+    let mut load = Load::open(server, exchange, clients)?;
     let measurement;
     match limit {
         Limit::Time { warm_up, measured } => {
@@ -51,10 +49,8 @@ pub fn run(
             load.run_for(measured)?;
         }
         Limit::Messages(count) => {
-            load.work.allowance = count;
             measurement = Measurement::begin(process)?;
-            load.work.start(depth)?;
-            load.run_until_heard(count)?;
+            load.exchange(count, depth)?;
         }
     }
     let messages = load.work.heard_bytes as f64 / load.work.exchange.echo_len() as f64;
@@ -63,7 +59,8 @@ pub fn run(
     Ok(figures)
 }
 
-struct Load {
+/// All clients of an echo server.
+pub struct Load {
     poll: Poll,
     events: Events,
     work: Work,
@@ -71,7 +68,7 @@ struct Load {
 
 struct Work {
     buffer: Vec<u8>,
-    clients: Vec<Client>,
+    clients: Vec<Echoing>,
     exchange: Exchange,
     /// How many messages may still be begun.
     allowance: u64,
@@ -81,13 +78,8 @@ struct Work {
     began: Instant,
 }
 
-struct Client {
-    connection: Connection,
-    /// How much of the next echo has come.
-    heard: usize,
-    /// Where in the outgoing frames this client is, and how many bytes it has yet to write from there.
-    position: usize,
-    owed: usize,
+struct Echoing {
+    client: Client,
     /// How many echoes have yet to come.
     waiting: usize,
     /// When messages were sent, and how many at once, the oldest first.
@@ -95,20 +87,13 @@ struct Client {
 }
 
 impl Load {
-    fn open(server: &Server, exchange: Exchange, clients: usize, depth: usize) -> io::Result<Load> {
+    pub fn open(server: &Server, exchange: Exchange, clients: usize) -> io::Result<Load> {
         let poll = Poll::new()?;
         let open = |index| {
-            let mut connection = server.open(index)?;
-            let interest = Interest::READABLE | Interest::WRITABLE;
-            poll.registry()
-                .register(connection.socket(), Token(index), interest)?;
-            Ok(Client {
-                connection,
-                heard: 0,
-                position: 0,
-                owed: 0,
+            Ok(Echoing {
+                client: Client::open(server, &poll, index)?,
                 waiting: 0,
-                under_way: VecDeque::with_capacity(depth),
+                under_way: VecDeque::new(),
             })
         };
         let clients = (0..clients).map(open).collect::<io::Result<_>>()?;
@@ -127,6 +112,17 @@ impl Load {
         })
     }
 
+    /// Exchanges exactly `messages`, `depth` at a time for each client.
+    pub fn exchange(&mut self, messages: u64, depth: usize) -> io::Result<()> {
+        self.work.allowance = messages;
+        self.work.start(depth)?;
+        let bytes = messages * self.work.exchange.echo_len() as u64;
+        while self.work.heard_bytes < bytes {
+            self.turn()?;
+        }
+        Ok(())
+    }
+
     fn run_for(&mut self, time: Duration) -> io::Result<()> {
         let end = Instant::now() + time;
         while Instant::now() < end {
@@ -135,19 +131,8 @@ impl Load {
         Ok(())
     }
 
-    fn run_until_heard(&mut self, messages: u64) -> io::Result<()> {
-        let bytes = messages * self.work.exchange.echo_len() as u64;
-        while self.work.heard_bytes < bytes {
-            self.turn()?;
-        }
-        Ok(())
-    }
-
     fn turn(&mut self) -> io::Result<()> {
-        self.poll.poll(&mut self.events, Some(DEADLINE))?;
-        if self.events.is_empty() {
-            return Err(io::Error::new(io::ErrorKind::TimedOut, "no echo came"));
-        }
+        wait(&mut self.poll, &mut self.events)?;
         for event in &self.events {
             self.work.visit(event.token().0)?;
         }
@@ -160,7 +145,7 @@ impl Work {
     fn start(&mut self, depth: usize) -> io::Result<()> {
         for index in 0..self.clients.len() {
             self.begin(index, depth, self.now());
-            self.write(index)?;
+            self.clients[index].client.write(&self.exchange)?;
         }
         Ok(())
     }
@@ -172,35 +157,17 @@ impl Work {
     }
 
     fn visit(&mut self, index: usize) -> io::Result<()> {
-        let echoes = self.read(index)?;
-        if echoes > 0 {
+        let Echoing {
+            client, waiting, ..
+        } = &mut self.clients[index];
+        let heard = client.read(&self.exchange, &mut self.buffer, *waiting)?;
+        self.heard_bytes += heard.bytes as u64;
+        if heard.echoes > 0 {
             let now = self.now();
-            self.clients[index].land(echoes, now, &mut self.latencies);
-            self.begin(index, echoes, now);
+            self.clients[index].land(heard.echoes, now, &mut self.latencies)?;
+            self.begin(index, heard.echoes, now);
         }
-        self.write(index)
-    }
-
-    /// Reads what has come for a client; returns the number of whole echoes.
-    fn read(&mut self, index: usize) -> io::Result<usize> {
-        let client = &mut self.clients[index];
-        let mut echoes = 0;
-        while echoes < client.waiting {
-            let Some(taken) = client.connection.receive(&mut self.buffer)? else {
-                break;
-            };
-            self.heard_bytes += taken as u64;
-            echoes += self
-                .exchange
-                .check(&mut client.heard, &self.buffer[..taken])?;
-            if taken < self.buffer.len() && client.connection.short_read_drains() {
-                break;
-            }
-        }
-        if echoes > client.waiting {
-            return Err(wrong("more echoes came than messages were sent"));
-        }
-        Ok(echoes)
+        self.clients[index].client.write(&self.exchange)
     }
 
     /// Owes the server `count` messages more of this client, as far as they are allowed.
@@ -210,44 +177,38 @@ impl Work {
             return;
         }
         self.allowance -= count as u64;
-        let client = &mut self.clients[index];
-        client.under_way.push_back((now, count));
-        client.waiting += count;
-        client.owed += count * self.exchange.sent_len();
+        let echoing = &mut self.clients[index];
+        echoing.under_way.push_back((now, count));
+        echoing.waiting += count;
+        echoing.client.owe(&self.exchange, count);
     }
 
     fn now(&self) -> u64 {
         self.began.elapsed().as_nanos() as u64
     }
-
-    fn write(&mut self, index: usize) -> io::Result<()> {
-        let client = &mut self.clients[index];
-        if client.owed == 0 {
-            return client.connection.flush();
-        }
-        let outgoing = self.exchange.outgoing(client.position, client.owed);
-        let taken = client.connection.send(outgoing)?;
-        client.position = self.exchange.advance(client.position, taken);
-        client.owed -= taken;
-        Ok(())
-    }
 }
 
-impl Client {
+impl Echoing {
     /// Notes how long the oldest `echoes` messages were under way.
-    fn land(&mut self, mut echoes: usize, now: u64, latencies: &mut Histogram<u64>) {
-        self.waiting -= echoes;
+    fn land(
+        &mut self,
+        mut echoes: usize,
+        now: u64,
+        latencies: &mut Histogram<u64>,
+    ) -> io::Result<()> {
         while echoes > 0 {
             let Some((sent, count)) = self.under_way.front_mut() else {
-                unreachable!("each message that is waited for was noted when it was sent");
+                return Err(wrong("more echoes came than messages were sent"));
             };
             let landed = echoes.min(*count);
             latencies.saturating_record_n(now - *sent, landed as u64);
+            self.waiting -= landed;
             echoes -= landed;
             *count -= landed;
             if *count == 0 {
                 self.under_way.pop_front();
             }
         }
+        Ok(())
     }
 }

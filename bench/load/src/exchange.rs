@@ -2,8 +2,11 @@
 
 use std::io;
 
-use crate::connection::wrong;
-use crate::frame::{BINARY, FINAL, TEXT, write_masked, write_plain};
+use fastrand::Rng;
+use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress};
+
+use crate::connection::{Server, wrong};
+use crate::frame::{BINARY, COMPRESSED, FINAL, TEXT, read_header, write_masked, write_plain};
 
 /// What all clients send and hear, over and over.
 pub struct Exchange {
@@ -45,6 +48,32 @@ impl Exchange {
         write_masked(&mut sent, FINAL | BINARY, &letters(size));
         let header = sent.len() - size;
         Exchange::new(&sent, sent.clone(), header, depth, verify)
+    }
+
+    /// A compressed text. What comes back is whatever this server makes of it: asked for once, read, and
+    /// expected from then on, since no message depends on another.
+    pub fn compressed(
+        server: &Server,
+        size: usize,
+        depth: usize,
+        verify: bool,
+    ) -> io::Result<Exchange> {
+        let payload = json(size);
+        let mut sent = Vec::new();
+        write_masked(&mut sent, FINAL | COMPRESSED | TEXT, &deflate(&payload)?);
+        let echo = server.open(0)?.ask(&sent)?;
+        let Some((first, length, header)) = read_header(&echo) else {
+            return Err(wrong("no frame came back"));
+        };
+        if first != FINAL | COMPRESSED | TEXT || length != (echo.len() - header) as u64 {
+            return Err(wrong(format!(
+                "a compressed text came back as {first:#04x}"
+            )));
+        }
+        if inflate(&echo[header..], size)? != payload {
+            return Err(wrong("a compressed text came back as another one"));
+        }
+        Ok(Exchange::new(&sent, echo, header, depth, verify))
     }
 
     pub fn sent_len(&self) -> usize {
@@ -101,6 +130,44 @@ impl Exchange {
     }
 }
 
+/// Something that a program may send: it shrinks to about a third.
+fn json(size: usize) -> Vec<u8> {
+    let mut random = Rng::with_seed(1);
+    let mut text = String::from("[");
+    while text.len() < size {
+        let (id, price) = (random.u32(..100_000), random.u32(..1_000_000));
+        let side = if random.bool() { "buy" } else { "sell" };
+        text += &format!(r#"{{"id":{id},"side":"{side}","price":{price},"symbol":"EURUSD"}},"#);
+    }
+    text.truncate(size - 1);
+    text.push(']');
+    text.into_bytes()
+}
+
+/// What ends a message and is left out (RFC 7692 section 7.2.1).
+const TAIL: [u8; 4] = [0, 0, 0xff, 0xff];
+
+fn deflate(payload: &[u8]) -> io::Result<Vec<u8>> {
+    let mut compressed = Vec::with_capacity(payload.len() + 64);
+    Compress::new(Compression::default(), false)
+        .compress_vec(payload, &mut compressed, FlushCompress::Sync)
+        .map_err(io::Error::other)?;
+    compressed.truncate(compressed.len() - TAIL.len());
+    Ok(compressed)
+}
+
+fn inflate(compressed: &[u8], size: usize) -> io::Result<Vec<u8>> {
+    let mut payload = Vec::with_capacity(size + 64);
+    Decompress::new(false)
+        .decompress_vec(
+            &[compressed, &TAIL].concat(),
+            &mut payload,
+            FlushDecompress::Sync,
+        )
+        .map_err(io::Error::other)?;
+    Ok(payload)
+}
+
 fn letters(count: usize) -> Vec<u8> {
     (b'a'..=b'z').cycle().take(count).collect()
 }
@@ -139,6 +206,14 @@ mod tests {
             assert!(check(echo(FINAL | TEXT, &letters(21))).is_err());
             assert_eq!(check(echo(FINAL | TEXT, &[b'x'; 20])).is_err(), verify);
         }
+    }
+
+    #[test]
+    fn what_was_compressed_is_the_same_again_and_was_shorter() {
+        let payload = json(1024);
+        let compressed = deflate(&payload).unwrap();
+        assert!(compressed.len() < payload.len() / 2);
+        assert_eq!(inflate(&compressed, 1024).unwrap(), payload);
     }
 
     #[test]

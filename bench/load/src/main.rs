@@ -1,10 +1,14 @@
 //! Clients that measure a WebSocket server, or check it. Prints figures as JSON.
 
+mod broadcast;
+mod client;
 mod connection;
 mod echo;
 mod exchange;
 mod figures;
 mod frame;
+mod handshake;
+mod idle;
 mod process;
 mod soak;
 
@@ -36,8 +40,32 @@ enum Mode {
         #[command(flatten)]
         load: Load,
         /// The server sends each byte back as it is: speak no WebSocket.
-        #[arg(long)]
+        #[arg(long, conflicts_with = "deflate")]
         raw: bool,
+        /// Compress, without context takeover: messages are JSON, and echoes must be compressed, too.
+        #[arg(long)]
+        deflate: bool,
+    },
+    /// One client says something, and all hear it; `--depth` messages are under way.
+    Broadcast {
+        #[command(flatten)]
+        target: Target,
+        #[command(flatten)]
+        load: Load,
+    },
+    /// Clients connect, open a websocket and close it, again and again.
+    Handshake {
+        #[command(flatten)]
+        target: Target,
+        #[command(flatten)]
+        load: Load,
+    },
+    /// Clients that say nothing, and then one message each: what memory they take. Needs `--pid`.
+    Idle {
+        #[command(flatten)]
+        target: Target,
+        #[command(flatten)]
+        load: Load,
     },
     /// Exchanges messages of all sizes in all manners, and compares every byte.
     Soak {
@@ -100,11 +128,20 @@ impl Load {
     fn limit(&self) -> Limit {
         match self.messages {
             Some(count) => Limit::Messages(count),
-            None => Limit::Time {
-                warm_up: Duration::from_secs_f64(self.warm_up),
-                measured: Duration::from_secs_f64(self.seconds),
-            },
+            None => {
+                let [warm_up, measured] = self.times();
+                Limit::Time { warm_up, measured }
+            }
         }
+    }
+
+    /// Warm-up and measurement.
+    fn times(&self) -> [Duration; 2] {
+        [self.warm_up, self.seconds].map(Duration::from_secs_f64)
+    }
+
+    fn exchange(&self) -> Exchange {
+        Exchange::plain(self.size, self.depth, self.verify)
     }
 }
 
@@ -123,27 +160,60 @@ fn main() -> ExitCode {
 
 fn run(mode: Mode) -> io::Result<Value> {
     match mode {
-        Mode::Echo { target, load, raw } => {
-            let (protocol, exchange) = if raw {
-                (
-                    Protocol::Raw,
-                    Exchange::raw(load.size, load.depth, load.verify),
-                )
-            } else {
-                (
-                    Protocol::WebSocket,
-                    Exchange::plain(load.size, load.depth, load.verify),
-                )
+        Mode::Echo {
+            target,
+            load,
+            raw,
+            deflate,
+        } => {
+            let protocol = match (raw, deflate) {
+                (true, _) => Protocol::Raw,
+                (_, true) => Protocol::Deflate,
+                _ => Protocol::WebSocket,
             };
             let server = target.server(protocol)?;
+            let Load {
+                size,
+                depth,
+                verify,
+                ..
+            } = load;
+            let exchange = match protocol {
+                Protocol::Raw => Exchange::raw(size, depth, verify),
+                Protocol::Deflate => Exchange::compressed(&server, size, depth, verify)?,
+                Protocol::WebSocket => load.exchange(),
+            };
             echo::run(
                 &server,
                 exchange,
                 load.clients,
-                load.depth,
+                depth,
                 load.limit(),
                 target.pid,
             )
+        }
+        Mode::Broadcast { target, load } => {
+            let server = target.server(Protocol::WebSocket)?;
+            let exchange = load.exchange();
+            broadcast::run(
+                &server,
+                exchange,
+                load.clients,
+                load.depth,
+                load.times(),
+                target.pid,
+            )
+        }
+        Mode::Handshake { target, load } => {
+            let server = target.server(Protocol::WebSocket)?;
+            handshake::run(&server, load.clients, load.times(), target.pid)
+        }
+        Mode::Idle { target, load } => {
+            let server = target.server(Protocol::WebSocket)?;
+            let process = target
+                .pid
+                .ok_or_else(|| io::Error::other("--pid is missing"))?;
+            idle::run(&server, load.clients, load.size, process)
         }
         Mode::Soak { target, plan } => soak::run(&target.server(Protocol::WebSocket)?, &plan),
     }
