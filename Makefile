@@ -133,19 +133,27 @@ fuzz:
 ## bench         what servers cost, side by side; half an hour; PEER="NAME='COMMAND {port} {mode}'"
 .PHONY: bench
 bench: bench-programs
-	$(BENCH_RUN) --output $(BUILD)/bench/results.json
+	$(BENCH_MEASURE) --output $(BUILD)/bench/results.json
 
-## bench-quick   a few of its shapes, in under two minutes
+## bench-quick   a few shapes of it, in under two minutes
 .PHONY: bench-quick
 bench-quick: bench-programs
-	$(BENCH_RUN) --quick --output $(BUILD)/bench/quick.json
+	$(BENCH_MEASURE) --quick --output $(BUILD)/bench/quick.json
+
+## bench-report  write docs/benchmarks.md and its chart from what `make bench` has measured
+.PHONY: bench-report
+bench-report:
+	bench/run report $(BUILD)/bench/results.json
 
 BENCH_LOAD = $(TARGET)/bench/release/bench-load
-BENCH_RUN = bench/run --load $(BENCH_LOAD) --portal $(BUILD)/bench/portal $(if $(PEER),--peer $(PEER))
+BENCH_MEASURE = bench/run measure --load $(BENCH_LOAD) --portal $(BUILD)/bench/portal \
+  --sends $(BUILD)/bench/sends $(if $(PEERS_BUILD),--peers $(BUILD)/peers/peers.json) $(if $(PEER),--peer $(PEER))
+PEERS_BUILD = $(wildcard bench/peers/build)
 
 .PHONY: bench-programs
-bench-programs: $(BUILD)/bench/portal
-	$(BENCH_CARGO)
+bench-programs: $(BUILD)/bench/portal $(BUILD)/bench/sends
+	$(BENCH_CARGO) --package bench-load
+	$(if $(PEERS_BUILD),$(PEERS_BUILD) $(BUILD)/peers)
 
 ## bench-lisp    what SBCL and ECL cost on top of C
 .PHONY: bench-lisp
@@ -190,5 +198,9 @@ $(BUILD)/secure-server: tests/clients/secure_server.c library
 	$(C_PROGRAM)
 
 $(BUILD)/bench/portal: bench/portal/server.c library
+	mkdir -p $(@D)
+	$(C_PROGRAM)
+
+$(BUILD)/bench/sends: bench/portal/sends.c library
 	mkdir -p $(@D)
 	$(C_PROGRAM)

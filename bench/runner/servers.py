@@ -8,7 +8,9 @@ import signal
 import socket
 import subprocess
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+
+from runner.comparing import is_floor
 
 DEADLINE = 30  # seconds until a server must listen
 
@@ -25,10 +27,6 @@ class Server:
     # It sends each byte back as it is, and knows nothing of WebSocket.
     raw: bool = False
 
-    @property
-    def ours(self):
-        return self.name.startswith("portal")
-
 
 def portal(name, program, version, *options):
     return Server(name, " ".join([shlex.quote(str(program)), "{port} {mode}", *options]), version=version)
@@ -43,9 +41,9 @@ def from_argument(argument):
 
 
 def from_file(path):
-    """The servers in a peers.json; the one that is named `floor` is raw."""
+    """The servers in a peers.json; those that are named floors are raw."""
     return [
-        Server(name, peer["command"], frozenset(peer["modes"]), peer.get("version", ""), raw=name == "floor")
+        Server(name, peer["command"], frozenset(peer["modes"]), peer.get("version", ""), raw=is_floor(name))
         for name, peer in json.loads(path.read_text()).items()
     ]
 
