@@ -58,6 +58,7 @@ lint:
 unit:
 	cargo test --locked
 	cargo test --locked --lib --no-default-features
+	cargo test --locked --manifest-path bench/Cargo.toml --target-dir $(TARGET)/bench --package bench-load
 
 ## docs          the documentation of the Rust code
 .PHONY: docs

@@ -1,5 +1,6 @@
 """The chart: for each load what Portal, the best peers and the floor cost, as bars."""
 
+from collections import Counter
 from html import escape
 
 from runner import machine
@@ -9,6 +10,8 @@ from runner.shapes import SHAPES
 WIDTH, LABELS, RIGHT = 860, 220, 60
 TOP, BOTTOM = 92, 34
 BAR, GAP, BETWEEN = 11, 2, 12
+# So many peers are shown.
+PEERS = 3
 # Bars end here, in times the best peer's cost; the number beside them tells the rest.
 MOST = 2.5
 
@@ -18,14 +21,14 @@ STYLE = """
   .quiet { fill: #59636e; font-size: 11px }
   .grid { stroke: #d1d9e0 }
   .best { stroke: #59636e; stroke-dasharray: 3 3 }
-  .c0 { fill: #0969da } .c1 { fill: #bf8700 } .c2 { fill: #8250df } .c3 { fill: #1a7f37 } .c4 { fill: #cf222e }
+  .c0 { fill: #0969da } .c1 { fill: #bf8700 } .c2 { fill: #8250df } .c3 { fill: #1a7f37 } .c4 { fill: #cf222e } .c5 { fill: #0a7c8c }
   .floor { fill: #afb8c1 }
   @media (prefers-color-scheme: dark) {
     text { fill: #f0f6fc }
     .quiet { fill: #9198a1 }
     .grid { stroke: #3d444d }
     .best { stroke: #9198a1 }
-    .c0 { fill: #4493f8 } .c1 { fill: #d29922 } .c2 { fill: #ab7df8 } .c3 { fill: #3fb950 } .c4 { fill: #f85149 }
+    .c0 { fill: #4493f8 } .c1 { fill: #d29922 } .c2 { fill: #ab7df8 } .c3 { fill: #3fb950 } .c4 { fill: #f85149 } .c5 { fill: #39c5cf }
     .floor { fill: #656c76 }
   }
 """
@@ -48,7 +51,7 @@ def draw(results):
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {y + BOTTOM}" role="img">',
         f"<style>{STYLE}</style>",
         text(16, 28, "What a server computes for each message, times what the best peer does", "title"),
-        text(16, 48, "Shorter is better. Of memory: anonymous bytes for each client.", "quiet"),
+        text(16, 48, "Clients × size of a message. Shorter is better. Of memory: anonymous bytes for each client.", "quiet"),
         *legend(shown),
         *grid(y),
     ]
@@ -64,12 +67,13 @@ def ratios(shape, found):
 
 
 def series(groups):
-    """Who is shown, and how: ours, each peer that is the best somewhere, and the floor."""
+    """Who is shown, and how: ours, the peers that are the best most often, and the floor."""
     names = list(dict.fromkeys(name for _, found in groups for name in found))
     ours = [name for name in names if is_ours(name)]
-    best = [name for name in names if not is_ours(name) and not is_floor(name)
-            and any(found.get(name) == 1 for _, found in groups)]
-    shown = {name: f"c{index % 5}" for index, name in enumerate(ours + best)}
+    wins = Counter(name for _, found in groups for name in found
+                   if found[name] == 1 and not is_ours(name) and not is_floor(name))
+    best = [name for name, _ in wins.most_common(PEERS)]
+    shown = {name: f"c{index}" for index, name in enumerate(ours + best)}
     return shown | {name: "floor" for name in names if name == "floor"}
 
 

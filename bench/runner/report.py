@@ -73,8 +73,8 @@ def details(shape, found):
         quartiles = " to ".join(map(number, found[name]["quartiles"][shape.figure]))
         rows.append([name, number(value), quartiles, ratio(value, best), ratio(value, floor)])
         rows[-1] += [show(median[figure]) if figure in median else "" for _, figure, show in columns]
-    failures = [f"\n{name} failed: {result['error']}" for name, result in found.items() if "error" in result]
-    return "\n".join([f"### {shape.title}\n", markdown(rows), *failures])
+    failures = [f"{name} failed." for name, result in found.items() if "error" in result]
+    return "\n\n".join([f"### {shape.title}", *([markdown(rows)] if medians else []), *failures])
 
 
 def markdown(rows):

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import random
 import shlex
 import signal
 import socket
@@ -79,8 +80,12 @@ def running(server, mode, processor, environment):
 
 
 def free_port():
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return listener.getsockname()[1]
+    """A port below those that the system gives to clients, whose ends would be in the way for a while."""
+    for port in random.sample(range(10_000, 32_000), 1_000):
+        with contextlib.suppress(OSError), socket.socket(socket.AF_INET6) as probe:
+            probe.bind(("::", port))
+            return port
+    raise RuntimeError("no port is free")
 
 
 def wait_until_listening(server, process, port):

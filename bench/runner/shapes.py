@@ -58,8 +58,8 @@ def echo(clients, size, depth=1, **more):
 def broadcast(depth):
     return Shape(
         f"broadcast-1000-d{depth}",
-        f"Broadcast: {plural(depth, 'message')} of 64 B under way to 1,000 clients; for each delivery",
-        f"broadcast, {depth} under way",
+        f"Broadcast to 1,000 clients: {plural(depth, 'message')} of 64 B at once; for each delivery",
+        f"broadcast, {depth} at once",
         "broadcast",
         ("broadcast", "--clients", 1000, "--size", 64, "--depth", depth),
     )
@@ -104,7 +104,7 @@ SHAPES = [
     echo(200, 16 << 10),
     echo(4, 1 << 20),
     echo(1, 16 << 20, patience=2),
-    *(echo(clients, 20, patience=1 + clients / 9_000) for clients in MANY),
+    *(echo(clients, 20, patience=1 + clients / 19_000) for clients in MANY),
     Shape("handshake", "Connect, upgrade and close; for each client that comes and goes",
           "connect, upgrade, close", "echo", ("handshake", "--clients", 64)),
     Shape("deflate", "Echo: 64 clients × 1 KiB of JSON, compressed",

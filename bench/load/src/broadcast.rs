@@ -1,4 +1,4 @@
-//! One client speaks, and all hear it: `window` messages under way at once.
+//! One client speaks, and all hear it: `burst` messages at once, and when all have heard them, again.
 
 use std::collections::VecDeque;
 use std::io;
@@ -20,7 +20,7 @@ pub fn run(
     server: &Server,
     exchange: Exchange,
     clients: usize,
-    window: usize,
+    burst: usize,
     [warm_up, measured]: [Duration; 2],
     process: Option<i32>,
 ) -> io::Result<Value> {
@@ -35,12 +35,13 @@ pub fn run(
         clients: (0..clients).map(open).collect::<io::Result<_>>()?,
         poll,
         exchange,
+        burst,
         finished: 0,
         under_way: VecDeque::new(),
         deliveries: 0,
         latencies: latencies()?,
     };
-    audience.say(window)?;
+    audience.say()?;
     audience.run_for(warm_up)?;
     (audience.deliveries, audience.latencies) = (0, latencies()?);
     let measurement = Measurement::begin(process)?;
@@ -54,6 +55,7 @@ struct Audience {
     poll: Poll,
     clients: Vec<Listener>,
     exchange: Exchange,
+    burst: usize,
     /// How many messages everybody has heard.
     finished: u64,
     /// The messages after those: when each was said, and how many have yet to hear it.
@@ -77,8 +79,10 @@ impl Audience {
             for event in &events {
                 self.visit(event.token().0, &mut buffer)?;
             }
-            let finished = self.finish();
-            self.say(finished)?;
+            self.finish();
+            if self.under_way.is_empty() {
+                self.say()?;
+            }
         }
         Ok(())
     }
@@ -102,25 +106,21 @@ impl Audience {
         Ok(())
     }
 
-    /// Takes away the messages that all have heard; returns how many.
-    fn finish(&mut self) -> usize {
-        let mut finished = 0;
+    /// Takes away the messages that all have heard.
+    fn finish(&mut self) {
         while let Some((said, 0)) = self.under_way.front() {
-            self.latencies
-                .saturating_record(said.elapsed().as_nanos() as u64);
+            let time = said.elapsed().as_nanos() as u64;
+            self.latencies.saturating_record(time);
             self.under_way.pop_front();
-            finished += 1;
+            self.finished += 1;
         }
-        self.finished += finished as u64;
-        finished
     }
 
-    fn say(&mut self, count: usize) -> io::Result<()> {
-        let everybody = self.clients.len();
-        self.under_way
-            .extend((0..count).map(|_| (Instant::now(), everybody)));
+    fn say(&mut self) -> io::Result<()> {
+        let message = (Instant::now(), self.clients.len());
+        self.under_way.resize(self.burst, message);
         let speaker = &mut self.clients[SPEAKER].client;
-        speaker.owe(&self.exchange, count);
+        speaker.owe(&self.exchange, self.burst);
         speaker.write(&self.exchange)
     }
 }

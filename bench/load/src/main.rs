@@ -46,7 +46,7 @@ enum Mode {
         #[arg(long)]
         deflate: bool,
     },
-    /// One client says something, and all hear it; `--depth` messages are under way.
+    /// One client says `--depth` messages at once, and all hear them, again and again.
     Broadcast {
         #[command(flatten)]
         target: Target,

@@ -162,3 +162,79 @@ impl Listener {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::frame::write_plain;
+    use crate::soak::talking::Message;
+
+    fn expected() -> Expected {
+        let message = |opcode, length| Message {
+            opcode,
+            payload: (0..length).map(|byte| byte as u8).collect(),
+        };
+        Expected {
+            messages: [message(TEXT, 0), message(BINARY, 300), message(TEXT, 5)].into(),
+            pings: [vec![1; 8], vec![2; 9]].into(),
+            bytes: 305,
+        }
+    }
+
+    /// All echoes, the second in two frames with a pong between, and the close frame.
+    fn right() -> Vec<u8> {
+        let (mut wire, expected) = (Vec::new(), expected());
+        write_plain(&mut wire, FINAL | TEXT, b"");
+        write_plain(&mut wire, BINARY, &expected.messages[1].payload[..200]);
+        write_plain(&mut wire, FINAL | PONG, &[2; 9]);
+        write_plain(
+            &mut wire,
+            FINAL | CONTINUATION,
+            &expected.messages[1].payload[200..],
+        );
+        write_plain(&mut wire, FINAL | TEXT, &expected.messages[2].payload);
+        write_plain(&mut wire, FINAL | CLOSE, &[3, 232]);
+        wire
+    }
+
+    /// Whether the listener hears everything that it should, and nothing else, in pieces of `step`.
+    fn satisfied(wire: &[u8], step: usize) -> bool {
+        let (mut listener, mut expected) = (Listener::default(), expected());
+        let mut tally = Tally::default();
+        let heard = wire
+            .chunks(step)
+            .try_for_each(|piece| listener.hear(piece, &mut expected, &mut tally));
+        heard.is_ok() && listener.closed && expected.is_empty() && expected.bytes == 0
+    }
+
+    #[test]
+    fn right_echoes_satisfy_however_they_are_cut() {
+        let wire = right();
+        for step in 1..=wire.len() {
+            assert!(satisfied(&wire, step), "in pieces of {step}");
+        }
+    }
+
+    #[test]
+    fn any_flipped_bit_is_found_except_in_the_reason_of_the_close() {
+        let wire = right();
+        for at in 0..wire.len() - 2 {
+            for bit in 0..8 {
+                let mut wrong = wire.clone();
+                wrong[at] ^= 1 << bit;
+                assert!(!satisfied(&wrong, 7), "bit {bit} of byte {at}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_lost_or_a_doubled_byte_is_found() {
+        let wire = right();
+        for at in 0..wire.len() {
+            let lost = [&wire[..at], &wire[at + 1..]].concat();
+            let doubled = [&wire[..at], &wire[at..=at], &wire[at..]].concat();
+            assert!(!satisfied(&lost, 7), "byte {at} lost");
+            assert!(!satisfied(&doubled, 7), "byte {at} doubled");
+        }
+    }
+}
