@@ -58,6 +58,7 @@ lint:
 unit:
 	cargo test --locked
 	cargo test --locked --lib --no-default-features
+	cargo test --locked --manifest-path bench/Cargo.toml --target-dir $(TARGET)/bench --package bench-load
 
 ## docs          the documentation of the Rust code
 .PHONY: docs
@@ -130,33 +131,45 @@ fuzz:
 	scripts/install-fuzz $(BUILD)/tools
 	CARGO_TARGET_DIR=$(TARGET)/fuzz PATH="$(abspath $(BUILD))/tools/bin:$$PATH" scripts/run-fuzz $(SECONDS) $(BUILD)/fuzz
 
-## bench         the server's processor time per message, beside fastwebsockets
+## bench         what servers cost, side by side; half an hour; PEER="NAME='COMMAND {port} {mode}'"
 .PHONY: bench
-bench: $(BUILD)/echo-server
-	$(BENCH_CARGO)
-	bench/run echo $(TARGET)/bench/release/echo-load \
-	  portal=$(BUILD)/echo-server fastwebsockets=$(TARGET)/bench/release/fastwebsockets
+bench: bench-programs
+	$(BENCH_MEASURE) --output $(BUILD)/bench/results.json
 
-## bench-idle    memory for each of 10,000 and 19,000 idle clients
-.PHONY: bench-idle
-bench-idle: $(BUILD)/echo-server
-	$(BENCH_CARGO)
-	bench/run idle $(TARGET)/bench/release/idle-load \
-	  portal=$(BUILD)/echo-server fastwebsockets=$(TARGET)/bench/release/fastwebsockets
+## bench-quick   a few shapes of it, in under two minutes
+.PHONY: bench-quick
+bench-quick: bench-programs
+	$(BENCH_MEASURE) --quick --output $(BUILD)/bench/quick.json
+
+## bench-report  write docs/benchmarks.md and its chart from what `make bench` has measured
+.PHONY: bench-report
+bench-report:
+	bench/run report $(BUILD)/bench/results.json
 
 ## bench-peers   build the servers that Portal is compared with, and see that they work
 .PHONY: bench-peers
-bench-peers:
-	CARGO_TARGET_DIR=$(TARGET)/bench bench/peers/build $(BUILD)/peers
+bench-peers: peers
 	scripts/install-clients $(BUILD)/clients
 	PYTHONPATH=$(BUILD)/clients/python PYTHONDONTWRITEBYTECODE=1 bench/peers/check $(BUILD)/peers/peers.json
+
+BENCH_LOAD = $(TARGET)/bench/release/bench-load
+BENCH_MEASURE = bench/run measure --load $(BENCH_LOAD) --portal $(BUILD)/bench/portal \
+  --sends $(BUILD)/bench/sends --peers $(BUILD)/peers/peers.json $(if $(PEER),--peer $(PEER))
+
+.PHONY: bench-programs
+bench-programs: $(BUILD)/bench/portal $(BUILD)/bench/sends peers
+	$(BENCH_CARGO) --package bench-load
+
+.PHONY: peers
+peers:
+	CARGO_TARGET_DIR=$(TARGET)/bench bench/peers/build $(BUILD)/peers
 
 ## bench-lisp    what SBCL and ECL cost on top of C
 .PHONY: bench-lisp
 bench-lisp: $(BUILD)/echo-server
 	scripts/install-lisp $(BUILD)/lisp
 	$(BENCH_CARGO)
-	PORTAL_LIBRARY=$(abspath $(BUILD)/lib) bench/lisp $(TARGET)/bench/release/echo-load $(BUILD)/echo-server
+	PORTAL_LIBRARY=$(abspath $(BUILD)/lib) bench/lisp $(BENCH_LOAD) $(BUILD)/echo-server
 
 ## install       header, libraries, pkg-config and CMake files; PREFIX=/usr/local DESTDIR=…
 .PHONY: install
@@ -191,4 +204,12 @@ $(BUILD)/echo-server: tests/conformance/server.c library
 	$(C_PROGRAM)
 
 $(BUILD)/secure-server: tests/clients/secure_server.c library
+	$(C_PROGRAM)
+
+$(BUILD)/bench/portal: bench/portal/server.c library
+	mkdir -p $(@D)
+	$(C_PROGRAM)
+
+$(BUILD)/bench/sends: bench/portal/sends.c library
+	mkdir -p $(@D)
 	$(C_PROGRAM)
