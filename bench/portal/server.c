@@ -101,6 +101,8 @@ int main(int argc, char **argv)
     sigaddset(&stop, SIGTERM);
     pthread_sigmask(SIG_BLOCK, &stop, NULL);
 
+    /* Where the servers listen that it is compared with: sockets that speak IPv4 through IPv6 cost more. */
+    must(portal_options_set_text(options, PORTAL_OPTION_HOST, "127.0.0.1"), "choose the address");
     set_mode(options, argv[2]);
     for (int index = 3; index < argc; index++) {
         char *value;
