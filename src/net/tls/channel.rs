@@ -69,6 +69,10 @@ impl Channel {
     /// The client broke a rule of TLS, or shows no certificate that is good enough. The alert is in
     /// [`Channel::unsent`].
     pub fn open(&mut self, buffer: &mut [u8], count: usize) -> io::Result<usize> {
+        if self.state.client_closed {
+            // Whatever follows its goodbye is ignored (RFC 8446 section 6.1).
+            return Ok(0);
+        }
         self.state.begun = true;
         let cut = std::mem::take(&mut self.cut);
         if cut.len() <= SEALED_RECORD {
@@ -122,7 +126,9 @@ impl Channel {
             }
             at += discard;
         }
-        self.cut = buffer[at..].to_vec();
+        if !self.state.client_closed {
+            self.cut = buffer[at..].to_vec();
+        }
         Ok(plain)
     }
 
