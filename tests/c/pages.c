@@ -81,9 +81,25 @@ static void a_page_and_a_path_may_share_a_name(void)
     CHECK_OK(portal_undefine_page("/both"));
 }
 
+/* The whole answer comes although nothing more will be asked. */
+static void ask_and_half_close(const char *target, const char *more_headers, size_t len)
+{
+    char request[200];
+    client *self = client_dial(port);
+    struct response response;
+
+    snprintf(request, sizeof request, "GET %s HTTP/1.1\r\nHost: localhost\r\n%s\r\n", target, more_headers);
+    client_send_bytes(self, request, strlen(request));
+    client_half_close(self);
+    response = client_response(self);
+    CHECK_NUMBER(response.status, 200);
+    CHECK_NUMBER(response.body_len, len);
+    client_destroy(self);
+}
+
 static void a_big_page_arrives_whole(void)
 {
-    const size_t len = 4 << 20;
+    const size_t len = 16 << 20; /* more than sockets hold */
     char *body = malloc(len + 1);
 
     CHECK(body != NULL);
@@ -92,19 +108,26 @@ static void a_big_page_arrives_whole(void)
     body[len] = 0;
     CHECK_OK(portal_define_page("/big", "text/plain", body, len));
     expect_page("/big", "text/plain", body);
+    ask_and_half_close("/big", "Connection: close\r\n", len);
+    ask_and_half_close("/big", "", len);
     CHECK_OK(portal_undefine_page("/big"));
     free(body);
 }
 
 int main(void)
 {
-    const portal_server server = serve(NULL);
+    for (enum way way = BY_LOOP; way <= BY_PULL; ++way) {
+        portal_server server;
 
-    port = portal_server_port(server);
-    RUN(a_page_is_served);
-    RUN(a_page_may_be_redefined_and_undefined);
-    RUN(a_page_and_a_path_may_share_a_name);
-    RUN(a_big_page_arrives_whole);
-    CHECK_OK(portal_server_close(server));
+        serve_by(way);
+        server = serve(NULL);
+        port = portal_server_port(server);
+        RUN(a_page_is_served);
+        RUN(a_page_may_be_redefined_and_undefined);
+        RUN(a_page_and_a_path_may_share_a_name);
+        RUN(a_big_page_arrives_whole);
+        CHECK_OK(portal_server_close(server));
+    }
+    serve_by(BY_LOOP);
     return 0;
 }

@@ -16,19 +16,12 @@ import websockets.sync.client
 from websockets.exceptions import ConnectionClosed, ConnectionClosedError
 
 from certificates import Authority
-from program import DEADLINE, running
+from program import DEADLINE, WAYS, running
 
 SERVER = os.environ["SECURE_SERVER"]
 MIB = 1024 * 1024
-
-# Every way of serving.
-WAYS = {
-    "on its own thread": [],
-    "on four": ["THREADS=4"],
-    "a thread for each client": ["DISPATCH=1"],
-    "on the host's thread": ["DISPATCH=2"],
-    "by pulling": ["DISPATCH=2", "PULL=1"],
-}
+UPGRADE = (b"GET / HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+           b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n")
 
 
 @pytest.fixture(scope="module")
@@ -253,13 +246,11 @@ def anonymous_memory(program):
 
 def test_an_idle_client_is_small(secured, context):
     """What each of 300 clients costs that sent a message and is quiet now."""
-    upgrade = (b"GET / HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-               b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n")
     with running([SERVER, *secured[1]]) as server, contextlib.ExitStack() as stack:
         def enter():
             plain = stack.enter_context(socket.create_connection(("127.0.0.1", server.port), timeout=DEADLINE))
             client = stack.enter_context(context.wrap_socket(plain, server_hostname="localhost"))
-            client.sendall(upgrade)
+            client.sendall(UPGRADE)
             assert client.recv(65536).startswith(b"HTTP/1.1 101 ")
             client.sendall(b"\x82\xfe\x03\xe8" + bytes(4) + bytes(1000))
             assert client.recv(65536) == b"\x82\x7e\x03\xe8" + bytes(1000)
@@ -272,6 +263,24 @@ def test_an_idle_client_is_small(secured, context):
         each = (anonymous_memory(server) - before) / 300
     # 3.6 KB as measured; a buffer of one record alone would be over it.
     assert each < 8192, each
+
+
+def test_what_follows_a_goodbye_costs_nothing(secured, context):
+    """A client that reads nothing says goodbye, and then sends on and on."""
+    with running([SERVER, *secured[1]]) as server, \
+            socket.create_connection(("127.0.0.1", server.port), timeout=DEADLINE) as plain, \
+            context.wrap_socket(plain.dup(), server_hostname="localhost") as client:
+        client.sendall(UPGRADE)
+        assert client.recv(65536).startswith(b"HTTP/1.1 101 ")
+        # Its echo is more than sockets hold, so the server still has to send when the goodbye comes.
+        client.sendall(b"\x82\xff" + struct.pack("!Q", 7 * MIB) + bytes(4 + 7 * MIB) + b"\x88\x80" + bytes(4))
+        with contextlib.suppress(OSError):
+            client.unwrap()
+        before = most = anonymous_memory(server)
+        for _ in range(32):
+            plain.sendall(bytes(MIB))
+            most = max(most, anonymous_memory(server))
+    assert most < before + 4 * MIB
 
 
 def test_the_certificate_is_what_openssl_verifies(server, secured):
