@@ -62,13 +62,13 @@ impl Core {
             self.release(token, cost as u64);
             return Err(ServerError::Gone);
         };
-        self.traffic.messages_out += 1;
         let closing = conn.phase == Phase::Closing;
         let sent = if body.len() >= self.deflate_from && conn.session.agreement().is_some() {
             self.send_deflated(token, kind, head, body)
         } else {
             self.send_frame(token, head, body)
         };
+        self.traffic.messages_out += u64::from(sent.is_ok());
         if closing {
             self.say_goodbye(token);
         }
