@@ -309,6 +309,18 @@ def test_garbage_ends_at_once(server):
     assert answer[:1] in (b"", b"\x15")  # nothing, or an alert
 
 
+def test_a_message_in_tiny_records_is_not_kept_for_ever(pair, tmp_path):
+    log = tmp_path / "log"
+    with log.open("w") as stderr, serving(pair, log=stderr) as server:
+        with socket.create_connection(("127.0.0.1", server.port), timeout=DEADLINE) as plain:
+            # A ClientHello of 65,532 bytes, each in a record of its own.
+            hello = b"\x01\x00\xff\xfc" + bytes(30_000)
+            with contextlib.suppress(OSError):
+                plain.sendall(b"".join(b"\x16\x03\x01\x00\x01" + bytes([byte]) for byte in hello))
+                plain.recv(1)
+    assert "a client's TLS fails: a message of the handshake comes in too many records" in log.read_text()
+
+
 def test_tls_to_a_plain_port_is_refused_by_an_alert(tmp_path):
     log = tmp_path / "log"
     with log.open("w") as stderr, running([SERVER], stderr=stderr) as server:

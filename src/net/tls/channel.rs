@@ -7,6 +7,10 @@ use rustls::unbuffered::{ConnectionState, EncodeError, EncodeTlsData, Unbuffered
 
 use super::{Identity, ROOM, SEALED_RECORD};
 
+/// A message of the handshake is at most 64 KiB long; but who cuts one into tiny records could make
+/// it take six times as much. More than five full records is refused.
+const MAX_CUT: usize = 5 * SEALED_RECORD;
+
 /// Seals what is sent and opens what is received.
 pub struct Channel {
     tls: UnbufferedServerConnection,
@@ -126,6 +130,11 @@ impl Channel {
             }
             at += discard;
         }
+        if buffer.len() - at > MAX_CUT {
+            return Err(invalid(
+                "a message of the handshake comes in too many records",
+            ));
+        }
         if !self.state.client_closed {
             self.cut = buffer[at..].to_vec();
         }
@@ -224,5 +233,9 @@ fn broken(error: rustls::Error) -> io::Error {
 }
 
 fn too_much() -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidData, "more plaintext than was sealed")
+    invalid("more plaintext than was sealed")
+}
+
+fn invalid(what: &'static str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, what)
 }
