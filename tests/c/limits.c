@@ -49,6 +49,9 @@ static void another_origin_answers_403(void)
     CHECK_NUMBER(knock(""), 101);
     CHECK_NUMBER(knock("Origin: https://example.org\r\n"), 101);
     CHECK_NUMBER(knock("Origin: http://localhost:8080\r\n"), 101);
+    CHECK_NUMBER(knock("Origin: HTTPS://Example.org\r\n"), 101);
+    CHECK_NUMBER(knock("Origin: https://example.org/\r\n"), 403);
+    CHECK_NUMBER(knock("Origin: https://example.org:443\r\n"), 403);
     CHECK_NUMBER(knock("Origin: http://example.org\r\n"), 403);
     CHECK_NUMBER(knock("Origin: https://example.org:444\r\n"), 403);
     CHECK_NUMBER(knock("Origin: https://example.org.evil.test\r\n"), 403);
