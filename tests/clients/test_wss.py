@@ -191,9 +191,10 @@ def test_large_messages_fill_records_and_nothing_is_in_the_clear(server, context
     assert b"secret" not in proxy.from_server and b"HTTP" not in proxy.from_server
 
 
-def test_a_slow_reader_costs_no_more_than_the_queue_and_gets_every_byte(secured, context, tmp_path):
+@pytest.mark.parametrize("way", [way for way in WAYS if way != "by pulling"])  # it calls no handler
+def test_a_slow_reader_costs_no_more_than_the_queue_and_gets_every_byte(secured, context, tmp_path, way):
     log = tmp_path / "log"
-    settings = [*secured[1], "MAX_QUEUED=1048576", "DEFLATE=0"]
+    settings = [*secured[1], *WAYS[way], "MAX_QUEUED=1048576", "DEFLATE=0"]
     with log.open("w") as stderr, running([SERVER, *settings], stderr=stderr) as server:
         with connect(server, context, "/flood", compression=None, max_queue=1) as client:
             for number, message in enumerate(client):
