@@ -242,6 +242,10 @@ impl Core {
             // While nothing is read from a client, its taking bytes is its sign of life.
             conn.heard = clock.now();
         }
+        if sent > 0 && !conn.connected {
+            // A page may be long, and who takes it slow.
+            conn.since = clock.now();
+        }
         if result.is_ok() {
             let pings = std::mem::take(&mut outbox.pings);
             if pings > 0 {
