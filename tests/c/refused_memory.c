@@ -1,4 +1,5 @@
-/* When the system refuses memory for a message, the caller is told and nothing else is changed. */
+/* When the system refuses memory for a message, the caller is told and nothing else is changed; a page's
+ * client is let go. */
 #include "check.h"
 #include "client.h"
 #include "serve.h"
@@ -7,7 +8,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
-enum { HUGE_SIZE = 1 << 28, LEFT = 1 << 26 };
+enum { HUGE_SIZE = 1 << 27, LEFT = 1 << 26 };
 
 static uint8_t *huge;
 static _Atomic portal_websocket candidate;
@@ -39,6 +40,16 @@ static void be_given_little(void)
     CHECK(setrlimit(RLIMIT_AS, &limit) == 0);
 }
 
+static void ask_for_a_huge_page(uint32_t port)
+{
+    static const char request[] = "GET /huge HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    client *self = client_dial(port);
+
+    client_send_bytes(self, request, strlen(request));
+    client_expect_end(self);
+    client_destroy(self);
+}
+
 int main(void)
 {
     const portal_handlers handlers = { .size = sizeof handlers, .connect = remember, .message = answer_hugely };
@@ -49,6 +60,7 @@ int main(void)
     huge = calloc(1, HUGE_SIZE);
     CHECK(huge != NULL);
     define("/huge", &handlers, NULL);
+    CHECK_OK(portal_define_page("/huge", "text/plain", huge, HUGE_SIZE));
     server = serve(NULL);
     self = client_connect(portal_server_port(server), "/huge");
     EVENTUALLY(atomic_load(&candidate) != 0);
@@ -60,6 +72,7 @@ int main(void)
     CHECK_OK(portal_send(websocket, PORTAL_MESSAGE_TEXT, "elsewhere", 9));
     client_expect_text(self, "elsewhere");
 
+    ask_for_a_huge_page(portal_server_port(server));
     client_say(self, "answer");
     client_expect_text(self, "before");
     client_expect_text(self, "after");
