@@ -95,7 +95,7 @@ $(BUILD)/cmake/build.ninja: CMakeLists.txt
 .PHONY: clients
 clients: $(BUILD)/echo $(BUILD)/echo-server $(BUILD)/secure-server
 	scripts/install-clients $(BUILD)/clients
-	scripts/install-packages chromium
+	scripts/install-packages chromium certutil
 	$(CLIENT_SERVERS) CC="$(CC)" LIBRARY_FOLDER=$(abspath $(BUILD)/lib) \
 	  PYTHONPATH=$(BUILD)/clients/python PYTHONDONTWRITEBYTECODE=1 \
 	  python3 -m pytest -q -W error -p no:cacheprovider tests/clients

@@ -357,6 +357,12 @@ fn every_handshake_gets_the_answer_that_the_rfcs_ask_for() {
             "9.1",
             "Host",
             "Sec-WebSocket-Extensions: a; b=\"c d\"\r\nHost",
+            101,
+        ),
+        (
+            "9.1",
+            "Host",
+            "Sec-WebSocket-Extensions: a; b=\"c\r\nHost",
             400,
         ),
     ];

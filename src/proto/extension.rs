@@ -12,7 +12,8 @@ pub struct Extension {
 }
 
 /// Reads the value of one header and appends its offers to `offers`, in the client's order. Nothing
-/// is returned when it is malformed.
+/// is returned when it is malformed; but a parameter's value may be, as none that we know is then
+/// acceptable, and only the offer is in vain (RFC 7692 section 7.1).
 pub(super) fn parse(value: &[u8], offers: &mut Vec<Extension>) -> Option<()> {
     let mut reader = Reader { rest: value };
     loop {
@@ -49,17 +50,17 @@ impl Reader<'_> {
         Some(Extension { name, parameters })
     }
 
-    /// A token, or one in quotes.
+    /// A token, or one in quotes. Empty when it is neither.
     fn value(&mut self) -> Option<String> {
         if !self.take(b'"') {
-            return self.token();
+            return Some(self.token().unwrap_or_default());
         }
         let mut value = Vec::new();
         loop {
             let (&byte, rest) = self.rest.split_first()?;
             self.rest = rest;
             match byte {
-                b'"' => return token(&value).map(str::to_owned),
+                b'"' => return Some(token(&value).unwrap_or_default().to_owned()),
                 b'\\' => {
                     let (&escaped, rest) = self.rest.split_first()?;
                     self.rest = rest;
@@ -133,6 +134,10 @@ mod tests {
                 vec!["permessage-deflate;client_max_window_bits=(none)"],
             ),
             ("a; b=\"c\", d; e=\"f\\g\"", vec!["a;b=c", "d;e=fg"]),
+            (
+                "a;b=, a;b=\"\"; c, a;b=\"c,d\"",
+                vec!["a;b=", "a;b=;c=(none)", "a;b="],
+            ),
             (",, a,", vec!["a"]),
             ("", vec![]),
         ];
@@ -151,11 +156,9 @@ mod tests {
             "a b",
             "a;",
             "a;=1",
-            "a;b=",
             "a;b=\"",
             "a;b=\"c",
-            "a;b=\"\"",
-            "a;b=\"c,d\"",
+            "a;b=@",
             "a;b=\"c\\",
             "a=1",
             "@",

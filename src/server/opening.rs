@@ -96,11 +96,16 @@ impl Loop {
     fn show(&self, token: Token, page: &Page, wish: Wish) {
         let server_header = &self.server.options.server_header;
         let mut core = self.core.borrow_mut();
-        let write = |out: &mut Vec<u8>| page.write(out, wish, server_header);
+        let mut written = Ok(());
+        let write = |out: &mut Vec<u8>| written = page.write(out, wish, server_header);
         if wish.keep_alive {
             core.respond_and_read_on(token, write);
         } else {
             core.respond(token, write);
+        }
+        if written.is_err() {
+            log::error!("memory for a page was refused; its client is dropped");
+            core.end(token, Some(io::ErrorKind::OutOfMemory.into()));
         }
     }
 

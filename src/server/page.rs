@@ -1,5 +1,7 @@
 //! Pages: fixed bodies for GET and HEAD, such as a health check or a demo page.
 
+use std::collections::TryReserveError;
+
 use sha1::{Digest as _, Sha1};
 
 use super::ServerError;
@@ -56,8 +58,13 @@ impl Page {
         }
     }
 
-    /// Writes the response.
-    pub fn write(&self, out: &mut Vec<u8>, wish: Wish, server_header: &str) {
+    /// Writes the response; nothing, when its memory is refused.
+    pub fn write(
+        &self,
+        out: &mut Vec<u8>,
+        wish: Wish,
+        server_header: &str,
+    ) -> Result<(), TryReserveError> {
         let status = if wish.unchanged {
             "304 Not Modified"
         } else {
@@ -76,10 +83,14 @@ impl Page {
         } else {
             "Connection: close\r\n\r\n"
         };
+        let body: &[u8] = match wish.unchanged || wish.head_only {
+            true => &[],
+            false => &self.body,
+        };
+        out.try_reserve(head.len() + body.len())?;
         out.extend_from_slice(head.as_bytes());
-        if !wish.unchanged && !wish.head_only {
-            out.extend_from_slice(&self.body);
-        }
+        out.extend_from_slice(body);
+        Ok(())
     }
 }
 
@@ -95,7 +106,7 @@ mod tests {
 
     fn written(page: &Page, wish: Wish) -> String {
         let mut out = Vec::new();
-        page.write(&mut out, wish, "");
+        page.write(&mut out, wish, "").unwrap();
         String::from_utf8(out).unwrap()
     }
 

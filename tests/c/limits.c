@@ -49,6 +49,9 @@ static void another_origin_answers_403(void)
     CHECK_NUMBER(knock(""), 101);
     CHECK_NUMBER(knock("Origin: https://example.org\r\n"), 101);
     CHECK_NUMBER(knock("Origin: http://localhost:8080\r\n"), 101);
+    CHECK_NUMBER(knock("Origin: HTTPS://Example.org\r\n"), 101);
+    CHECK_NUMBER(knock("Origin: https://example.org/\r\n"), 403);
+    CHECK_NUMBER(knock("Origin: https://example.org:443\r\n"), 403);
     CHECK_NUMBER(knock("Origin: http://example.org\r\n"), 403);
     CHECK_NUMBER(knock("Origin: https://example.org:444\r\n"), 403);
     CHECK_NUMBER(knock("Origin: https://example.org.evil.test\r\n"), 403);
@@ -120,14 +123,165 @@ static void a_message_may_be_as_large_as_allowed_and_no_larger(void)
     CHECK_OK(portal_server_close(server));
 }
 
+/* ---- ways to go ---- */
+
+static void expect_status(client *self, int status)
+{
+    CHECK_NUMBER(client_response(self).status, status);
+    client_destroy(self);
+}
+
+static void without_a_word(client *self)
+{
+    client_destroy(self);
+}
+
+static void in_the_middle_of_a_request(client *self)
+{
+    client_send_bytes(self, "GET /echo HT", 12);
+    client_hang_up(self);
+}
+
+static void after_too_long(client *self)
+{
+    client_send_bytes(self, "GET /echo HT", 12);
+    client_expect_end(self);
+    client_destroy(self);
+}
+
+static void with_another_protocol(client *self)
+{
+    client_send_bytes(self, "no request\r\n\r\n", 14);
+    expect_status(self, 400);
+}
+
+static void with_tls(client *self)
+{
+    client_send_bytes(self, "\x16\x03\x01", 3);
+    client_hear_out(self);
+    client_destroy(self);
+}
+
+static void to_nowhere(client *self)
+{
+    client_request(self, "/nowhere", "");
+    expect_status(self, 404);
+}
+
+static void rejected(client *self)
+{
+    client_request(self, "/reject", "");
+    expect_status(self, 403);
+}
+
+static void because_upgrade_failed(client *self)
+{
+    client_request(self, "/fail", "");
+    expect_status(self, 500);
+}
+
+static void aborted_by_upgrade(client *self)
+{
+    client_request(self, "/abort", "");
+    client_expect_end(self);
+    client_destroy(self);
+}
+
+static void with_a_page(client *self)
+{
+    static const char request[] = "GET /page HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+
+    client_send_bytes(self, request, strlen(request));
+    expect_status(self, 200);
+}
+
+static void after_a_page_and_nothing_more(client *self)
+{
+    static const char request[] = "GET /page HTTP/1.1\r\nHost: localhost\r\n\r\n";
+
+    client_send_bytes(self, request, strlen(request));
+    expect_status(self, 200);
+}
+
+static void by_a_close(client *self)
+{
+    client_shake_hands(self, "/echo", "");
+    client_farewell(self);
+}
+
+static void by_a_reset(client *self)
+{
+    client_shake_hands(self, "/echo", "");
+    client_hang_up(self);
+}
+
+static void by_a_broken_rule(client *self)
+{
+    client_shake_hands(self, "/echo", "");
+    client_send_frame(self, 0x8f, "", 0);
+    client_expect_close(self, 1002, NULL);
+    client_destroy(self);
+}
+
+static void however_a_client_goes_it_makes_room_for_another(void)
+{
+    static void (*const ways_to_go[])(client *) = { without_a_word, in_the_middle_of_a_request, after_too_long,
+        with_another_protocol, with_tls, to_nowhere, rejected, because_upgrade_failed, aborted_by_upgrade, with_a_page,
+        after_a_page_and_nothing_more, by_a_close, by_a_reset, by_a_broken_rule };
+    /* One for the client, and two that those before it may not have left yet. */
+    const int64_t most = 3;
+    const portal_server server = SERVE({ PORTAL_OPTION_MAX_CONNECTIONS, most },
+        { PORTAL_OPTION_MAX_CONNECTIONS_PER_IP, most }, { PORTAL_OPTION_HANDSHAKE_TIMEOUT, 50 });
+
+    port = portal_server_port(server);
+    for (size_t i = 0; i < COUNT(ways_to_go); ++i) {
+        for (int64_t time = 0; time < most; ++time) {
+            EVENTUALLY(knock("") == 101);
+            ways_to_go[i](client_dial(port));
+        }
+        EVENTUALLY(knock("") == 101);
+    }
+    CHECK_OK(portal_server_close(server));
+}
+
+static int32_t reject(portal_websocket websocket, portal_request *request, void *user_data)
+{
+    return 403;
+}
+
+static int32_t fail(portal_websocket websocket, portal_request *request, void *user_data)
+{
+    return -1;
+}
+
+static int32_t abort_it(portal_websocket websocket, portal_request *request, void *user_data)
+{
+    return portal_abort(websocket);
+}
+
+static void define_upgrade(const char *path, int32_t (*upgrade)(portal_websocket, portal_request *, void *))
+{
+    const portal_handlers handlers = { .size = sizeof handlers, .upgrade = upgrade };
+    define(path, &handlers, NULL);
+}
+
 int main(void)
 {
     define_echo("/echo");
-    RUN(over_max_connections_answers_503);
-    RUN(over_max_connections_per_ip_answers_429);
-    RUN(another_origin_answers_403);
-    RUN(the_servers_first_subprotocol_that_is_offered_is_chosen);
-    RUN(the_server_header_is_sent_when_set);
-    RUN(a_message_may_be_as_large_as_allowed_and_no_larger);
+    define_upgrade("/reject", reject);
+    define_upgrade("/fail", fail);
+    define_upgrade("/abort", abort_it);
+    CHECK_OK(portal_define_page("/page", "text/plain", "page", 4));
+    for (enum way way = BY_LOOP; way <= BY_PULL; ++way) {
+        serve_by(way);
+        RUN(over_max_connections_answers_503);
+        RUN(over_max_connections_per_ip_answers_429);
+        RUN(another_origin_answers_403);
+        RUN(the_servers_first_subprotocol_that_is_offered_is_chosen);
+        RUN(the_server_header_is_sent_when_set);
+        RUN(a_message_may_be_as_large_as_allowed_and_no_larger);
+        RUN(however_a_client_goes_it_makes_room_for_another);
+    }
+    serve_by(BY_LOOP);
     return 0;
 }

@@ -105,8 +105,12 @@ static void a_callback_may_take_itself_away(void)
 int main(void)
 {
     define_echo("/echo");
-    RUN(everything_is_told_at_level_5);
-    RUN(nothing_is_told_after_it_was_taken_away);
+    for (enum way way = BY_LOOP; way <= BY_PULL; ++way) {
+        serve_by(way);
+        RUN(everything_is_told_at_level_5);
+        RUN(nothing_is_told_after_it_was_taken_away);
+    }
+    serve_by(BY_LOOP);
     RUN(a_callback_may_be_changed_under_load);
     RUN(a_callback_may_take_itself_away);
     return 0;

@@ -3,6 +3,8 @@
 #include "client.h"
 #include "serve.h"
 
+#include <sys/socket.h>
+
 static uint32_t port;
 
 static struct response ask(client *self, const char *method, const char *target)
@@ -81,9 +83,65 @@ static void a_page_and_a_path_may_share_a_name(void)
     CHECK_OK(portal_undefine_page("/both"));
 }
 
+/* The whole answer comes although nothing more will be asked. */
+static void ask_and_half_close(const char *target, const char *more_headers, size_t len)
+{
+    char request[200];
+    client *self = client_dial(port);
+    struct response response;
+
+    snprintf(request, sizeof request, "GET %s HTTP/1.1\r\nHost: localhost\r\n%s\r\n", target, more_headers);
+    client_send_bytes(self, request, strlen(request));
+    client_half_close(self);
+    response = client_response(self);
+    CHECK_NUMBER(response.status, 200);
+    CHECK_NUMBER(response.body_len, len);
+    client_destroy(self);
+}
+
+/* Hears a whole answer, for longer than a client may be silent. */
+static size_t hear_slowly(client *self)
+{
+    static char piece[64 << 10];
+    const int small = 64 << 10;
+    size_t heard = 0;
+    ssize_t got;
+
+    CHECK(setsockopt(client_socket(self), SOL_SOCKET, SO_RCVBUF, &small, sizeof small) == 0);
+    while ((got = recv(client_socket(self), piece, sizeof piece, 0)) > 0) {
+        heard += (size_t)got;
+        pause_ms(4);
+    }
+    CHECK(got == 0);
+    return heard;
+}
+
+static void who_takes_a_page_slowly_gets_it_whole(void)
+{
+    static const char *const headers[] = { "", "Connection: close\r\n" };
+    const portal_server server = SERVE({ PORTAL_OPTION_HANDSHAKE_TIMEOUT, 200 }, { PORTAL_OPTION_CLOSE_TIMEOUT, 200 });
+    const size_t len = 16 << 20;
+    char *body = calloc(1, len);
+
+    CHECK(body != NULL);
+    CHECK_OK(portal_define_page("/slow", "text/plain", body, len));
+    for (size_t i = 0; i < COUNT(headers); ++i) {
+        client *self = client_dial(portal_server_port(server));
+        char request[100];
+
+        snprintf(request, sizeof request, "GET /slow HTTP/1.1\r\nHost: localhost\r\n%s\r\n", headers[i]);
+        client_send_bytes(self, request, strlen(request));
+        CHECK(hear_slowly(self) > len);
+        client_destroy(self);
+    }
+    CHECK_OK(portal_undefine_page("/slow"));
+    CHECK_OK(portal_server_close(server));
+    free(body);
+}
+
 static void a_big_page_arrives_whole(void)
 {
-    const size_t len = 4 << 20;
+    const size_t len = 16 << 20; /* more than sockets hold */
     char *body = malloc(len + 1);
 
     CHECK(body != NULL);
@@ -92,19 +150,27 @@ static void a_big_page_arrives_whole(void)
     body[len] = 0;
     CHECK_OK(portal_define_page("/big", "text/plain", body, len));
     expect_page("/big", "text/plain", body);
+    ask_and_half_close("/big", "Connection: close\r\n", len);
+    ask_and_half_close("/big", "", len);
     CHECK_OK(portal_undefine_page("/big"));
     free(body);
 }
 
 int main(void)
 {
-    const portal_server server = serve(NULL);
+    for (enum way way = BY_LOOP; way <= BY_PULL; ++way) {
+        portal_server server;
 
-    port = portal_server_port(server);
-    RUN(a_page_is_served);
-    RUN(a_page_may_be_redefined_and_undefined);
-    RUN(a_page_and_a_path_may_share_a_name);
-    RUN(a_big_page_arrives_whole);
-    CHECK_OK(portal_server_close(server));
+        serve_by(way);
+        server = serve(NULL);
+        port = portal_server_port(server);
+        RUN(a_page_is_served);
+        RUN(a_page_may_be_redefined_and_undefined);
+        RUN(a_page_and_a_path_may_share_a_name);
+        RUN(a_big_page_arrives_whole);
+        CHECK_OK(portal_server_close(server));
+    }
+    serve_by(BY_LOOP);
+    RUN(who_takes_a_page_slowly_gets_it_whole);
     return 0;
 }

@@ -14,6 +14,11 @@ struct setting {
 #define SERVE(...) serve((const struct setting[]){ __VA_ARGS__, { 0 } })
 
 portal_server serve(const struct setting *settings); /* up to one with option 0; NULL: all defaults */
+/* Who runs the callbacks of servers that are started from now on: Portal's loop, which is so without
+ * this, a thread for each client, or a thread of the test's that hosts. BY_PULL only echoes messages. */
+enum way { BY_LOOP, BY_CLIENT_THREADS, BY_RUN, BY_POLL, BY_PULL };
+void serve_by(enum way);
+
 portal_options *options_with(const struct setting *settings);
 void define(const char *path, const portal_handlers *, void *user_data);
 

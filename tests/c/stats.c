@@ -19,17 +19,13 @@ static int32_t fail(portal_websocket websocket, uint32_t type, const void *data,
 static const char request[] = "GET /record HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
     "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n";
 
-int main(void)
+static void what_happens_is_counted(void)
 {
-    portal_handlers handlers = recording;
     portal_websocket websocket;
     struct response response;
     client *one, *two;
     size_t heard;
 
-    define("/record", &handlers, NULL);
-    handlers.message = fail;
-    define("/fail", &handlers, NULL);
     server = serve(NULL);
     for (uint32_t which = PORTAL_STAT_CONNECTIONS; which <= PORTAL_STAT_HANDLER_ERRORS; ++which)
         CHECK_NUMBER(stat_of(which), 0);
@@ -74,7 +70,24 @@ int main(void)
     EVENTUALLY(stat_of(PORTAL_STAT_CONNECTIONS) == 0);
     CHECK_NUMBER(stat_of(PORTAL_STAT_CONNECTIONS_TOTAL), 2);
 
+    journal_expect(PORTAL_EVENT_ERROR);
+    journal_expect(PORTAL_EVENT_DISCONNECT);
+    journal_expect(PORTAL_EVENT_DISCONNECT);
     CHECK_OK(portal_server_close(server));
     CHECK_NUMBER(stat_of(PORTAL_STAT_CONNECTIONS_TOTAL), 0);
+}
+
+int main(void)
+{
+    portal_handlers handlers = recording;
+
+    define("/record", &handlers, NULL);
+    handlers.message = fail;
+    define("/fail", &handlers, NULL);
+    for (enum way way = BY_LOOP; way <= BY_POLL; ++way) {
+        serve_by(way);
+        RUN(what_happens_is_counted);
+    }
+    serve_by(BY_LOOP);
     return 0;
 }

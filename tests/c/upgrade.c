@@ -270,15 +270,16 @@ static void the_request_shows_what_the_client_sent(void)
 
 int main(void)
 {
-    static const uint32_t dispatches[] = { PORTAL_DISPATCH_IO, PORTAL_DISPATCH_PER_CLIENT };
     portal_handlers handlers = recording;
 
     handlers.upgrade = judge;
     define("/judge", &handlers, NULL);
-    for (size_t i = 0; i < COUNT(dispatches); ++i) {
-        const portal_server server = SERVE({ PORTAL_OPTION_DISPATCH, dispatches[i] });
-        port = portal_server_port(server);
+    for (enum way way = BY_LOOP; way <= BY_POLL; ++way) {
+        portal_server server;
 
+        serve_by(way);
+        server = serve(NULL);
+        port = portal_server_port(server);
         RUN(zero_accepts);
         RUN(four_hundred_to_599_rejects_with_it);
         RUN(anything_else_is_a_failure_and_answers_500);
@@ -291,5 +292,6 @@ int main(void)
         CHECK_OK(portal_server_close(server));
         CHECK(journal_is_empty());
     }
+    serve_by(BY_LOOP);
     return 0;
 }

@@ -10,7 +10,7 @@ const { startEcho } = require("./program.js");
 test("a person connects on the page, types, and sees the echoes", async () => {
   const program = await startEcho();
   try {
-    await withPage([], async (page) => {
+    await withPage(async (page) => {
       const problems = [];
       page.on("pageerror", (error) => problems.push(error.message));
       page.on("console", (line) => line.type() === "error" && problems.push(line.text()));

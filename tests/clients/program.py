@@ -8,6 +8,15 @@ import subprocess
 
 DEADLINE = 20  # seconds, for everything that should take a moment
 
+# Settings of secure-server, for every way of serving.
+WAYS = {
+    "on its own thread": [],
+    "on four": ["THREADS=4"],
+    "a thread for each client": ["DISPATCH=1"],
+    "on the host's thread": ["DISPATCH=2"],
+    "by pulling": ["DISPATCH=2", "PULL=1"],
+}
+
 
 class Program:
     """A running server program; `port` is the one that it was given by the system."""

@@ -18,11 +18,12 @@ from program import DEADLINE, running
 MIB = 1024 * 1024
 BOTH_WITHOUT = "permessage-deflate; server_no_context_takeover; client_no_context_takeover"
 
-# Values of PORTAL_OPTION_DEFLATE and, for the last two, of PORTAL_OPTION_DISPATCH: a thread for each
-# client, from which what it sends is mailed.
+# Values of PORTAL_OPTION_DEFLATE and, for the last four, of PORTAL_OPTION_DISPATCH: a thread for each
+# client, from which what it sends is mailed, and a thread of the program's.
 OFF, WITHOUT_TAKEOVER, WITH_TAKEOVER = "0", "1", "2"
 MAILED_WITHOUT, MAILED_WITH = "1 1", "2 1"
-COMPRESSING = [WITHOUT_TAKEOVER, WITH_TAKEOVER, MAILED_WITHOUT, MAILED_WITH]
+HOSTED_WITHOUT, HOSTED_WITH = "1 2", "2 2"
+COMPRESSING = [WITHOUT_TAKEOVER, WITH_TAKEOVER, MAILED_WITHOUT, MAILED_WITH, HOSTED_WITHOUT, HOSTED_WITH]
 
 
 @pytest.fixture(scope="module")
@@ -172,6 +173,8 @@ class Raw:
             "permessage-deflate; server_max_window_bits=9",
         ),
         (["permessage-deflate; client_max_window_bits=7"], WITHOUT_TAKEOVER, None),
+        (["permessage-deflate; server_max_window_bits="], WITHOUT_TAKEOVER, None),
+        (['permessage-deflate; server_max_window_bits="", permessage-deflate'], WITHOUT_TAKEOVER, BOTH_WITHOUT),
         (["permessage-deflate"], OFF, None),
         (["x-webkit-deflate-frame"], WITHOUT_TAKEOVER, None),
     ],

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from certificates import RSA, Authority, openssl
-from program import DEADLINE, running
+from program import DEADLINE, WAYS, running
 
 SERVER = os.environ["SECURE_SERVER"]
 
@@ -246,6 +246,37 @@ def test_clients_show_a_certificate_of_the_authority(authority, pair, tmp_path):
     assert log.read_text().count("a client's TLS fails: ") == 4
 
 
+def test_a_session_is_not_resumed_after_the_files_were_read_again(authority, pair, tmp_path):
+    session = tmp_path / "session"
+    for version in ["-tls1_2", "-tls1_3"]:
+        with serving(pair) as server:
+            def ask(*arguments):
+                return s_client(server, "-ign_eof", version, *arguments, speech=PAGE.decode())
+
+            ask("-sess_out", session)
+            assert "Reused, " in ask("-sess_in", session)
+            assert reload(server) == "PORTAL_STATUS_OK"
+            after = ask("-sess_in", session)
+            assert "New, " in after and "HTTP/1.1 200 OK" in after
+
+
+def test_a_client_may_change_its_keys(server):
+    command = ["openssl", "s_client", "-connect", f"127.0.0.1:{server.port}", "-tls1_3"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as client:
+
+        def say(line):
+            client.stdin.write(line)
+            client.stdin.flush()
+
+        # A command of openssl's: change your keys, and ask the server to do the same.
+        for _ in range(3):
+            say(b"K\n")
+            while b"KEYUPDATE" not in client.stdout.readline():
+                assert client.poll() is None
+        say(PAGE)
+        assert b"HTTP/1.1 200 OK" in client.stdout.read()
+
+
 def test_both_sides_say_goodbye(server, authority):
     request = b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
     for version in [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3]:
@@ -278,6 +309,18 @@ def test_garbage_ends_at_once(server):
     assert answer[:1] in (b"", b"\x15")  # nothing, or an alert
 
 
+def test_a_message_in_tiny_records_is_not_kept_for_ever(pair, tmp_path):
+    log = tmp_path / "log"
+    with log.open("w") as stderr, serving(pair, log=stderr) as server:
+        with socket.create_connection(("127.0.0.1", server.port), timeout=DEADLINE) as plain:
+            # A ClientHello of 65,532 bytes, each in a record of its own.
+            hello = b"\x01\x00\xff\xfc" + bytes(30_000)
+            with contextlib.suppress(OSError):
+                plain.sendall(b"".join(b"\x16\x03\x01\x00\x01" + bytes([byte]) for byte in hello))
+                plain.recv(1)
+    assert "a client's TLS fails: a message of the handshake comes in too many records" in log.read_text()
+
+
 def test_tls_to_a_plain_port_is_refused_by_an_alert(tmp_path):
     log = tmp_path / "log"
     with log.open("w") as stderr, running([SERVER], stderr=stderr) as server:
@@ -307,21 +350,99 @@ def test_the_deadline_of_the_handshake_covers_tls(authority, pair):
                 read_to_end(secure)
 
 
-def test_limits_and_pages_hold_over_tls(authority, pair):
+PAGE = b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+
+
+def upgrade(more_headers=""):
+    return ("GET / HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+            "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+            f"{more_headers}\r\n").encode()
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_limits_and_pages_hold_over_tls(authority, pair, way):
     context = trusting(authority)
-    upgrade = ("GET / HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-               "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n{}\r\n")
     for setting, status in [("MAX_CONNECTIONS=1", b"503"), ("MAX_CONNECTIONS_PER_IP=1", b"429")]:
-        with serving(pair, setting) as server, connected(server, context) as first:
-            first.sendall(upgrade.format("").encode())
+        with serving(pair, setting, *WAYS[way]) as server, connected(server, context) as first:
+            first.sendall(upgrade())
             assert first.recv(65536).startswith(b"HTTP/1.1 101 ")
             with connected(server, context) as second:
                 assert read_to_end(second).startswith(b"HTTP/1.1 " + status)
-    with serving(pair, "ORIGINS=https://good.example") as server:
+    with serving(pair, "ORIGINS=https://good.example", *WAYS[way]) as server:
         for origin, status in [("https://bad.example", b"403"), ("https://good.example", b"101")]:
             with connected(server, context) as secure:
-                secure.sendall(upgrade.format(f"Origin: {origin}\r\n").encode())
+                secure.sendall(upgrade(f"Origin: {origin}\r\n"))
                 assert secure.recv(65536).startswith(b"HTTP/1.1 " + status)
+        with connected(server, context) as secure:
+            secure.sendall(PAGE)
+            assert read_to_end(secure).startswith(b"HTTP/1.1 200 OK\r\n")
+        assert b"wss://" in answer_to(server, PAGE)
+
+
+# ---- ways to go ----
+
+
+def without_a_word(server, context):
+    socket.create_connection(("127.0.0.1", server.port)).close()
+
+
+def with_garbage(server, context):
+    answer_to(server, b"\x16\x03\x01\xff\xff")
+
+
+def without_tls(server, context):
+    answer_to(server, PAGE)
+
+
+def in_the_middle_of_the_handshake(server, context):
+    with socket.create_connection(("127.0.0.1", server.port)) as plain:
+        plain.sendall(client_hello())
+        plain.recv(1)
+
+
+def too_slowly(server, context):
+    assert answer_to(server, client_hello())
+
+
+def without_a_request(server, context):
+    with connected(server, context) as secure:
+        secure.unwrap()
+
+
+def cut_off(server, context):
+    with connected(server, context) as secure:
+        secure.sendall(upgrade())
+        assert secure.recv(65536).startswith(b"HTTP/1.1 101 ")
+        os.close(secure.detach())
+
+
+def with_a_broken_record(server, context):
+    with connected(server, context) as secure:
+        secure.sendall(upgrade())
+        assert secure.recv(65536).startswith(b"HTTP/1.1 101 ")
+        with socket.socket(fileno=os.dup(secure.fileno())) as plain:
+            plain.sendall(b"\x17\x03\x03\x00\x20" + bytes(32))
+        with pytest.raises(ssl.SSLError, match="alert bad record mac"):
+            secure.recv(65536)
+
+
+@pytest.mark.parametrize("go", [without_a_word, with_garbage, without_tls, in_the_middle_of_the_handshake, too_slowly,
+                                without_a_request, cut_off, with_a_broken_record], ids=lambda go: go.__name__)
+def test_however_a_client_goes_it_makes_room_for_another(authority, pair, go):
+    context = trusting(authority)
+    limits = ["MAX_CONNECTIONS=2", "MAX_CONNECTIONS_PER_IP=2", "HANDSHAKE_TIMEOUT=300"]
+    with serving(pair, *limits) as server:
+
+        def enters():
+            with connected(server, context) as secure:
+                secure.sendall(PAGE)
+                return read_to_end(secure).startswith(b"HTTP/1.1 200 OK\r\n")
+
+        for _ in range(3):
+            until = time.monotonic() + DEADLINE
+            while not enters():
+                assert time.monotonic() < until, "there is no room"
+            go(server, context)
 
 
 def test_a_request_may_come_byte_by_byte(server, authority):

@@ -3,8 +3,7 @@
 
 const assert = require("node:assert/strict");
 const { execFileSync } = require("node:child_process");
-const { createHash, X509Certificate } = require("node:crypto");
-const { mkdtempSync, readFileSync, rmSync } = require("node:fs");
+const { mkdtempSync, readFileSync, rmSync, writeFileSync } = require("node:fs");
 const { once } = require("node:events");
 const { tmpdir } = require("node:os");
 const { join } = require("node:path");
@@ -14,17 +13,24 @@ const WebSocket = require("ws");
 const { withPage } = require("./browser.js");
 const { DEADLINE, soon, startServer } = require("./program.js");
 
-let folder, server, certificate;
+const CURVE = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"];
 
+let folder, server, authority;
+
+// An authority, and a server with a certificate that it has signed.
 before(async () => {
   folder = mkdtempSync(join(tmpdir(), "portal-wss-"));
-  const [file, key] = [join(folder, "certificate.pem"), join(folder, "key.pem")];
-  execFileSync("openssl", [
-    "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2",
-    "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost", "-keyout", key, "-out", file,
-  ], { stdio: "ignore" });
-  certificate = readFileSync(file);
-  server = await startServer(process.env.SECURE_SERVER, [`TLS_CERTIFICATE=${file}`, `TLS_KEY=${key}`]);
+  const file = (name) => join(folder, name);
+  const openssl = (...rest) => execFileSync("openssl", rest, { stdio: "ignore" });
+  authority = file("authority.pem");
+  openssl("req", "-x509", ...CURVE, "-subj", "/CN=authority", "-days", "2", "-keyout", file("authority.key"), "-out",
+    authority);
+  openssl("req", ...CURVE, "-subj", "/CN=localhost", "-keyout", file("key.pem"), "-out", file("request.pem"));
+  writeFileSync(file("names"), "subjectAltName=DNS:localhost");
+  openssl("x509", "-req", "-in", file("request.pem"), "-CA", authority, "-CAkey", file("authority.key"),
+    "-CAcreateserial", "-days", "2", "-extfile", file("names"), "-out", file("certificate.pem"));
+  const settings = [`TLS_CERTIFICATE=${file("certificate.pem")}`, `TLS_KEY=${file("key.pem")}`];
+  server = await startServer(process.env.SECURE_SERVER, settings);
 });
 
 after(async () => {
@@ -35,7 +41,7 @@ after(async () => {
 for (const perMessageDeflate of [true, false]) {
   test(`ws speaks to it, ${perMessageDeflate ? "with" : "without"} compression`, async () => {
     const url = `wss://localhost:${server.port}/`;
-    const client = new WebSocket(url, { ca: certificate, perMessageDeflate, maxPayload: 0 });
+    const client = new WebSocket(url, { ca: readFileSync(authority), perMessageDeflate, maxPayload: 0 });
     await soon(once(client, "open"), "the handshake");
     assert.equal(client.extensions.includes("permessage-deflate"), perMessageDeflate);
     for (const size of [0, 1, 1000, 70_000, 5_000_000]) {
@@ -51,10 +57,7 @@ for (const perMessageDeflate of [true, false]) {
 }
 
 test("a page over https in Chromium talks over wss", async () => {
-  // Chromium trusts the certificate with this public key, whoever signed it.
-  const key = new X509Certificate(certificate).publicKey.export({ type: "spki", format: "der" });
-  const trusted = createHash("sha256").update(key).digest("base64");
-  await withPage([`--ignore-certificate-errors-spki-list=${trusted}`], async (page) => {
+  await withPage(async (page) => {
     const answer = await page.goto(`https://localhost:${server.port}/`);
     assert.equal(answer.status(), 200);
     assert.equal(await page.title(), "secure");
@@ -75,5 +78,11 @@ test("a page over https in Chromium talks over wss", async () => {
     }), DEADLINE);
     assert.deepEqual([heard.code, heard.same], [1000, true]);
     assert.match(heard.extensions, /permessage-deflate/);
+  }, authority);
+});
+
+test("a browser that does not know the authority does not talk", async () => {
+  await withPage(async (page) => {
+    await assert.rejects(page.goto(`https://localhost:${server.port}/`), /ERR_CERT_AUTHORITY_INVALID/);
   });
 });

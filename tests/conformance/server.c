@@ -8,6 +8,7 @@
  */
 #include <portal.h>
 
+#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -26,12 +27,21 @@ static void must(portal_status status, const char *what)
     exit(EXIT_FAILURE);
 }
 
+static portal_server server;
+
+static void *serve_as_host(void *unused)
+{
+    must(portal_server_run(server), "run");
+    return unused;
+}
+
 int main(int argc, char **argv)
 {
     const portal_handlers handlers = { .size = sizeof handlers, .message = echo };
     const uint32_t port = argc > 1 ? (uint32_t)atoi(argv[1]) : 0;
+    const int64_t dispatch = argc > 3 ? atoi(argv[3]) : PORTAL_DISPATCH_IO;
     portal_options *options = portal_options_create();
-    portal_server server;
+    pthread_t host;
     sigset_t stop;
     int received;
 
@@ -44,14 +54,17 @@ int main(int argc, char **argv)
     must(portal_define_path("/", &handlers, NULL), "define the path");
     if (argc > 2)
         must(portal_options_set_number(options, PORTAL_OPTION_DEFLATE, atoi(argv[2])), "compress so");
-    if (argc > 3)
-        must(portal_options_set_number(options, PORTAL_OPTION_DISPATCH, atoi(argv[3])), "dispatch so");
+    must(portal_options_set_number(options, PORTAL_OPTION_DISPATCH, dispatch), "dispatch so");
     must(portal_server_start(port, options, &server), "start");
     portal_options_destroy(options);
     printf("listening on ws://localhost:%u/\n", (unsigned)portal_server_port(server));
     fflush(stdout);
 
+    if (dispatch == PORTAL_DISPATCH_HOST)
+        pthread_create(&host, NULL, serve_as_host, NULL);
     sigwait(&stop, &received);
     must(portal_server_close(server), "close");
+    if (dispatch == PORTAL_DISPATCH_HOST)
+        pthread_join(host, NULL);
     return EXIT_SUCCESS;
 }

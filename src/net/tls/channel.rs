@@ -7,6 +7,10 @@ use rustls::unbuffered::{ConnectionState, EncodeError, EncodeTlsData, Unbuffered
 
 use super::{Identity, ROOM, SEALED_RECORD};
 
+/// A message of the handshake is at most 64 KiB long; but who cuts one into tiny records could make
+/// it take six times as much. More than five full records is refused.
+const MAX_CUT: usize = 5 * SEALED_RECORD;
+
 /// Seals what is sent and opens what is received.
 pub struct Channel {
     tls: UnbufferedServerConnection,
@@ -69,6 +73,10 @@ impl Channel {
     /// The client broke a rule of TLS, or shows no certificate that is good enough. The alert is in
     /// [`Channel::unsent`].
     pub fn open(&mut self, buffer: &mut [u8], count: usize) -> io::Result<usize> {
+        if self.state.client_closed {
+            // Whatever follows its goodbye is ignored (RFC 8446 section 6.1).
+            return Ok(0);
+        }
         self.state.begun = true;
         let cut = std::mem::take(&mut self.cut);
         if cut.len() <= SEALED_RECORD {
@@ -122,7 +130,14 @@ impl Channel {
             }
             at += discard;
         }
-        self.cut = buffer[at..].to_vec();
+        if buffer.len() - at > MAX_CUT {
+            return Err(invalid(
+                "a message of the handshake comes in too many records",
+            ));
+        }
+        if !self.state.client_closed {
+            self.cut = buffer[at..].to_vec();
+        }
         Ok(plain)
     }
 
@@ -218,5 +233,9 @@ fn broken(error: rustls::Error) -> io::Error {
 }
 
 fn too_much() -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidData, "more plaintext than was sealed")
+    invalid("more plaintext than was sealed")
+}
+
+fn invalid(what: &'static str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, what)
 }

@@ -136,6 +136,7 @@ impl Core {
 
     /// The client's stream has ended.
     pub fn client_left(&mut self, token: Token, error: Option<io::Error>) {
+        let now = self.clock.now();
         let Some(conn) = self.conns.get(token) else {
             return;
         };
@@ -149,7 +150,16 @@ impl Core {
         }
         conn.deaf = true;
         // It may still read: what is queued leaves first.
-        if matches!(conn.phase, Phase::Closing | Phase::Finishing) && conn.has_said_goodbye() {
+        let last_is_queued = match conn.phase {
+            // A page.
+            Phase::Opening => conn.outbox.is_some(),
+            Phase::Closing => conn.has_said_goodbye(),
+            phase => phase == Phase::Finishing,
+        };
+        if last_is_queued {
+            if conn.phase == Phase::Opening {
+                conn.since = now;
+            }
             conn.phase = Phase::Finishing;
             return self.mark_dirty(token);
         }

@@ -57,7 +57,8 @@ impl Core {
             Phase::Opening => {
                 let opening = conn.extra.as_ref().and_then(|extra| extra.opening.as_ref());
                 let kept = opening.is_some_and(|opening| opening.answered);
-                let idle = kept && opening.is_some_and(|opening| opening.head.is_empty());
+                let idle =
+                    kept && !conn.blocked && opening.is_some_and(|opening| opening.head.is_empty());
                 let limit = if idle {
                     periods.kept
                 } else {

@@ -85,13 +85,13 @@ impl Core {
             self.release(token, cost as u64);
             return Err(ServerError::Gone);
         };
-        self.traffic.messages_out += 1;
         let closing = conn.phase == Phase::Closing;
         let sent = if body.len() >= self.deflate_from && conn.session.agreement().is_some() {
             self.send_deflated(token, kind, head, body)
         } else {
             self.send_frame(token, head, body)
         };
+        self.traffic.messages_out += u64::from(sent.is_ok());
         if closing {
             self.say_goodbye(token);
         }
@@ -258,6 +258,10 @@ impl Core {
         if sent > 0 && conn.keeping {
             // While nothing is read from a client, its taking bytes is its sign of life.
             conn.heard = clock.now();
+        }
+        if sent > 0 && !conn.connected {
+            // A page may be long, and who takes it slow.
+            conn.since = clock.now();
         }
         if result.is_ok() {
             let pings = std::mem::take(&mut outbox.pings);
