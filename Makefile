@@ -15,7 +15,7 @@ AUTOBAHN_HOME ?= $(or $(XDG_CACHE_HOME:%=%/portal),$(abspath $(BUILD)))/autobahn
 TARGET := $(abspath $(or $(CARGO_TARGET_DIR),target))
 BUILD := build
 CMAKE := cmake -S . -G Ninja -DPORTAL_CARGO_TARGET_DIR=$(TARGET)
-BENCH_CARGO := cargo build --quiet --locked --release --manifest-path bench/Cargo.toml --target-dir $(TARGET)/bench
+BENCH_CARGO := cargo build --quiet --locked --release --manifest-path bench/Cargo.toml --target-dir $(TARGET)/bench --package bench-load
 
 .PHONY: help
 help:
@@ -148,7 +148,8 @@ bench-report:
 
 ## bench-peers   build the servers that Portal is compared with, and see that they work
 .PHONY: bench-peers
-bench-peers: peers
+bench-peers:
+	$(BUILD_PEERS)
 	scripts/install-clients $(BUILD)/clients
 	PYTHONPATH=$(BUILD)/clients/python PYTHONDONTWRITEBYTECODE=1 bench/peers/check $(BUILD)/peers/peers.json
 
@@ -156,13 +157,12 @@ BENCH_LOAD = $(TARGET)/bench/release/bench-load
 BENCH_MEASURE = bench/run measure --load $(BENCH_LOAD) --portal $(BUILD)/bench/portal \
   --sends $(BUILD)/bench/sends --peers $(BUILD)/peers/peers.json $(if $(PEER),--peer $(PEER))
 
-.PHONY: bench-programs
-bench-programs: $(BUILD)/bench/portal $(BUILD)/bench/sends peers
-	$(BENCH_CARGO) --package bench-load
+BUILD_PEERS = CARGO_TARGET_DIR=$(TARGET)/bench bench/peers/build $(BUILD)/peers
 
-.PHONY: peers
-peers:
-	CARGO_TARGET_DIR=$(TARGET)/bench bench/peers/build $(BUILD)/peers
+.PHONY: bench-programs
+bench-programs: $(BUILD)/bench/portal $(BUILD)/bench/sends
+	$(BENCH_CARGO)
+	$(BUILD_PEERS)
 
 ## bench-lisp    what SBCL and ECL cost on top of C
 .PHONY: bench-lisp

@@ -16,6 +16,7 @@ PEERS = 3
 MOST = 2.5
 
 STYLE = """
+  .page { fill: #ffffff }
   text { font: 12px system-ui, sans-serif; fill: #1f2328 }
   .title { font-size: 17px; font-weight: 600 }
   .quiet { fill: #59636e; font-size: 11px }
@@ -24,6 +25,7 @@ STYLE = """
   .c0 { fill: #0969da } .c1 { fill: #bf8700 } .c2 { fill: #8250df } .c3 { fill: #1a7f37 } .c4 { fill: #cf222e } .c5 { fill: #0a7c8c }
   .floor { fill: #afb8c1 }
   @media (prefers-color-scheme: dark) {
+    .page { fill: #0d1117 }
     text { fill: #f0f6fc }
     .quiet { fill: #9198a1 }
     .grid { stroke: #3d444d }
@@ -50,6 +52,7 @@ def draw(results):
     head = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {y + BOTTOM}" role="img">',
         f"<style>{STYLE}</style>",
+        '<rect class="page" width="100%" height="100%" rx="6"/>',
         text(16, 28, "What a server computes for each message, times what the best peer does", "title"),
         text(16, 48, "Clients × size of a message. Shorter is better. Of memory: anonymous bytes for each client.", "quiet"),
         *legend(shown),
