@@ -188,7 +188,7 @@ impl Partial {
     ) -> Result<(), ProtoError> {
         let kind = match header.opcode {
             Opcode::Close | Opcode::Ping | Opcode::Pong => {
-                self.control = scratch.buffer();
+                self.control = scratch.buffer(header.payload_len);
                 return Ok(());
             }
             Opcode::Continuation => None,
@@ -200,7 +200,8 @@ impl Partial {
             (Some(_), Some(_)) => return Err(ProtoError::InterruptedMessage),
             (None, Some(message)) => message,
             (Some(kind), none) => {
-                none.insert(Assembly::new(kind, header.compressed, scratch.buffer()))
+                let buffer = scratch.buffer(header.payload_len.saturating_add(1));
+                none.insert(Assembly::new(kind, header.compressed, buffer))
             }
         };
         match interest {

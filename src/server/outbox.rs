@@ -6,7 +6,7 @@ use std::io::{self, IoSlice};
 use crate::net::{Poller, Token};
 
 /// Frames are gathered into pieces of up to this many bytes; a larger frame has its own.
-const PIECE: usize = 64 * 1024;
+pub const PIECE: usize = 64 * 1024;
 
 /// At most so many pieces leave in one system call.
 const GATHERED: usize = 16;
@@ -19,6 +19,8 @@ pub struct Outbox {
     sent: usize,
     /// The pieces after the first.
     rest: VecDeque<Vec<u8>>,
+    /// Large pieces that have left.
+    spent: Vec<Vec<u8>>,
     unsent: usize,
     /// How many of the unsent bytes are counted in the websocket's slot.
     counted: usize,
@@ -136,11 +138,20 @@ impl Outbox {
         self.sent += count;
         while self.sent >= self.front.len() && self.sent > 0 {
             self.sent -= self.front.len();
-            match self.rest.pop_front() {
+            let next = self.rest.pop_front();
+            if self.front.capacity() > PIECE {
+                self.spent.push(std::mem::take(&mut self.front));
+            }
+            match next {
                 Some(next) => self.front = next,
                 None => self.front.clear(),
             }
         }
+    }
+
+    /// The memory of a large piece that has left.
+    pub fn take_spent(&mut self) -> Option<Vec<u8>> {
+        self.spent.pop()
     }
 
     /// Forgets everything, and keeps at most one piece's memory for the next use.

@@ -24,7 +24,7 @@ impl Core {
         }
         let groups = self.conns.groups() as u32;
         if self.conns.live() == 0 {
-            return None;
+            return self.scratch.keeps_large().then_some(ROUND);
         }
         let now = self.clock.now();
         (1..=ROUND).find(|ticks| now.wrapping_add(*ticks) % ROUND < groups)
@@ -36,6 +36,9 @@ impl Core {
             return;
         }
         self.accepting |= self.stalled && self.listener.is_some();
+        if ticks.first / ROUND != ticks.first.wrapping_add(ticks.count) / ROUND {
+            self.scratch.shed();
+        }
         for passed in 0..ticks.count.min(ROUND) {
             let mut group = (ticks.first.wrapping_add(passed) % ROUND) as usize;
             while group < self.conns.groups() {

@@ -1,12 +1,13 @@
 //! What is queued for clients, and how it leaves: all of one turn in one system call each.
 
+use std::collections::TryReserveError;
 use std::io::{self, IoSlice};
 
 use super::{Core, Due};
 use crate::net::Token;
 use crate::proto::{self, FrameHead, Kind};
 use crate::server::conns::{Conn, Phase};
-use crate::server::outbox::Outbox;
+use crate::server::outbox::{Outbox, PIECE};
 use crate::server::{Answer, ServerError};
 
 /// A message of so many bytes is written at once, without a copy, if nothing is queued before it.
@@ -106,12 +107,25 @@ impl Core {
         if body.len() >= DIRECT && self.conns.get(token).is_some_and(is_free) {
             return self.send_directly(token, head, body);
         }
-        if self.outbox(token).append(head, body).is_err() {
+        if self.put(token, head, body).is_err() {
             self.release(token, cost as u64);
             return Err(ServerError::Memory);
         }
         self.mark_dirty(token);
         Ok(())
+    }
+
+    /// Puts bytes into the client's outbox: many of them in a buffer of their own.
+    fn put(&mut self, token: Token, head: &[u8], body: &[u8]) -> Result<(), TryReserveError> {
+        let len = head.len() + body.len();
+        if len <= PIECE {
+            return self.outbox(token).append(head, body);
+        }
+        let mut piece = self.scratch.buffer(len as u64);
+        piece.try_reserve_exact(len)?;
+        piece.extend_from_slice(head);
+        piece.extend_from_slice(body);
+        self.outbox(token).adopt(piece)
     }
 
     fn send_directly(&mut self, token: Token, head: &[u8], body: &[u8]) -> Answer {
@@ -131,7 +145,7 @@ impl Core {
         self.traffic.bytes_out += sent as u64;
         let head_left = &head[sent.min(head.len())..];
         let body_left = &body[sent.saturating_sub(head.len())..];
-        if sent < cost && self.outbox(token).append(head_left, body_left).is_err() {
+        if sent < cost && self.put(token, head_left, body_left).is_err() {
             // A frame was begun and cannot be ended: nothing that makes sense can follow.
             self.release(token, cost as u64);
             self.end(token, Some(io::ErrorKind::OutOfMemory.into()));
@@ -245,6 +259,7 @@ impl Core {
             poller,
             traffic,
             clock,
+            scratch,
             ..
         } = self;
         let Some(conn) = conns.get(token).filter(|conn| !conn.blocked) else {
@@ -254,6 +269,9 @@ impl Core {
             return self.said_all(token);
         };
         let (sent, counted, result) = outbox.send(poller, token);
+        while let Some(buffer) = outbox.take_spent() {
+            scratch.recycle(buffer);
+        }
         traffic.bytes_out += sent as u64;
         if sent > 0 && conn.keeping {
             // While nothing is read from a client, its taking bytes is its sign of life.
