@@ -8,8 +8,8 @@ use std::ffi::CString;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::thread::JoinHandle;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering, fence};
+use std::thread::{self, JoinHandle, Thread};
 
 use crossbeam_channel::{Receiver, Sender, TryRecvError, unbounded};
 
@@ -51,8 +51,29 @@ impl Handed {
 /// The loop's end of the queue.
 pub struct Hand {
     sender: Sender<Handed>,
+    /// Dropped after the sender, so that who is woken by it sees that there is none.
+    bell: Bell,
     load: Arc<Load>,
     thread: JoinHandle<()>,
+}
+
+/// Wakes the thread when it is dropped, too.
+struct Bell(Thread);
+
+impl Bell {
+    fn ring(&self, load: &Load) {
+        fence(Ordering::SeqCst);
+        if load.asleep.load(Ordering::Relaxed) {
+            load.asleep.store(false, Ordering::Relaxed);
+            self.0.unpark();
+        }
+    }
+}
+
+impl Drop for Bell {
+    fn drop(&mut self) {
+        self.0.unpark();
+    }
 }
 
 #[derive(Default)]
@@ -61,6 +82,8 @@ struct Load {
     bytes: AtomicUsize,
     /// The loop waits for [`Mail::Room`].
     wanted: AtomicBool,
+    /// The thread sleeps, and wants to be woken for an event.
+    asleep: AtomicBool,
 }
 
 impl Load {
@@ -98,6 +121,7 @@ impl Hand {
         };
         Ok(Self {
             sender,
+            bell: Bell(thread.thread().clone()),
             load,
             thread,
         })
@@ -110,6 +134,7 @@ impl Hand {
         }
         // A thread that has ended has run `disconnect`, and wants nothing more.
         let _ = self.sender.send(event);
+        self.bell.ring(&self.load);
     }
 
     /// Whether another message may be handed over; if not, [`Mail::Room`] will come.
@@ -132,9 +157,32 @@ impl Hand {
 
     /// Ends a thread whose client was not let in.
     pub fn dismiss(self) {
-        drop(self.sender);
-        if self.thread.join().is_err() {
+        let Self {
+            sender,
+            bell,
+            thread,
+            ..
+        } = self;
+        drop((sender, bell));
+        if thread.join().is_err() {
             log::error!("a client's thread has panicked");
+        }
+    }
+}
+
+/// Sleeps until there is an event; None when there will be none. A channel's own waiting would try for
+/// a while first, which is dear where many threads share few processors.
+fn wait(events: &Receiver<Handed>, load: &Load) -> Option<Handed> {
+    loop {
+        load.asleep.store(true, Ordering::Relaxed);
+        fence(Ordering::SeqCst);
+        match events.try_recv() {
+            Ok(event) => {
+                load.asleep.store(false, Ordering::Relaxed);
+                return Some(event);
+            }
+            Err(TryRecvError::Disconnected) => return None,
+            Err(TryRecvError::Empty) => thread::park(),
         }
     }
 }
@@ -150,9 +198,9 @@ impl Client {
                 Err(TryRecvError::Empty) => {
                     // Nothing of a definition is kept while nothing of it runs.
                     paths = None;
-                    match events.recv() {
-                        Ok(event) => event,
-                        Err(_) => return false,
+                    match wait(events, load) {
+                        Some(event) => event,
+                        None => return false,
                     }
                 }
             };
