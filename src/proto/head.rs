@@ -42,6 +42,14 @@ impl HeadScanner {
     pub fn scan(&mut self, all: &[u8], max_header_size: usize) -> Result<Option<usize>, Refusal> {
         let all = &all[..all.len().min(max_header_size)];
         while let Some(&byte) = all.get(self.seen) {
+            let ordinary = match self.place {
+                Place::Line => ordinary(&all[self.seen..]),
+                _ => 0,
+            };
+            if ordinary > 0 {
+                self.seen += ordinary;
+                continue;
+            }
             self.seen += 1;
             self.place = match (self.place, byte) {
                 (Place::Before, b'\r') => Place::BeforeReturn,
@@ -68,6 +76,13 @@ impl HeadScanner {
         }
         Ok(None)
     }
+}
+
+/// How many bytes at the front of a line's rest mean nothing here.
+fn ordinary(rest: &[u8]) -> usize {
+    rest.iter()
+        .position(|byte| matches!(byte, b'\0' | b'\n' | b'\r'))
+        .unwrap_or(rest.len())
 }
 
 fn refuse(text: &'static str) -> Result<Option<usize>, Refusal> {

@@ -235,7 +235,7 @@ struct Patterns<T> {
 
 #[derive(Clone)]
 struct Leaf<T> {
-    pattern: String,
+    ranks: Vec<Rank>,
     value: T,
 }
 
@@ -266,7 +266,7 @@ impl<T: Clone> Patterns<T> {
         let best = hits
             .into_iter()
             .flatten()
-            .min_by_key(|hit| ranks(&hit.value.pattern))?;
+            .min_by(|one, other| one.value.ranks.cmp(&other.value.ranks))?;
         Some(Hit {
             value: &best.value.value,
             params: best.params,
@@ -281,17 +281,14 @@ impl<T: Clone> Patterns<T> {
     }
 
     fn route(&mut self, pattern: &str, value: T) -> Result<(), ServerError> {
-        let router = if ranks(pattern).contains(&Rank::CatchAll) {
+        let ranks = ranks(pattern);
+        let router = if ranks.contains(&Rank::CatchAll) {
             &mut self.catch_alls
         } else {
             &mut self.plain
         };
-        let leaf = Leaf {
-            pattern: pattern.to_owned(),
-            value,
-        };
         router
-            .insert(pattern, leaf)
+            .insert(pattern, Leaf { ranks, value })
             .map_err(|_| ServerError::Argument)
     }
 
