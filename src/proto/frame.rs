@@ -251,6 +251,16 @@ impl FrameHead {
     pub fn as_slice(&self) -> &[u8] {
         &self.bytes[..usize::from(self.len)]
     }
+
+    /// Appends these bytes.
+    #[inline]
+    pub fn write(&self, out: &mut Vec<u8>) {
+        let [first, length, ..] = self.bytes;
+        match self.len {
+            2 => out.extend_from_slice(&[first, length]),
+            _ => out.extend_from_slice(self.as_slice()),
+        }
+    }
 }
 
 /// The header of a message of `payload_len` bytes.

@@ -4,6 +4,7 @@ use std::collections::{TryReserveError, VecDeque};
 use std::io::{self, IoSlice};
 
 use crate::net::{Poller, Token};
+use crate::proto::FrameHead;
 
 /// Frames are gathered into pieces of up to this many bytes; a larger frame has its own.
 pub const PIECE: usize = 64 * 1024;
@@ -39,16 +40,25 @@ impl Outbox {
         self.counted
     }
 
-    /// Queues a frame in two parts, counted in the slot.
+    /// Queues a frame, counted in the slot, if there is room for it where the last one was put.
     #[inline]
+    pub fn append_short(&mut self, head: &FrameHead, body: &[u8]) -> bool {
+        let len = head.as_slice().len() + body.len();
+        let filled = self.front.len() + len;
+        if filled > self.front.capacity().min(PIECE) || !self.rest.is_empty() {
+            return false;
+        }
+        head.write(&mut self.front);
+        self.front.extend_from_slice(body);
+        self.unsent += len;
+        self.counted += len;
+        true
+    }
+
+    /// Queues a frame in two parts, counted in the slot.
     pub fn append(&mut self, head: &[u8], body: &[u8]) -> Result<(), TryReserveError> {
         let len = head.len() + body.len();
-        let filled = self.front.len() + len;
-        let piece = if filled <= self.front.capacity().min(PIECE) && self.rest.is_empty() {
-            &mut self.front
-        } else {
-            self.room_for(len)?
-        };
+        let piece = self.room_for(len)?;
         piece.extend_from_slice(head);
         piece.extend_from_slice(body);
         self.unsent += len;
@@ -83,7 +93,6 @@ impl Outbox {
     }
 
     /// The piece in which the next `len` bytes belong.
-    #[inline(never)]
     fn room_for(&mut self, len: usize) -> Result<&mut Vec<u8>, TryReserveError> {
         let last = self.rest.back_mut().unwrap_or(&mut self.front);
         let fits = last.is_empty() || last.len() + len <= PIECE;

@@ -64,7 +64,7 @@ impl Core {
             let outbox = conn
                 .outbox
                 .get_or_insert_with(|| outboxes.pop().unwrap_or_default());
-            if outbox.append(head.as_slice(), body).is_ok() {
+            if outbox.append_short(head, body) {
                 self.traffic.messages_out += 1;
                 if !conn.dirty {
                     conn.dirty = true;
