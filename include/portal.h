@@ -935,6 +935,13 @@ typedef enum portal_option {
    * Text. Default "".
    */
   PORTAL_OPTION_SERVER_HEADER = 23,
+  /**
+   * How loops talk to the system: 0 what measures better, 1 epoll, 2 io_uring, where the system
+   * allows it and Portal's own threads serve; else epoll stands in for it.
+   *
+   * Number. Default 0. Range 0 to 2.
+   */
+  PORTAL_OPTION_BACKEND = 24,
 } portal_option;
 
 /**
