@@ -16,11 +16,14 @@ use super::poller::{Happening, Token};
 use super::sys::ring::{self, Completion};
 use super::{Listener, Socket, Waker};
 
-/// How many buffers the kernel receives into, and how large each is.
-const BUFFERS: (u16, u32) = (512, 4096);
+/// How many buffers the kernel may receive into, and how large each is.
+const BUFFERS: (u16, u32) = (64, 32 * 1024);
 
-/// No buffer.
-const NONE: u16 = u16::MAX;
+/// At most so many completions are waited for together.
+const TOGETHER: usize = 64;
+
+/// No piece.
+const NONE: u32 = u32::MAX;
 
 /// In [`Place::end`]: the stream goes on, or has ended in order. Else an error number.
 const GOES_ON: u16 = 0;
@@ -64,8 +67,8 @@ pub struct Ring {
     waker: Arc<Waker>,
     listener: Option<RawFd>,
     places: Vec<Place>,
-    /// Of each buffer: how much of it was read, and the next one of the same connection.
-    filled: Box<[Filled]>,
+    /// Of each piece: how much of it was read, and the next one of the same connection.
+    pieces: Vec<Piece>,
     /// What was received of connections that were paused then.
     kept: HashMap<u32, VecDeque<u8>>,
     /// Connections of which something is to be told, in the order of their visits.
@@ -73,15 +76,17 @@ pub struct Ring {
     /// Connections that can be written to again.
     writable: Vec<Token>,
     acceptable: bool,
+    /// How much was received since the last wait: about as much will come next.
+    arrivals: usize,
 }
 
 /// What the ring knows of one connection.
 struct Place {
     socket: Option<Socket>,
     generation: u32,
-    /// The buffers that were received and not read: a list, by their ends.
-    first: u16,
-    last: u16,
+    /// The pieces that were received and not read: a list, by its ends.
+    first: u32,
+    last: u32,
     end: u16,
     /// Stands in `readable`.
     queued: bool,
@@ -96,9 +101,9 @@ struct Place {
 }
 
 #[derive(Clone, Copy)]
-struct Filled {
+struct Piece {
     read: u32,
-    next: u16,
+    next: u32,
 }
 
 impl Default for Place {
@@ -125,21 +130,18 @@ impl Ring {
     }
 
     pub(super) fn with_buffers(waker: &Arc<Waker>, (count, size): (u16, u32)) -> io::Result<Self> {
-        let nothing = Filled {
-            read: 0,
-            next: NONE,
-        };
         Ok(Self {
             kernel: ring::Ring::new(count, size)?,
             wishes: vec![Wish::Wake],
             waker: Arc::clone(waker),
             listener: None,
             places: Vec::new(),
-            filled: vec![nothing; usize::from(count)].into_boxed_slice(),
+            pieces: Vec::new(),
             kept: HashMap::new(),
             readable: VecDeque::new(),
             writable: Vec::new(),
             acceptable: false,
+            arrivals: 0,
         })
     }
 
@@ -192,11 +194,10 @@ impl Ring {
             self.wishes.push(Wish::Cancel(mark(kind::WRITE, token)));
         }
         self.kept.remove(&token.index);
-        let mut buffer = removed.first;
-        while buffer != NONE {
-            let next = self.filled[usize::from(buffer)].next;
-            self.kernel.give_back(buffer);
-            buffer = next;
+        let mut piece = removed.first;
+        while piece != NONE {
+            self.kernel.give_back(piece);
+            piece = self.pieces[piece as usize].next;
         }
     }
 
@@ -205,11 +206,11 @@ impl Ring {
             return;
         };
         place.paused = true;
-        while let Some(buffer) = self.take_first(token) {
-            let read = self.filled[usize::from(buffer)].read as usize;
-            let rest = &self.kernel.received(buffer)[read..];
+        while let Some(piece) = self.take_first(token) {
+            let read = self.pieces[piece as usize].read as usize;
+            let rest = &self.kernel.received(piece)[read..];
             self.kept.entry(token.index).or_default().extend(rest);
-            self.kernel.give_back(buffer);
+            self.kernel.give_back(piece);
         }
     }
 
@@ -279,10 +280,11 @@ impl Ring {
 
     pub fn wait(&mut self, timeout: Option<Duration>) -> io::Result<()> {
         self.wish()?;
-        if self.kernel.has_news() || self.has_work() {
+        let expected = std::mem::take(&mut self.arrivals) / 2;
+        if timeout == Some(Duration::ZERO) || self.has_work() {
             self.kernel.look()?;
         } else {
-            self.kernel.enter(1, timeout)?;
+            self.kernel.wait(expected.min(TOGETHER), timeout)?;
         }
         self.note_all();
         Ok(())
@@ -340,7 +342,7 @@ impl Ring {
             self.kept.remove(&token.index);
         }
         while let Some(first) = self.first(token).filter(|_| count < into.len()) {
-            let read = &mut self.filled[usize::from(first)].read;
+            let read = &mut self.pieces[first as usize].read;
             let rest = &self.kernel.received(first)[*read as usize..];
             let length = rest.len().min(into.len() - count);
             into[count..count + length].copy_from_slice(&rest[..length]);
@@ -354,16 +356,16 @@ impl Ring {
         count
     }
 
-    fn first(&self, token: Token) -> Option<u16> {
+    fn first(&self, token: Token) -> Option<u32> {
         let first = self.places.get(token.index as usize)?.first;
         (first != NONE).then_some(first)
     }
 
-    /// Takes the oldest buffer out of a connection's list.
-    fn take_first(&mut self, token: Token) -> Option<u16> {
+    /// Takes the oldest piece out of a connection's list.
+    fn take_first(&mut self, token: Token) -> Option<u32> {
         let first = self.first(token)?;
         let place = &mut self.places[token.index as usize];
-        place.first = self.filled[usize::from(first)].next;
+        place.first = self.pieces[first as usize].next;
         if place.first == NONE {
             place.last = NONE;
         }
@@ -437,7 +439,10 @@ impl Ring {
     fn note(&mut self, completion: Completion) {
         let token = token(completion.mark);
         match completion.mark & kind::ALL {
-            kind::RECEIVE => self.note_received(token, completion),
+            kind::RECEIVE => {
+                self.arrivals += 1;
+                self.note_received(token, completion);
+            }
             kind::WRITE => {
                 if let Some(place) = self.place(token) {
                     place.writes_armed = false;
@@ -457,8 +462,8 @@ impl Ring {
 
     fn note_received(&mut self, token: Token, completion: Completion) {
         let Some(place) = self.place(token) else {
-            if let Some(buffer) = completion.buffer {
-                self.kernel.give_back(buffer);
+            if let Some(piece) = completion.piece {
+                self.kernel.give_back(piece);
             }
             return;
         };
@@ -478,30 +483,34 @@ impl Ring {
         if must_stop {
             self.wishes.push(Wish::Cancel(mark(kind::RECEIVE, token)));
         }
-        match completion.buffer {
-            Some(buffer) if is_paused => {
-                let received = self.kernel.received(buffer);
+        match completion.piece {
+            Some(piece) if is_paused => {
+                let received = self.kernel.received(piece);
                 self.kept.entry(token.index).or_default().extend(received);
-                self.kernel.give_back(buffer);
+                self.kernel.give_back(piece);
             }
-            Some(buffer) => self.append(token, buffer),
+            Some(piece) => self.append(token, piece),
             None => (),
         }
         self.go_on(token);
     }
 
-    /// Adds a filled buffer to a connection's list.
-    fn append(&mut self, token: Token, buffer: u16) {
-        self.filled[usize::from(buffer)] = Filled {
+    /// Adds a piece to a connection's list.
+    fn append(&mut self, token: Token, piece: u32) {
+        let alone = Piece {
             read: 0,
             next: NONE,
         };
+        if self.pieces.len() <= piece as usize {
+            self.pieces.resize(piece as usize + 1, alone);
+        }
+        self.pieces[piece as usize] = alone;
         let place = &mut self.places[token.index as usize];
         match place.last {
-            NONE => place.first = buffer,
-            last => self.filled[usize::from(last)].next = buffer,
+            NONE => place.first = piece,
+            last => self.pieces[last as usize].next = piece,
         }
-        place.last = buffer;
+        place.last = piece;
     }
 
     fn place(&mut self, token: Token) -> Option<&mut Place> {

@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
 use io_uring::types::{BufRingEntry, CancelBuilder, Fd, SubmitArgs, Timespec};
-use io_uring::{IoUring, cqueue, opcode, squeue};
+use io_uring::{EnterFlags, IoUring, cqueue, opcode, squeue};
 
 /// Requests that go to the kernel in one system call.
 const REQUESTS: u32 = 256;
@@ -23,6 +23,9 @@ const COMPLETIONS: u32 = 4096;
 /// The only group of buffers.
 const GROUP: u16 = 0;
 
+/// `IOU_PBUF_RING_INC`: a buffer is filled by one request after the other.
+const PIECE_BY_PIECE: u16 = 2;
+
 /// The mark of a request whose completion says nothing.
 const SILENT: u64 = u64::MAX;
 
@@ -30,6 +33,9 @@ const SILENT: u64 = u64::MAX;
 const LENT: u64 = 1 << 63;
 
 const PAGE: usize = 4096;
+
+/// For so many microseconds a wait for one completion goes on for more of them.
+const MOMENT: u32 = 20;
 
 /// How often requests are offered again to a kernel that has no room for them.
 const TRIES: u32 = 1000;
@@ -44,8 +50,8 @@ pub struct Completion {
     pub mark: u64,
     /// A count, or an error number below 0.
     pub result: i32,
-    /// The buffer that was filled; it is ours until [`Ring::give_back`].
-    pub buffer: Option<u16>,
+    /// What was received; its bytes are ours until [`Ring::give_back`].
+    pub piece: Option<u32>,
     /// More will come of this request.
     pub more: bool,
 }
@@ -67,8 +73,8 @@ pub struct Ring {
 }
 
 impl Ring {
-    /// A ring with so many buffers, a power of two, of so many bytes each. The thread that first
-    /// enters it is the only one that may.
+    /// A ring that may fill so many buffers, a power of two, of so many bytes each. The thread that
+    /// first enters it is the only one that may.
     ///
     /// # Errors
     ///
@@ -135,14 +141,7 @@ impl Ring {
 
     // ---- handing over, and waiting ----
 
-    /// Whether an `enter` would find something without waiting.
-    pub fn has_news(&mut self) -> bool {
-        !self.set_aside.is_empty()
-            || !self.ring.completion().is_empty()
-            || self.ring.submission().taskrun()
-    }
-
-    /// Hands all requests over, and learns what has come to an end without waiting.
+    /// Hands all requests over, and learns what has come to an end, without waiting.
     pub fn look(&mut self) -> io::Result<()> {
         let queue = self.ring.submission();
         if queue.is_empty() && !queue.taskrun() && !queue.cq_overflow() {
@@ -152,9 +151,17 @@ impl Ring {
         self.enter(0, None)
     }
 
-    /// Hands all requests over; waits until `wanted` completions lie there or the time is up. A
-    /// signal handler ends it, too.
-    pub fn enter(&mut self, wanted: usize, timeout: Option<Duration>) -> io::Result<()> {
+    /// Hands all requests over, and waits for a completion, if none lies there, or until the time is
+    /// up. A signal handler ends it, too. For `expected` of them it waits a moment longer.
+    pub fn wait(&mut self, expected: usize, timeout: Option<Duration>) -> io::Result<()> {
+        if !self.set_aside.is_empty() {
+            return self.look();
+        }
+        let gathers = self.ring.params().is_feature_min_timeout();
+        self.enter(if gathers { expected.max(1) } else { 1 }, timeout)
+    }
+
+    fn enter(&mut self, wanted: usize, timeout: Option<Duration>) -> io::Result<()> {
         if self.broken {
             return Err(io::ErrorKind::BrokenPipe.into());
         }
@@ -163,10 +170,13 @@ impl Ring {
             self.enabled = true;
         }
         let time = timeout.map(Timespec::from);
-        let args = time.iter().fold(SubmitArgs::new(), SubmitArgs::timespec);
+        let mut args = time.iter().fold(SubmitArgs::new(), SubmitArgs::timespec);
+        if wanted > 1 {
+            args = args.min_wait_usec(MOMENT);
+        }
         let mut tries = 0;
         loop {
-            let entered = self.ring.submitter().submit_with_args(wanted, &args);
+            let entered = self.hand_over(wanted, EnterFlags::GETEVENTS, &args);
             let done = self.ring.submission().is_empty();
             match entered {
                 Ok(_) if done => return Ok(()),
@@ -184,6 +194,20 @@ impl Ring {
                 }
             }
         }
+    }
+
+    fn hand_over(
+        &mut self,
+        wanted: usize,
+        flags: EnterFlags,
+        args: &SubmitArgs<'_, '_>,
+    ) -> io::Result<usize> {
+        let count = self.ring.submission().len() as u32;
+        let flags = (flags | EnterFlags::EXT_ARG).bits();
+        let submitter = self.ring.submitter();
+        // SAFETY: EXT_ARG says what `args` is; it and what it points to outlive the call. Entries
+        // point to no memory, or to some that was lent until they have completed.
+        unsafe { submitter.enter(count, wanted as u32, flags, Some(args)) }
     }
 
     fn set_completions_aside(&mut self) {
@@ -208,13 +232,10 @@ impl Ring {
             let completion = Completion {
                 mark: entry.user_data(),
                 result: entry.result(),
-                buffer: cqueue::buffer_select(entry.flags()).filter(|_| entry.result() > 0),
+                piece: self.buffers.take(&entry),
                 more: cqueue::more(entry.flags()),
             };
             self.in_flight -= usize::from(!completion.more);
-            if let Some(id) = completion.buffer {
-                self.buffers.take(id, completion.result as u32);
-            }
             if completion.mark == SILENT {
                 continue;
             }
@@ -251,30 +272,35 @@ impl Ring {
 
     /// Hands over all requests, and waits until the kernel has let go of all that it was lent.
     fn wait_for_lent(&mut self) {
+        if self.enabled && !self.broken {
+            // Sending ends in here; what is received meanwhile is better told later, all at once.
+            // Who is refused here is refused again below.
+            let _ = self.hand_over(0, EnterFlags::empty(), &SubmitArgs::new());
+        }
         loop {
-            let entered = self.enter(self.lent, None);
             self.set_completions_aside();
-            // What a broken ring has not handed over, nobody will read.
-            let untaken = self.ring.submission().len();
-            if self.lent == 0 || entered.is_err() && self.lent <= untaken {
-                self.lent = 0;
+            if self.lent == 0 {
                 return;
+            }
+            let entered = self.enter(1, None);
+            // What a broken ring has not handed over, nobody will read.
+            if entered.is_err() && self.lent <= self.ring.submission().len() {
+                self.lent = 0;
             }
         }
     }
 
-    // ---- buffers ----
+    // ---- what was received ----
 
-    /// What a completion has brought.
     #[inline]
-    pub fn received(&self, buffer: u16) -> &[u8] {
-        self.buffers.received(buffer)
+    pub fn received(&self, piece: u32) -> &[u8] {
+        self.buffers.received(piece)
     }
 
-    /// Gives a buffer back to the kernel.
+    /// Gives a piece back to the kernel.
     #[inline]
-    pub fn give_back(&mut self, buffer: u16) {
-        self.buffers.give(buffer);
+    pub fn give_back(&mut self, piece: u32) {
+        self.buffers.give(piece);
     }
 }
 
@@ -317,68 +343,148 @@ fn is_passing(error: &io::Error) -> bool {
     )
 }
 
-/// Buffers that the kernel takes from a ring, fills, and has us give back.
+/// Buffers that the kernel takes from a ring and fills, piece by piece, and gets back when all of
+/// their pieces were read.
 ///
-/// A buffer is the kernel's while its length here is 0.
+/// No more of them take part than were needed at once until now, so that little memory is touched.
 struct Buffers {
-    /// The ring of those that the kernel may take, and behind it the buffers themselves.
+    /// The ring of those that the kernel may fill, and behind it the buffers themselves.
     memory: Memory,
-    lengths: Vec<u32>,
     size: usize,
-    /// How many were ever given.
-    given: u16,
+    states: Vec<Buffer>,
+    /// How many buffers take part.
+    used: u16,
+    /// How many were ever put into the ring.
+    published: u16,
+    pieces: Vec<Piece>,
+    /// Places in `pieces` that are free.
+    free: Vec<u32>,
+}
+
+#[derive(Clone, Copy, Default)]
+struct Buffer {
+    /// How far the kernel has filled it.
+    filled: u32,
+    /// Pieces that were not given back.
+    pieces: u32,
+    /// The kernel fills it no further.
+    complete: bool,
+}
+
+/// A part of a buffer; one without a length is nobody's.
+#[derive(Clone, Copy, Default)]
+struct Piece {
+    buffer: u16,
+    start: u32,
+    length: u32,
 }
 
 impl Buffers {
     fn new(ring: &IoUring, count: u16, size: u32) -> io::Result<Self> {
         let size = size as usize;
-        let memory = Memory::new(Self::entries_size(count) + usize::from(count) * size)?;
+        let memory = Memory::new(Self::entries_size(count.into()) + usize::from(count) * size)?;
         let address = memory.start.as_ptr() as u64;
         let submitter = ring.submitter();
-        // SAFETY: the memory lives until nothing is in flight any more, or is leaked.
-        unsafe { submitter.register_buf_ring_with_flags(address, count, GROUP, 0) }?;
+        let register = |flags| {
+            // SAFETY: the memory lives until nothing is in flight any more, or is leaked.
+            unsafe { submitter.register_buf_ring_with_flags(address, count, GROUP, flags) }
+        };
+        // Before 6.12 each piece takes a whole buffer.
+        register(PIECE_BY_PIECE).or_else(|_| register(0))?;
         let mut buffers = Self {
             memory,
-            lengths: vec![0; usize::from(count)],
             size,
-            given: 0,
+            states: vec![Buffer::default(); count.into()],
+            used: 0,
+            published: 0,
+            pieces: Vec::new(),
+            free: Vec::new(),
         };
-        (0..count).for_each(|id| buffers.publish(id));
+        buffers.use_more();
         Ok(buffers)
     }
 
     /// The room for the ring: whole pages.
-    fn entries_size(count: u16) -> usize {
-        (usize::from(count) * size_of::<BufRingEntry>()).next_multiple_of(PAGE)
+    fn entries_size(count: usize) -> usize {
+        (count * size_of::<BufRingEntry>()).next_multiple_of(PAGE)
     }
 
-    fn start(&self, id: u16) -> *mut u8 {
-        let offset = Self::entries_size(self.lengths.len() as u16) + usize::from(id) * self.size;
-        // SAFETY: the memory holds `size` bytes for each id, and ids have a length.
-        unsafe { self.memory.start.as_ptr().add(offset) }
+    /// Twice as many buffers take part.
+    fn use_more(&mut self) {
+        let used = (self.used * 2).clamp(2, self.states.len() as u16);
+        (self.used..used).for_each(|buffer| self.publish(buffer));
+        self.used = used;
     }
 
-    /// The kernel has filled a buffer.
-    fn take(&mut self, id: u16, length: u32) {
-        self.lengths[usize::from(id)] = length;
+    /// Notes what a completion says of buffers.
+    fn take(&mut self, entry: &cqueue::Entry) -> Option<u32> {
+        if entry.result() == -libc::ENOBUFS {
+            self.use_more();
+        }
+        let id = cqueue::buffer_select(entry.flags())?;
+        let length = u32::try_from(entry.result()).unwrap_or(0);
+        let buffer = &mut self.states[usize::from(id)];
+        let start = buffer.filled;
+        buffer.filled += length;
+        buffer.complete = !cqueue::buffer_more(entry.flags());
+        if length == 0 {
+            self.publish_if_done(id);
+            return None;
+        }
+        buffer.pieces += 1;
+        let piece = Piece {
+            buffer: id,
+            start,
+            length,
+        };
+        match self.free.pop() {
+            Some(place) => {
+                self.pieces[place as usize] = piece;
+                Some(place)
+            }
+            None => {
+                self.pieces.push(piece);
+                Some(self.pieces.len() as u32 - 1)
+            }
+        }
     }
 
-    fn received(&self, id: u16) -> &[u8] {
-        let length = self.lengths[usize::from(id)] as usize;
-        // SAFETY: a buffer with a length is ours, and the kernel has filled so many of its bytes.
-        unsafe { std::slice::from_raw_parts(self.start(id), length) }
+    fn received(&self, piece: u32) -> &[u8] {
+        let piece = self.pieces[piece as usize];
+        // SAFETY: the start lies in a buffer.
+        let start = unsafe { self.start(piece.buffer).add(piece.start as usize) };
+        // SAFETY: a piece with a length is ours; the kernel has filled it, and only goes on behind.
+        unsafe { std::slice::from_raw_parts(start, piece.length as usize) }
     }
 
-    fn give(&mut self, id: u16) {
-        if std::mem::take(&mut self.lengths[usize::from(id)]) > 0 {
+    fn give(&mut self, place: u32) {
+        let piece = std::mem::take(&mut self.pieces[place as usize]);
+        if piece.length > 0 {
+            self.free.push(place);
+            self.states[usize::from(piece.buffer)].pieces -= 1;
+            self.publish_if_done(piece.buffer);
+        }
+    }
+
+    fn publish_if_done(&mut self, id: u16) {
+        let buffer = self.states[usize::from(id)];
+        if buffer.complete && buffer.pieces == 0 {
             self.publish(id);
         }
     }
 
+    fn start(&self, id: u16) -> *mut u8 {
+        let count = self.states.len();
+        let offset = Self::entries_size(count) + usize::from(id) % count * self.size;
+        // SAFETY: the memory holds `size` bytes for each of the buffers.
+        unsafe { self.memory.start.as_ptr().add(offset) }
+    }
+
     /// Puts a buffer into the ring.
     fn publish(&mut self, id: u16) {
+        self.states[usize::from(id)] = Buffer::default();
         let entries: *mut BufRingEntry = self.memory.start.as_ptr().cast();
-        let place = usize::from(self.given) & (self.lengths.len() - 1);
+        let place = usize::from(self.published) & (self.states.len() - 1);
         let (start, size) = (self.start(id) as u64, self.size as u32);
         // SAFETY: the ring has as many entries as there are buffers; the kernel does not read this
         // one before the tail has passed it.
@@ -386,10 +492,10 @@ impl Buffers {
         entry.set_addr(start);
         entry.set_len(size);
         entry.set_bid(id);
-        self.given = self.given.wrapping_add(1);
+        self.published = self.published.wrapping_add(1);
         // SAFETY: the tail lies in the ring's first entry, where no setter above reaches it.
         let tail = unsafe { AtomicU16::from_ptr(BufRingEntry::tail(entries).cast_mut()) };
-        tail.store(self.given, Ordering::Release);
+        tail.store(self.published, Ordering::Release);
     }
 
     fn leak(&mut self) {
