@@ -2,9 +2,11 @@
 //! from them what is asked for.
 //!
 //! A connection's receiving is one request that lasts. It ends when the kernel has no buffer left,
-//! and is asked for anew when buffers were given back. What comes in while a connection is paused
-//! is kept, and then its request is ended: so a paused client costs what the kernel had received
-//! before that, and no shared buffer.
+//! and is asked for anew when some were given back. Of a connection that is paused nothing is left
+//! in shared buffers: its request is ended as soon as it brings something, and what it has brought
+//! is kept aside. The kernel cannot end the request of a client that floods before it has run out
+//! of buffers; such a client is asked for one piece after the other from then on, until its socket
+//! is drained.
 
 use std::collections::{HashMap, VecDeque};
 use std::io::{self, IoSlice, Read};
@@ -17,7 +19,7 @@ use super::sys::ring::{self, Completion};
 use super::{Listener, Socket, Waker};
 
 /// How many buffers the kernel may receive into, and how large each is.
-const BUFFERS: (u16, u32) = (64, 32 * 1024);
+const BUFFERS: (u16, u32) = (32, 32 * 1024);
 
 /// At most so many completions are waited for together.
 const TOGETHER: usize = 64;
@@ -35,6 +37,7 @@ mod kind {
     pub const WRITE: u64 = 1 << 58;
     pub const WAKE: u64 = 2 << 58;
     pub const LISTEN: u64 = 3 << 58;
+    pub const CANCEL: u64 = 4 << 58;
     pub const ALL: u64 = 0b11_1111 << 58;
 }
 
@@ -57,7 +60,8 @@ enum Wish {
     Write(Token),
     Wake,
     Listen,
-    Cancel(u64),
+    StopListening,
+    StopReceiving(Token),
 }
 
 /// The sockets of one loop.
@@ -95,6 +99,8 @@ struct Place {
     receiving: bool,
     /// The kernel was asked to end that.
     cancelled: bool,
+    /// It sent more while it was paused: it is received from piece by piece.
+    floods: bool,
     writes_armed: bool,
     /// Its end was told.
     told: bool,
@@ -118,6 +124,7 @@ impl Default for Place {
             paused: false,
             receiving: false,
             cancelled: false,
+            floods: false,
             writes_armed: false,
             told: false,
         }
@@ -154,7 +161,7 @@ impl Ring {
     pub fn stop_listening(&mut self, _listener: &Listener) -> io::Result<()> {
         self.acceptable = false;
         self.listener = None;
-        self.wishes.push(Wish::Cancel(kind::LISTEN));
+        self.wishes.push(Wish::StopListening);
         Ok(())
     }
 
@@ -186,12 +193,12 @@ impl Ring {
             ..Place::default()
         };
         let removed = std::mem::replace(place, emptied);
-        // While a request lasts, the kernel holds the socket open.
-        if removed.receiving && !removed.cancelled {
-            self.wishes.push(Wish::Cancel(mark(kind::RECEIVE, token)));
-        }
-        if removed.writes_armed {
-            self.wishes.push(Wish::Cancel(mark(kind::WRITE, token)));
+        // While a request lasts, the kernel holds the socket open; this ends them.
+        if let Some(socket) = removed
+            .socket
+            .filter(|_| removed.receiving || removed.writes_armed)
+        {
+            socket.shutdown();
         }
         self.kept.remove(&token.index);
         let mut piece = removed.first;
@@ -206,12 +213,7 @@ impl Ring {
             return;
         };
         place.paused = true;
-        while let Some(piece) = self.take_first(token) {
-            let read = self.pieces[piece as usize].read as usize;
-            let rest = &self.kernel.received(piece)[read..];
-            self.kept.entry(token.index).or_default().extend(rest);
-            self.kernel.give_back(piece);
-        }
+        self.keep(token);
     }
 
     pub fn resume(&mut self, token: Token) {
@@ -356,6 +358,16 @@ impl Ring {
         count
     }
 
+    /// Keeps aside what was received, and gives the pieces back.
+    fn keep(&mut self, token: Token) {
+        while let Some(piece) = self.take_first(token) {
+            let read = self.pieces[piece as usize].read as usize;
+            let rest = &self.kernel.received(piece)[read..];
+            self.kept.entry(token.index).or_default().extend(rest);
+            self.kernel.give_back(piece);
+        }
+    }
+
     fn first(&self, token: Token) -> Option<u32> {
         let first = self.places.get(token.index as usize)?.first;
         (first != NONE).then_some(first)
@@ -380,7 +392,7 @@ impl Ring {
         };
         let ended = place.end != GOES_ON;
         let untold = has_kept || place.first != NONE || ended && !place.told;
-        let starts = !place.receiving && !ended;
+        let starts = !place.receiving && !ended && !has_kept;
         let queues = untold && !place.queued;
         place.receiving |= starts;
         place.queued |= queues;
@@ -410,23 +422,30 @@ impl Ring {
             waker,
             ..
         } = self;
-        let socket = |token: Token| {
+        let place = |token: Token| {
             let place = places.get(token.index as usize);
-            let place = place.filter(|place| place.generation == token.generation);
-            place.and_then(|place| place.socket.as_ref())
+            let place = place.filter(|place| place.generation == token.generation)?;
+            Some((place.socket.as_ref()?, place))
         };
         match *wish {
-            Wish::Receive(token) => socket(token).map_or(Ok(()), |socket| {
-                kernel.receive(socket.as_fd(), mark(kind::RECEIVE, token))
+            Wish::Receive(token) => place(token).map_or(Ok(()), |(socket, place)| {
+                let mark = mark(kind::RECEIVE, token);
+                match place.floods {
+                    true => kernel.receive_once(socket.as_fd(), mark),
+                    false => kernel.receive(socket.as_fd(), mark),
+                }
             }),
-            Wish::Write(token) => socket(token).map_or(Ok(()), |socket| {
+            Wish::Write(token) => place(token).map_or(Ok(()), |(socket, _)| {
                 kernel.watch_writability(socket.as_fd(), mark(kind::WRITE, token))
             }),
             Wish::Wake => kernel.watch(waker.as_raw_fd(), kind::WAKE),
             Wish::Listen => {
                 listener.map_or(Ok(()), |listener| kernel.watch(listener, kind::LISTEN))
             }
-            Wish::Cancel(mark) => kernel.cancel(mark),
+            Wish::StopListening => kernel.cancel(kind::LISTEN, ring::SILENT),
+            Wish::StopReceiving(token) => {
+                kernel.cancel(mark(kind::RECEIVE, token), mark(kind::CANCEL, token))
+            }
         }
     }
 
@@ -456,6 +475,7 @@ impl Ring {
                     self.wishes.push(Wish::Listen);
                 }
             }
+            kind::CANCEL if completion.result < 0 => self.note_not_cancelled(token),
             _ => (),
         }
     }
@@ -470,29 +490,34 @@ impl Ring {
         if !completion.more {
             place.receiving = false;
             place.cancelled = false;
+            place.floods &= completion.leaves_some || completion.piece.is_none();
             place.end = match -completion.result {
                 0 => IN_ORDER,
-                // A buffer was filled, or none was left, or the request was ended by us.
+                // Something was received, or no buffer was left, or the request was ended by us.
                 ..0 | libc::ENOBUFS | libc::ECANCELED | libc::EINTR | libc::EAGAIN => GOES_ON,
                 error => error as u16,
             };
         }
-        let must_stop = place.paused && place.receiving && !place.cancelled;
-        place.cancelled |= must_stop;
-        let is_paused = place.paused;
-        if must_stop {
-            self.wishes.push(Wish::Cancel(mark(kind::RECEIVE, token)));
+        let (is_paused, is_receiving) = (place.paused, place.receiving);
+        if is_paused && is_receiving && !place.cancelled {
+            place.cancelled = true;
+            place.floods = true;
+            self.wishes.push(Wish::StopReceiving(token));
         }
-        match completion.piece {
-            Some(piece) if is_paused => {
-                let received = self.kernel.received(piece);
-                self.kept.entry(token.index).or_default().extend(received);
-                self.kernel.give_back(piece);
-            }
-            Some(piece) => self.append(token, piece),
-            None => (),
+        if let Some(piece) = completion.piece {
+            self.append(token, piece);
+        }
+        if is_paused && !is_receiving {
+            self.keep(token);
         }
         self.go_on(token);
+    }
+
+    /// A request could not be ended, because the kernel is just at it: it is tried again.
+    fn note_not_cancelled(&mut self, token: Token) {
+        if self.place(token).is_some_and(|place| place.cancelled) {
+            self.wishes.push(Wish::StopReceiving(token));
+        }
     }
 
     /// Adds a piece to a connection's list.

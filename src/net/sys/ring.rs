@@ -27,7 +27,7 @@ const GROUP: u16 = 0;
 const PIECE_BY_PIECE: u16 = 2;
 
 /// The mark of a request whose completion says nothing.
-const SILENT: u64 = u64::MAX;
+pub const SILENT: u64 = u64::MAX;
 
 /// In the mark of a request that was lent bytes; the rest is its place in the batch.
 const LENT: u64 = 1 << 63;
@@ -54,6 +54,8 @@ pub struct Completion {
     pub piece: Option<u32>,
     /// More will come of this request.
     pub more: bool,
+    /// The socket holds more than was received.
+    pub leaves_some: bool,
 }
 
 pub struct Ring {
@@ -109,6 +111,16 @@ impl Ring {
         self.push(&entry.user_data(mark))
     }
 
+    /// Asks to receive one piece.
+    pub fn receive_once(&mut self, socket: BorrowedFd<'_>, mark: u64) -> io::Result<()> {
+        let nowhere = std::ptr::null_mut();
+        let entry = opcode::Recv::new(Fd(socket.as_raw_fd()), nowhere, 0)
+            .buf_group(GROUP)
+            .build()
+            .flags(squeue::Flags::BUFFER_SELECT);
+        self.push(&entry.user_data(mark))
+    }
+
     /// Asks to be told once when a socket takes bytes.
     pub fn watch_writability(&mut self, socket: BorrowedFd<'_>, mark: u64) -> io::Result<()> {
         let entry = opcode::PollAdd::new(Fd(socket.as_raw_fd()), libc::POLLOUT as u32).build();
@@ -123,9 +135,9 @@ impl Ring {
         self.push(&entry.user_data(mark))
     }
 
-    /// Asks to end the request with this mark.
-    pub fn cancel(&mut self, mark: u64) -> io::Result<()> {
-        self.push(&opcode::AsyncCancel::new(mark).build().user_data(SILENT))
+    /// Asks to end the request with the mark `other`.
+    pub fn cancel(&mut self, other: u64, mark: u64) -> io::Result<()> {
+        self.push(&opcode::AsyncCancel::new(other).build().user_data(mark))
     }
 
     fn push(&mut self, entry: &squeue::Entry) -> io::Result<()> {
@@ -234,6 +246,7 @@ impl Ring {
                 result: entry.result(),
                 piece: self.buffers.take(&entry),
                 more: cqueue::more(entry.flags()),
+                leaves_some: cqueue::sock_nonempty(entry.flags()),
             };
             self.in_flight -= usize::from(!completion.more);
             if completion.mark == SILENT {
