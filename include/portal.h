@@ -936,8 +936,9 @@ typedef enum portal_option {
    */
   PORTAL_OPTION_SERVER_HEADER = 23,
   /**
-   * How loops talk to the system: 0 what measures better, 1 epoll, 2 io_uring, where the system
-   * allows it and Portal's own threads serve; else epoll stands in for it.
+   * How loops talk to the system: 0 auto, 1 epoll, 2 io_uring. Where the system forbids io_uring
+   * or is older than Linux 6.1, and with HOST dispatch, epoll stands in for it in silence. Auto is
+   * epoll for now.
    *
    * Number. Default 0. Range 0 to 2.
    */
