@@ -935,6 +935,14 @@ typedef enum portal_option {
    * Text. Default "".
    */
   PORTAL_OPTION_SERVER_HEADER = 23,
+  /**
+   * How loops talk to the system: 0 auto, 1 epoll, 2 io_uring. Where the system forbids io_uring
+   * or is older than Linux 6.1, and with HOST dispatch, epoll stands in for it in silence. Auto is
+   * epoll for now.
+   *
+   * Number. Default 0. Range 0 to 2.
+   */
+  PORTAL_OPTION_BACKEND = 24,
 } portal_option;
 
 /**

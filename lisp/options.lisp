@@ -24,7 +24,8 @@
     (:tls-certificate 20 :text)
     (:tls-key 21 :text)
     (:tls-client-ca 22 :text)
-    (:server-header 23 :text))
+    (:server-header 23 :text)
+    (:backend 24 :number))
   "Keywords, with C's number and kind of the option. DISPATCH is not among them: Portal for Lisp pulls.")
 
 (defconstant +option-dispatch+ 3)

@@ -13,7 +13,7 @@ use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll};
 
 use super::poller::{Happening, Token};
-use super::{Listener, Signal, Socket};
+use super::{Listener, Signal, Socket, Waker};
 
 const _: () = assert!(usize::BITS == 64, "a token holds an index and a generation");
 
@@ -33,17 +33,6 @@ impl From<mio::Token> for Token {
             index: token.0 as u32,
             generation: (token.0 >> 32) as u32,
         }
-    }
-}
-
-/// Interrupts [`Epoll::wait`] from any thread.
-#[derive(Debug)]
-pub struct Waker(mio::Waker);
-
-impl Waker {
-    pub fn wake(&self) {
-        // It can only fail when the counter is full, and then the poller is woken already.
-        let _ = self.0.wake();
     }
 }
 
@@ -77,10 +66,12 @@ struct Place {
 }
 
 impl Epoll {
-    pub fn new() -> io::Result<(Self, Waker)> {
+    pub fn new(waker: &Waker) -> io::Result<Self> {
         let poll = Poll::new()?;
-        let waker = Waker(mio::Waker::new(poll.registry(), WAKER)?);
-        let epoll = Self {
+        // Each edge is an event, so what was given need not be taken.
+        poll.registry()
+            .register(&mut SourceFd(&waker.as_raw_fd()), WAKER, Interest::READABLE)?;
+        Ok(Self {
             poll,
             events: Events::with_capacity(1024),
             timer: None,
@@ -88,8 +79,7 @@ impl Epoll {
             readable: VecDeque::new(),
             writable: Vec::new(),
             acceptable: false,
-        };
-        Ok((epoll, waker))
+        })
     }
 
     pub fn listen(&mut self, listener: &Listener) -> io::Result<()> {
@@ -315,105 +305,5 @@ fn note(
     }
     if place.writes_armed && event.is_writable() {
         writable.push(token);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::io::{Read, Write};
-    use std::net::TcpStream;
-
-    use super::*;
-    use crate::net::{Address, Listener};
-
-    const SECOND: Option<Duration> = Some(Duration::from_secs(1));
-    const TOKEN: Token = Token {
-        index: 3,
-        generation: 7,
-    };
-
-    /// Epoll with one connection, and the client's end of it.
-    fn connected() -> (Epoll, TcpStream) {
-        let address = Address::resolve("127.0.0.1", 0).unwrap();
-        let listener = Listener::bind(&address, 1).unwrap();
-        let (mut epoll, _waker) = Epoll::new().unwrap();
-        epoll.listen(&listener).unwrap();
-        let client = TcpStream::connect(("127.0.0.1", listener.port())).unwrap();
-        client.set_read_timeout(SECOND).unwrap();
-        while !epoll.take_acceptable() {
-            epoll.wait(SECOND).unwrap();
-        }
-        let (socket, _) = listener.accept().unwrap();
-        epoll.add(socket, TOKEN).unwrap();
-        (epoll, client)
-    }
-
-    fn next(epoll: &mut Epoll, buffer: &mut [u8]) -> Happening {
-        loop {
-            if let Some(happening) = epoll.next(buffer) {
-                return happening;
-            }
-            epoll.wait(SECOND).unwrap();
-        }
-    }
-
-    #[test]
-    fn a_buffer_smaller_than_what_arrived_is_filled_again_and_again() {
-        let (mut epoll, mut client) = connected();
-        client.write_all(b"abcdef").unwrap();
-        drop(client);
-        let mut received = Vec::new();
-        loop {
-            let mut buffer = [0; 4];
-            match next(&mut epoll, &mut buffer) {
-                Happening::Received(TOKEN, count) => received.extend_from_slice(&buffer[..count]),
-                Happening::Ended(TOKEN, None) => break,
-                other => panic!("{other:?}"),
-            }
-        }
-        assert_eq!(received, b"abcdef");
-    }
-
-    #[test]
-    fn a_paused_connection_is_read_when_it_is_resumed() {
-        let (mut epoll, mut client) = connected();
-        epoll.pause(TOKEN);
-        client.write_all(b"x").unwrap();
-        epoll.wait(SECOND).unwrap();
-        assert!(epoll.next(&mut [0; 4]).is_none());
-
-        epoll.resume(TOKEN);
-        assert!(matches!(
-            next(&mut epoll, &mut [0; 4]),
-            Happening::Received(TOKEN, 1)
-        ));
-    }
-
-    #[test]
-    fn a_full_socket_says_when_it_can_be_written_to_again() {
-        let (mut epoll, mut client) = connected();
-        let block = [7; 65536];
-        let mut sent = 0;
-        while let Ok(count) = epoll.send(TOKEN, &block) {
-            sent += count;
-        }
-        epoll.arm_writes(TOKEN).unwrap();
-        let reader = std::thread::spawn(move || {
-            let mut rest = vec![0; sent];
-            client.read_exact(&mut rest).map(|()| client)
-        });
-        while epoll.take_writable() != [TOKEN] {
-            epoll.wait(SECOND).unwrap();
-        }
-        reader.join().unwrap().unwrap();
-    }
-
-    #[test]
-    fn a_removed_connection_is_closed_and_forgotten() {
-        let (mut epoll, mut client) = connected();
-        epoll.remove(TOKEN);
-        assert_eq!(client.read(&mut [0; 1]).unwrap(), 0);
-        let gone = epoll.send(TOKEN, b"x").unwrap_err();
-        assert_eq!(gone.kind(), io::ErrorKind::NotConnected);
     }
 }

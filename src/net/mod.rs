@@ -3,16 +3,20 @@
 mod epoll;
 mod listener;
 mod poller;
+mod ring;
 mod signal;
 mod socket;
+mod sockets;
 mod sys;
 mod tls;
+mod waker;
 
-pub use epoll::Waker;
 pub use listener::{Address, Listener, Peer};
 pub use poller::{Happening, Poller, Token};
 pub use signal::Signal;
 pub use socket::Socket;
+pub use sockets::Backend;
 pub use sys::process;
 pub use sys::wait::{Readiness, Union, wait_readable};
 pub use tls::{Identity, IdentityFiles};
+pub use waker::Waker;

@@ -6,11 +6,12 @@
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
 use std::os::fd::RawFd;
+use std::sync::Arc;
 use std::time::Duration;
 
-use super::epoll::{Epoll, Waker};
+use super::sockets::{Backend, Sockets};
 use super::tls::{self, Channel, Identity};
-use super::{Listener, Socket};
+use super::{Listener, Socket, Waker};
 
 /// Which connection: its place, and which of those that stood there one after the other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,7 +32,7 @@ pub enum Happening {
 }
 
 pub struct Poller {
-    sockets: Epoll,
+    sockets: Sockets,
     /// By the tokens' indices; empty while nobody speaks TLS.
     channels: Vec<Option<Box<Encrypted>>>,
     /// Sealed bytes on their way to a socket.
@@ -59,10 +60,10 @@ struct Encrypted {
 }
 
 impl Poller {
-    pub fn new() -> io::Result<(Self, Waker)> {
-        let (sockets, waker) = Epoll::new()?;
+    pub fn new(backend: Backend) -> io::Result<(Self, Arc<Waker>)> {
+        let waker = Arc::new(Waker::new()?);
         let poller = Self {
-            sockets,
+            sockets: Sockets::new(backend, &waker)?,
             channels: Vec::new(),
             sealed: Box::default(),
             gathered: Vec::new(),
@@ -177,6 +178,28 @@ impl Poller {
             return self.send_sealed(token, pieces);
         }
         self.sockets.send_vectored(token, pieces)
+    }
+
+    /// Whether [`Poller::send_all`] is any better than many a `send`.
+    #[inline]
+    pub fn sends_together(&self) -> bool {
+        self.sockets.sends_together()
+    }
+
+    /// Whether what is sent to this connection is encrypted.
+    pub fn is_encrypted(&self, token: Token) -> bool {
+        let channel = self.channels.get(token.index as usize);
+        channel.is_some_and(Option::is_some)
+    }
+
+    /// Hands bytes of several connections without encryption to the kernel, and tells of each what
+    /// `send` would answer.
+    pub fn send_all(
+        &mut self,
+        batch: &[(Token, &[u8])],
+        tell: impl FnMut(Token, io::Result<usize>),
+    ) {
+        self.sockets.send_all(batch, tell);
     }
 
     /// Says that nothing more will be written; reading goes on.

@@ -1,7 +1,8 @@
 //! One connection's socket.
 
 use std::io::{self, IoSlice};
-use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
+use std::net::Shutdown;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
 use super::sys::socket;
 
@@ -32,7 +33,19 @@ impl Socket {
 
     /// Says that nothing more will be written; reading goes on.
     pub(super) fn shutdown_write(&self) -> io::Result<()> {
-        socket2::SockRef::from(&self.0).shutdown(std::net::Shutdown::Write)
+        socket2::SockRef::from(&self.0).shutdown(Shutdown::Write)
+    }
+
+    /// Ends both directions, though others may still hold the socket open.
+    pub(super) fn shutdown(&self) {
+        // Fails only if they have ended.
+        let _ = socket2::SockRef::from(&self.0).shutdown(Shutdown::Both);
+    }
+}
+
+impl AsFd for Socket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
     }
 }
 

@@ -118,6 +118,12 @@ impl Conn {
         self.extra.get_or_insert_default()
     }
 
+    /// The bytes that leave first, if the kernel may take any.
+    pub fn first_piece(&self) -> Option<&[u8]> {
+        let outbox = self.outbox.as_ref().filter(|_| !self.blocked)?;
+        Some(outbox.first_piece()).filter(|piece| !piece.is_empty())
+    }
+
     pub fn hand(&self) -> Option<&Hand> {
         self.extra.as_ref()?.hand.as_ref()
     }
@@ -237,6 +243,13 @@ impl Conns {
     pub fn get(&mut self, token: Token) -> Option<&mut Conn> {
         let index = token.index as usize;
         let conn = &mut self.chunks.get_mut(index / Chunk::SLOTS)?[index % Chunk::SLOTS];
+        (conn.generation == token.generation && conn.phase != Phase::Free).then_some(conn)
+    }
+
+    /// The same for a look.
+    pub fn look(&self, token: Token) -> Option<&Conn> {
+        let index = token.index as usize;
+        let conn = &self.chunks.get(index / Chunk::SLOTS)?[index % Chunk::SLOTS];
         (conn.generation == token.generation && conn.phase != Phase::Free).then_some(conn)
     }
 

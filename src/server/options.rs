@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::ops::RangeInclusive;
 
 use super::{Answer, ServerError};
-use crate::net::IdentityFiles;
+use crate::net::{self, IdentityFiles};
 
 /// On which threads the application is told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,6 +26,16 @@ pub enum Deflate {
     WithoutTakeover,
     /// So that they may refer to earlier ones, where the client agrees.
     WithTakeover,
+}
+
+/// How loops talk to the system.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Backend {
+    /// What measures better.
+    Auto,
+    Epoll,
+    /// io_uring where there is any.
+    Ring,
 }
 
 /// The settings of a server. Times are in milliseconds, sizes in bytes.
@@ -62,6 +72,7 @@ pub struct Options {
     pub(crate) tls: IdentityFiles,
     /// Empty: no such header.
     pub(crate) server_header: String,
+    pub(crate) backend: Backend,
 }
 
 /// One line of the table of settings.
@@ -95,6 +106,7 @@ enum Field {
     /// Separated by commas; the check is of one item.
     List(fn(&mut Options) -> &mut Vec<String>, fn(&str) -> Answer),
     DeflateMode,
+    Backend,
     /// A part that this build leaves out.
     LeftOut,
 }
@@ -111,7 +123,7 @@ const MIB: i64 = 1 << 20;
 const DEFLATES: bool = cfg!(feature = "deflate");
 
 #[rustfmt::skip] // one setting a line
-pub(crate) const SETTINGS: [Setting; 23] = [
+pub(crate) const SETTINGS: [Setting; 24] = [
     text(1, "HOST", "::", Field::Text(|to| &mut to.host, check_host)),
     number(2, "THREADS", "", 1, 0..=1024, Field::U32(|to| &mut to.threads)),
     number(3, "DISPATCH", "", 0, 0..=2, Field::Dispatch),
@@ -135,6 +147,7 @@ pub(crate) const SETTINGS: [Setting; 23] = [
     text(21, "TLS_KEY", "", if_encrypts(Field::Text(|to| &mut to.tls.key, check_file))),
     text(22, "TLS_CLIENT_CA", "", if_encrypts(Field::Text(|to| &mut to.tls.client_ca, check_file))),
     text(23, "SERVER_HEADER", "", Field::Text(|to| &mut to.server_header, check_header_value)),
+    number(24, "BACKEND", "", 0, 0..=2, Field::Backend),
 ];
 
 const fn number(
@@ -204,6 +217,7 @@ impl Default for Options {
             deflate_min_size: 0,
             tls: IdentityFiles::default(),
             server_header: String::new(),
+            backend: Backend::Auto,
         };
         for setting in &SETTINGS {
             let kept = match setting.value {
@@ -252,6 +266,15 @@ impl Options {
         }
     }
 
+    /// The backend of each loop. A loop of a HOST server moves from thread to thread, which io_uring
+    /// does not allow as we use it.
+    pub(super) fn backend(&self) -> net::Backend {
+        match self.backend {
+            Backend::Ring if self.dispatch != Dispatch::Host => net::Backend::Ring,
+            Backend::Ring | Backend::Epoll | Backend::Auto => net::Backend::Epoll,
+        }
+    }
+
     fn keep_number(&mut self, field: &Field, value: i64) -> Answer {
         match field {
             Field::U32(place) => {
@@ -280,6 +303,14 @@ impl Options {
                     _ => return Err(ServerError::Argument),
                 }
             }
+            Field::Backend => {
+                self.backend = match value {
+                    0 => Backend::Auto,
+                    1 => Backend::Epoll,
+                    2 => Backend::Ring,
+                    _ => return Err(ServerError::Argument),
+                }
+            }
             Field::LeftOut => return Err(ServerError::Unsupported),
             Field::Text(..) | Field::List(..) => return Err(ServerError::Argument),
         }
@@ -302,7 +333,8 @@ impl Options {
             | Field::U64(_)
             | Field::Size(_)
             | Field::Dispatch
-            | Field::DeflateMode => Err(ServerError::Argument),
+            | Field::DeflateMode
+            | Field::Backend => Err(ServerError::Argument),
         }
     }
 }
@@ -547,6 +579,7 @@ mod tests {
             assert_eq!((options.deflate_level, options.deflate_min_size), (1, 256));
         }
         assert_eq!(options.server_header, "");
+        assert_eq!(options.backend, Backend::Auto);
     }
 
     #[test]
@@ -584,6 +617,10 @@ mod tests {
         assert_eq!(
             set_number("DISPATCH", 2).map(|options| options.dispatch),
             Ok(Dispatch::Host)
+        );
+        assert_eq!(
+            set_number("BACKEND", 2).map(|options| options.backend),
+            Ok(Backend::Ring)
         );
         assert_eq!(
             set_number("BACKLOG", 7).map(|options| options.backlog),
@@ -648,7 +685,7 @@ mod tests {
     #[test]
     fn an_unknown_setting_or_the_wrong_kind_is_refused() {
         let mut options = Options::default();
-        for number in [0, 24, u32::MAX] {
+        for number in [0, 25, u32::MAX] {
             assert_eq!(options.set_number(number, 1), Err(Argument));
             assert_eq!(options.set_text(number, ""), Err(Argument));
         }

@@ -109,13 +109,26 @@ impl Outbox {
         Ok(self.rest.back_mut().unwrap_or(&mut self.front))
     }
 
-    /// Hands to the kernel what it takes. Answers how many bytes it took, and how many of these
-    /// were counted in the slot; an error says that it takes no more.
-    pub fn send(&mut self, poller: &mut Poller, token: Token) -> (usize, usize, io::Result<()>) {
+    /// The bytes that leave first.
+    pub fn first_piece(&self) -> &[u8] {
+        &self.front[self.sent..]
+    }
+
+    /// Hands to the kernel what it takes; `first` is its answer to the first piece, if that was
+    /// offered already. Answers how many bytes it took, and how many of these were counted in the
+    /// slot; an error says that it takes no more.
+    pub fn send(
+        &mut self,
+        poller: &mut Poller,
+        token: Token,
+        mut first: Option<io::Result<usize>>,
+    ) -> (usize, usize, io::Result<()>) {
         let (before, counted_before) = (self.unsent, self.counted);
         let mut answer = Ok(());
         while self.unsent > 0 {
-            let sent = if self.rest.is_empty() {
+            let sent = if let Some(answer) = first.take() {
+                answer
+            } else if self.rest.is_empty() {
                 poller.send(token, &self.front[self.sent..])
             } else {
                 let pieces = std::iter::once(&self.front[self.sent..])

@@ -23,7 +23,7 @@ use super::server::Server;
 use super::sink::Sink;
 use super::slots::State;
 use super::{Application, EventKind, Happened, callback, log};
-use crate::net::{Happening, Poller, Token, Waker};
+use crate::net::{Happening, Poller, Token};
 use crate::proto::{Event, Kind, Payload, ProtoError, Step, WholeMessage};
 
 /// The receive buffer of a loop, shared by all its clients.
@@ -83,10 +83,9 @@ enum Next<'a> {
 
 impl Loop {
     pub fn new(server: Arc<Server>, number: usize) -> io::Result<Self> {
-        let (poller, waker) = Poller::new()?;
+        let (poller, waker) = Poller::new(server.options.backend())?;
         let conns = Conns::new();
         let mailbox = conns.estate().mailbox;
-        let waker: Arc<Waker> = Arc::new(waker);
         mailbox.rent(waker, Arc::downgrade(&server), server.options.max_queued);
         let core = RefCell::new(Core::new(Arc::clone(&server), number, poller, conns));
         Ok(Self {

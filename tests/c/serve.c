@@ -85,6 +85,9 @@ portal_options *options_with(const struct setting *settings)
     portal_options *options = portal_options_create();
 
     CHECK(options != NULL);
+#ifdef SERVE_BACKEND
+    CHECK_OK(portal_options_set_number(options, PORTAL_OPTION_BACKEND, SERVE_BACKEND));
+#endif
     for (; settings != NULL && settings->option != 0; ++settings)
         if (settings->text != NULL)
             CHECK_OK(portal_options_set_text(options, settings->option, settings->text));

@@ -1,10 +1,10 @@
 /* echo-server: sends back what it hears and says nothing else. For the conformance suite and the
  * benches, which need an echo without a greeting.
  *
- *   echo-server [port [deflate [dispatch]]]
+ *   echo-server [port [deflate [dispatch [backend]]]]
  *
- * Port 0, the default, lets the system choose. The others are PORTAL_OPTION_DEFLATE and
- * PORTAL_OPTION_DISPATCH, if not the library's own defaults.
+ * Port 0, the default, lets the system choose. The others are PORTAL_OPTION_DEFLATE,
+ * PORTAL_OPTION_DISPATCH and PORTAL_OPTION_BACKEND, if not the library's own defaults.
  */
 #include <portal.h>
 
@@ -55,6 +55,8 @@ int main(int argc, char **argv)
     if (argc > 2)
         must(portal_options_set_number(options, PORTAL_OPTION_DEFLATE, atoi(argv[2])), "compress so");
     must(portal_options_set_number(options, PORTAL_OPTION_DISPATCH, dispatch), "dispatch so");
+    if (argc > 4)
+        must(portal_options_set_number(options, PORTAL_OPTION_BACKEND, atoi(argv[4])), "talk to the system so");
     must(portal_server_start(port, options, &server), "start");
     portal_options_destroy(options);
     printf("listening on ws://localhost:%u/\n", (unsigned)portal_server_port(server));

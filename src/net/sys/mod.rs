@@ -2,6 +2,7 @@
 #![allow(unsafe_code)]
 
 pub mod process;
+pub mod ring;
 pub mod socket;
 pub mod wait;
 

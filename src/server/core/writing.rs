@@ -227,18 +227,39 @@ impl Core {
         }
     }
 
-    /// Writes what was queued in this turn, one system call for each client.
+    /// Writes what was queued in this turn.
     pub fn write_dirty(&mut self) {
         // Writing can end a connection, and so make another entry; the list is taken whole.
         let mut dirty = std::mem::take(&mut self.dirty);
+        if dirty.len() > 1 && self.poller.sends_together() {
+            self.write_together(&dirty);
+        }
         for token in dirty.drain(..) {
-            if let Some(conn) = self.conns.get(token) {
+            if let Some(conn) = self.conns.get(token).filter(|conn| conn.dirty) {
                 conn.dirty = false;
                 self.write(token);
             }
         }
         if self.dirty.is_empty() {
             self.dirty = dirty;
+        }
+    }
+
+    /// Writes to many clients with few system calls; those for whom that is not fit are left.
+    fn write_together(&mut self, dirty: &[Token]) {
+        let Self { conns, poller, .. } = self;
+        let batch: Vec<(Token, &[u8])> = dirty
+            .iter()
+            .filter(|token| !poller.is_encrypted(**token))
+            .filter_map(|token| Some((*token, conns.look(*token)?.first_piece()?)))
+            .collect();
+        let mut sent = Vec::with_capacity(batch.len());
+        poller.send_all(&batch, |token, answer| sent.push((token, answer)));
+        for (token, answer) in sent {
+            if let Some(conn) = self.conns.get(token) {
+                conn.dirty = false;
+                self.write_on(token, Some(answer));
+            }
         }
     }
 
@@ -254,6 +275,11 @@ impl Core {
 
     /// Hands to the kernel what it takes of a client's outbox.
     pub fn write(&mut self, token: Token) {
+        self.write_on(token, None);
+    }
+
+    /// The same, when the kernel has answered already to the outbox's first piece.
+    fn write_on(&mut self, token: Token, first: Option<io::Result<usize>>) {
         let Self {
             conns,
             poller,
@@ -268,7 +294,7 @@ impl Core {
         let Some(outbox) = conn.outbox.as_mut() else {
             return self.said_all(token);
         };
-        let (sent, counted, result) = outbox.send(poller, token);
+        let (sent, counted, result) = outbox.send(poller, token, first);
         while let Some(buffer) = outbox.take_spent() {
             scratch.recycle(buffer);
         }

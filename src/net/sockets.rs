@@ -1,0 +1,511 @@
+//! The sockets of one loop, by one of the two ways that the system offers.
+
+use std::io::{self, IoSlice};
+use std::os::fd::RawFd;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::epoll::Epoll;
+use super::poller::{Happening, Token};
+use super::ring::Ring;
+use super::{Listener, Socket, Waker};
+
+/// How a loop talks to the system.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Backend {
+    Epoll,
+    /// io_uring, or epoll where the system does not let us. Its loop stays on one thread.
+    Ring,
+}
+
+pub enum Sockets {
+    Epoll(Epoll),
+    Ring(Box<Ring>),
+}
+
+/// Hands a call on to whichever it is.
+macro_rules! either {
+    ($self:ident, $sockets:ident => $call:expr) => {
+        match $self {
+            Sockets::Epoll($sockets) => $call,
+            Sockets::Ring($sockets) => $call,
+        }
+    };
+}
+
+impl Sockets {
+    pub fn new(backend: Backend, waker: &Arc<Waker>) -> io::Result<Self> {
+        if backend == Backend::Ring {
+            match Ring::new(waker) {
+                Ok(ring) => return Ok(Self::Ring(Box::new(ring))),
+                Err(error) => log::debug!("epoll stands in for io_uring: {error}"),
+            }
+        }
+        Epoll::new(waker).map(Self::Epoll)
+    }
+
+    pub fn listen(&mut self, listener: &Listener) -> io::Result<()> {
+        either!(self, sockets => sockets.listen(listener))
+    }
+
+    pub fn stop_listening(&mut self, listener: &Listener) -> io::Result<()> {
+        either!(self, sockets => sockets.stop_listening(listener))
+    }
+
+    /// Whether clients may be waiting since it was last asked. Take them all, or ask again later.
+    pub fn take_acceptable(&mut self) -> bool {
+        either!(self, sockets => sockets.take_acceptable())
+    }
+
+    /// Takes over a connection's socket.
+    pub fn add(&mut self, socket: Socket, token: Token) -> io::Result<()> {
+        either!(self, sockets => sockets.add(socket, token))
+    }
+
+    /// Closes a connection's socket.
+    pub fn remove(&mut self, token: Token) {
+        either!(self, sockets => sockets.remove(token))
+    }
+
+    /// From now on nothing is received from this connection.
+    pub fn pause(&mut self, token: Token) {
+        either!(self, sockets => sockets.pause(token))
+    }
+
+    pub fn resume(&mut self, token: Token) {
+        either!(self, sockets => sockets.resume(token))
+    }
+
+    /// Says once, by [`Sockets::take_writable`], when this connection can be written to again.
+    pub fn arm_writes(&mut self, token: Token) -> io::Result<()> {
+        either!(self, sockets => sockets.arm_writes(token))
+    }
+
+    #[inline]
+    pub fn send(&self, token: Token, bytes: &[u8]) -> io::Result<usize> {
+        either!(self, sockets => sockets.send(token, bytes))
+    }
+
+    #[inline]
+    pub fn send_vectored(&self, token: Token, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
+        either!(self, sockets => sockets.send_vectored(token, pieces))
+    }
+
+    /// Whether [`Sockets::send_all`] is any better than many a `send`.
+    #[inline]
+    pub fn sends_together(&self) -> bool {
+        matches!(self, Self::Ring(_))
+    }
+
+    /// Sends several connections something, and tells of each what `send` would answer.
+    pub fn send_all(
+        &mut self,
+        batch: &[(Token, &[u8])],
+        mut tell: impl FnMut(Token, io::Result<usize>),
+    ) {
+        match self {
+            Self::Epoll(epoll) => batch
+                .iter()
+                .for_each(|(token, bytes)| tell(*token, epoll.send(*token, bytes))),
+            Self::Ring(ring) => ring.send_all(batch, tell),
+        }
+    }
+
+    pub fn shutdown_write(&self, token: Token) -> io::Result<()> {
+        either!(self, sockets => sockets.shutdown_write(token))
+    }
+
+    /// Whether there is something to do without waiting.
+    pub fn has_work(&self) -> bool {
+        either!(self, sockets => sockets.has_work())
+    }
+
+    /// Waits until something happens or the time is up. A signal handler ends it, too.
+    pub fn wait(&mut self, timeout: Option<Duration>) -> io::Result<()> {
+        either!(self, sockets => sockets.wait(timeout))
+    }
+
+    /// How many connections wait to be read; each is visited once by as many calls of `next`.
+    pub fn readable(&self) -> usize {
+        either!(self, sockets => sockets.readable())
+    }
+
+    /// Connections that can be written to again; each stands here once.
+    pub fn take_writable(&mut self) -> Vec<Token> {
+        either!(self, sockets => sockets.take_writable())
+    }
+
+    /// Visits the next connection that may hold bytes, and reads into `buffer`.
+    #[inline]
+    pub fn next(&mut self, buffer: &mut [u8]) -> Option<Happening> {
+        either!(self, sockets => sockets.next(buffer))
+    }
+
+    /// A descriptor that is readable when [`Sockets::wait`] would not wait.
+    pub fn descriptor(&self) -> RawFd {
+        either!(self, sockets => sockets.descriptor())
+    }
+
+    /// Makes [`Sockets::descriptor`] readable `after` from now.
+    pub fn set_timer(&mut self, after: Option<Duration>) -> io::Result<()> {
+        match self {
+            Self::Epoll(epoll) => epoll.set_timer(after),
+            Self::Ring(_) => Err(io::ErrorKind::Unsupported.into()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::net::TcpStream;
+    use std::time::Instant;
+
+    use super::*;
+    use crate::net::Address;
+
+    const SECOND: Option<Duration> = Some(Duration::from_secs(1));
+    const TOKEN: Token = Token {
+        index: 3,
+        generation: 7,
+    };
+
+    /// Both ways, the ring with so few buffers that it often runs out of them.
+    fn both(test: fn(Bench)) {
+        let waker = Arc::new(Waker::new().unwrap());
+        test(Bench::new(Sockets::Epoll(Epoll::new(&waker).unwrap())));
+        let waker = Arc::new(Waker::new().unwrap());
+        match Ring::with_buffers(&waker, (2, 16)) {
+            Ok(ring) => test(Bench::new(Sockets::Ring(Box::new(ring)))),
+            Err(error) => eprintln!("NOT TESTED: the system refuses io_uring: {error}"),
+        }
+    }
+
+    /// Sockets that listen.
+    struct Bench {
+        sockets: Sockets,
+        listener: Listener,
+    }
+
+    impl Bench {
+        fn new(mut sockets: Sockets) -> Self {
+            let address = Address::resolve("127.0.0.1", 0).unwrap();
+            let listener = Listener::bind(&address, 16).unwrap();
+            sockets.listen(&listener).unwrap();
+            Self { sockets, listener }
+        }
+
+        /// One connection more: the client's end of it.
+        fn connect(&mut self, token: Token) -> TcpStream {
+            let client = TcpStream::connect(("127.0.0.1", self.listener.port())).unwrap();
+            client.set_read_timeout(SECOND).unwrap();
+            client.set_nodelay(true).unwrap();
+            self.until(|sockets| sockets.take_acceptable());
+            let (socket, _) = self.listener.accept().unwrap();
+            self.sockets.add(socket, token).unwrap();
+            client
+        }
+
+        fn until(&mut self, mut done: impl FnMut(&mut Sockets) -> bool) {
+            let began = Instant::now();
+            while !done(&mut self.sockets) {
+                assert!(began.elapsed() < Duration::from_secs(10), "for too long");
+                self.sockets.wait(Some(Duration::from_millis(100))).unwrap();
+            }
+        }
+
+        fn next(&mut self, buffer: &mut [u8]) -> Happening {
+            let mut found = None;
+            self.until(|sockets| {
+                found = sockets.next(buffer);
+                found.is_some()
+            });
+            found.unwrap()
+        }
+
+        /// Everything that connections send until all of them have ended.
+        fn receive(&mut self, tokens: &[Token]) -> Vec<Vec<u8>> {
+            let mut received = vec![Vec::new(); tokens.len()];
+            let mut left = tokens.len();
+            let mut buffer = [0; 1000];
+            while left > 0 {
+                match self.next(&mut buffer) {
+                    Happening::Received(token, count) => {
+                        let place = tokens.iter().position(|it| *it == token).unwrap();
+                        received[place].extend_from_slice(&buffer[..count]);
+                    }
+                    Happening::Ended(token, None) => {
+                        // As is usual: else it might be told again.
+                        self.sockets.remove(token);
+                        left -= 1;
+                    }
+                    other => panic!("{other:?}"),
+                }
+            }
+            received
+        }
+    }
+
+    fn bytes(count: usize, seed: usize) -> Vec<u8> {
+        (0..count)
+            .map(|at| (at * 31 + at / 251 + seed) as u8)
+            .collect()
+    }
+
+    #[test]
+    fn a_buffer_smaller_than_what_arrived_is_filled_again_and_again() {
+        both(|mut bench| {
+            let mut client = bench.connect(TOKEN);
+            client.write_all(b"abcdef").unwrap();
+            drop(client);
+            let mut received = Vec::new();
+            loop {
+                let mut buffer = [0; 4];
+                match bench.next(&mut buffer) {
+                    Happening::Received(TOKEN, count) => {
+                        received.extend_from_slice(&buffer[..count])
+                    }
+                    Happening::Ended(TOKEN, None) => break,
+                    other => panic!("{other:?}"),
+                }
+            }
+            assert_eq!(received, b"abcdef");
+        });
+    }
+
+    #[test]
+    fn many_connections_send_more_than_all_buffers_hold() {
+        both(|mut bench| {
+            let tokens: Vec<Token> = (0..8)
+                .map(|index| Token {
+                    index,
+                    generation: 1,
+                })
+                .collect();
+            let clients: Vec<TcpStream> = tokens.iter().map(|one| bench.connect(*one)).collect();
+            let writers: Vec<_> = clients
+                .into_iter()
+                .enumerate()
+                .map(|(seed, mut client)| {
+                    std::thread::spawn(move || client.write_all(&bytes(20_000 + seed, seed)))
+                })
+                .collect();
+            let received = bench.receive(&tokens);
+            for (seed, writer) in writers.into_iter().enumerate() {
+                writer.join().unwrap().unwrap();
+                assert!(received[seed] == bytes(20_000 + seed, seed), "of {seed}");
+            }
+        });
+    }
+
+    #[test]
+    fn a_paused_connection_is_read_when_it_is_resumed() {
+        both(|mut bench| {
+            let mut client = bench.connect(TOKEN);
+            bench.sockets.pause(TOKEN);
+            client.write_all(b"x").unwrap();
+            bench.sockets.wait(SECOND).unwrap();
+            assert!(bench.sockets.next(&mut [0; 4]).is_none());
+
+            bench.sockets.resume(TOKEN);
+            assert!(matches!(
+                bench.next(&mut [0; 4]),
+                Happening::Received(TOKEN, 1)
+            ));
+        });
+    }
+
+    #[test]
+    fn a_paused_connection_is_held_back_and_loses_nothing() {
+        both(|mut bench| {
+            let client = bench.connect(TOKEN);
+            client.set_nonblocking(true).unwrap();
+            let buffers = socket2::SockRef::from(&client);
+            buffers.set_send_buffer_size(64 << 10).unwrap();
+            let all = bytes(64 << 20, 5);
+            let mut written = 0;
+            let mut buffer = [0; 100];
+            let mut received = Vec::new();
+            for _ in 0..20 {
+                bench.sockets.pause(TOKEN);
+                let began = Instant::now();
+                let mut refused = 0;
+                while refused < 3 {
+                    assert!(began.elapsed() < Duration::from_secs(10), "not held back");
+                    match (&client).write(&all[written..written + (1 << 20)]) {
+                        Ok(count) => written += count,
+                        Err(_) => refused += 1,
+                    }
+                    bench.sockets.wait(Some(Duration::from_millis(1))).unwrap();
+                    assert!(bench.sockets.next(&mut buffer).is_none());
+                }
+                bench.sockets.resume(TOKEN);
+                let from = received.len();
+                while received.len() < from + 3_000 {
+                    match bench.next(&mut buffer) {
+                        Happening::Received(TOKEN, count) => {
+                            received.extend_from_slice(&buffer[..count])
+                        }
+                        other => panic!("{other:?}"),
+                    }
+                }
+            }
+            assert!(written < all.len() / 2);
+            drop(client);
+            received.extend_from_slice(&bench.receive(&[TOKEN])[0]);
+            assert!(received == all[..written]);
+        });
+    }
+
+    #[test]
+    fn a_full_socket_says_when_it_can_be_written_to_again() {
+        both(|mut bench| {
+            let mut client = bench.connect(TOKEN);
+            let block = [7; 65536];
+            let mut sent = 0;
+            while let Ok(count) = bench.sockets.send(TOKEN, &block) {
+                sent += count;
+            }
+            bench.sockets.arm_writes(TOKEN).unwrap();
+            let reader = std::thread::spawn(move || {
+                let mut rest = vec![0; sent];
+                client.read_exact(&mut rest).map(|()| client)
+            });
+            bench.until(|sockets| sockets.take_writable() == [TOKEN]);
+            reader.join().unwrap().unwrap();
+        });
+    }
+
+    #[test]
+    fn a_batch_is_sent_as_far_as_each_socket_takes_it() {
+        both(|mut bench| {
+            let other = Token {
+                index: 0,
+                generation: 9,
+            };
+            let gone = Token {
+                index: 1,
+                generation: 1,
+            };
+            let mut first = bench.connect(TOKEN);
+            let second = bench.connect(other);
+            let large = bytes(64 << 20, 1);
+            let mut answers = Vec::new();
+            bench.sockets.send_all(
+                &[
+                    (TOKEN, b"one"),
+                    (gone, b"x"),
+                    (other, &large),
+                    (TOKEN, b"two"),
+                ],
+                |token, answer| answers.push((token, answer)),
+            );
+            let mut tokens = answers.iter().map(|(token, _)| *token);
+            assert!(
+                [TOKEN, gone, other, TOKEN]
+                    .iter()
+                    .copied()
+                    .eq(tokens.by_ref())
+            );
+            let taken = *answers[2].1.as_ref().unwrap();
+            assert!(0 < taken && taken < large.len());
+            assert!(matches!(answers[0].1, Ok(3)) && matches!(answers[3].1, Ok(3)));
+            let error = answers[1].1.as_ref().unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::NotConnected);
+
+            bench.sockets.send_all(&[(other, &large)], |_, answer| {
+                assert_eq!(answer.unwrap_err().kind(), io::ErrorKind::WouldBlock);
+            });
+            let mut six = [0; 6];
+            first.read_exact(&mut six).unwrap();
+            assert_eq!(&six, b"onetwo");
+            let mut rest = vec![0; taken];
+            (&second).read_exact(&mut rest).unwrap();
+            assert!(rest == large[..taken]);
+        });
+    }
+
+    #[test]
+    fn a_batch_may_be_of_any_length() {
+        both(|mut bench| {
+            let mut client = bench.connect(TOKEN);
+            let all = bytes(2_000, 3);
+            let batch: Vec<(Token, &[u8])> = all.chunks(1).map(|one| (TOKEN, one)).collect();
+            let mut count = 0;
+            bench.sockets.send_all(&batch, |_, answer| {
+                assert_eq!(answer.unwrap(), 1);
+                count += 1;
+            });
+            assert_eq!(count, all.len());
+            let mut received = vec![0; all.len()];
+            client.read_exact(&mut received).unwrap();
+            assert!(received == all);
+        });
+    }
+
+    #[test]
+    fn a_removed_connection_is_closed_and_forgotten() {
+        both(|mut bench| {
+            let mut client = bench.connect(TOKEN);
+            bench.sockets.wait(Some(Duration::ZERO)).unwrap();
+            bench.sockets.arm_writes(TOKEN).unwrap();
+            bench.sockets.remove(TOKEN);
+            bench.sockets.wait(Some(Duration::ZERO)).unwrap();
+            assert_eq!(client.read(&mut [0; 1]).unwrap(), 0);
+            let gone = bench.sockets.send(TOKEN, b"x").unwrap_err();
+            assert_eq!(gone.kind(), io::ErrorKind::NotConnected);
+        });
+    }
+
+    #[test]
+    fn what_a_removed_connection_had_sent_is_not_told_of_its_successor() {
+        both(|mut bench| {
+            let mut token = TOKEN;
+            for round in 0..50 {
+                let mut old = bench.connect(token);
+                old.write_all(b"old").unwrap();
+                if round % 2 == 0 {
+                    bench.sockets.wait(SECOND).unwrap();
+                }
+                bench.sockets.remove(token);
+                token.generation += 1;
+                let mut client = bench.connect(token);
+                client.write_all(b"new").unwrap();
+                drop(client);
+                assert_eq!(bench.receive(&[token]), [b"new"]);
+                token.generation += 1;
+            }
+        });
+    }
+
+    #[test]
+    fn a_reset_is_an_end_with_an_error() {
+        both(|mut bench| {
+            let client = bench.connect(TOKEN);
+            bench.sockets.send(TOKEN, b"never read").unwrap();
+            bench.sockets.wait(Some(Duration::ZERO)).unwrap();
+            let peeked = client.peek(&mut [0; 1]).unwrap();
+            assert_eq!(peeked, 1);
+            drop(client);
+            let Happening::Ended(TOKEN, Some(error)) = bench.next(&mut [0; 4]) else {
+                panic!("no error");
+            };
+            assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
+        });
+    }
+
+    #[test]
+    fn a_waker_ends_a_wait_each_time() {
+        for backend in [Backend::Epoll, Backend::Ring] {
+            let waker = Arc::new(Waker::new().unwrap());
+            let mut sockets = Sockets::new(backend, &waker).unwrap();
+            for _ in 0..3 {
+                let began = Instant::now();
+                waker.wake();
+                sockets.wait(Some(Duration::from_secs(20))).unwrap();
+                assert!(began.elapsed() < Duration::from_secs(10), "slept on");
+            }
+            sockets.wait(Some(Duration::from_millis(1))).unwrap();
+        }
+    }
+}
