@@ -103,6 +103,8 @@ int main(int argc, char **argv)
 
     /* Where the servers listen that it is compared with: sockets that speak IPv4 through IPv6 cost more. */
     must(portal_options_set_text(options, PORTAL_OPTION_HOST, "127.0.0.1"), "choose the address");
+    /* The load answers no pings, and its idle clients stay for long. */
+    must(portal_options_set_number(options, PORTAL_OPTION_PING_INTERVAL, 0), "send no pings");
     set_mode(options, argv[2]);
     for (int index = 3; index < argc; index++) {
         char *value;

@@ -120,9 +120,9 @@ pub enum portal_option {
     ///
     /// Text. Default "".
     PORTAL_OPTION_SERVER_HEADER = 23,
-    /// How loops talk to the system: 0 auto, 1 epoll, 2 io_uring. Where the system forbids io_uring
-    /// or is older than Linux 6.1, and with HOST dispatch, epoll stands in for it in silence. Auto is
-    /// epoll for now.
+    /// How loops talk to the system: 1 by epoll, 2 by io_uring; 0, auto, receives by epoll and sends to
+    /// many clients at once by io_uring, which measures best. Where the system forbids io_uring or is
+    /// older than Linux 6.1, and with HOST dispatch, epoll does everything, in silence.
     ///
     /// Number. Default 0. Range 0 to 2.
     PORTAL_OPTION_BACKEND = 24,

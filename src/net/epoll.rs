@@ -12,6 +12,7 @@ use mio::event::Event;
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll};
 
+use super::batch::{self, Batches};
 use super::poller::{Happening, Token};
 use super::{Listener, Signal, Socket, Waker};
 
@@ -39,6 +40,7 @@ impl From<mio::Token> for Token {
 /// The sockets of one loop.
 pub struct Epoll {
     poll: Poll,
+    batches: Batches,
     events: Events,
     timer: Option<Signal>,
     places: Vec<Place>,
@@ -66,13 +68,14 @@ struct Place {
 }
 
 impl Epoll {
-    pub fn new(waker: &Waker) -> io::Result<Self> {
+    pub fn new(waker: &Waker, batches: Batches) -> io::Result<Self> {
         let poll = Poll::new()?;
         // Each edge is an event, so what was given need not be taken.
         poll.registry()
             .register(&mut SourceFd(&waker.as_raw_fd()), WAKER, Interest::READABLE)?;
         Ok(Self {
             poll,
+            batches,
             events: Events::with_capacity(1024),
             timer: None,
             places: Vec::new(),
@@ -174,6 +177,28 @@ impl Epoll {
         self.socket(token)?.send_vectored(pieces)
     }
 
+    /// Whether so many sends are better given to [`Epoll::send_all`].
+    #[inline]
+    pub fn sends_together(&self, sends: usize) -> bool {
+        self.batches.pay_for(sends)
+    }
+
+    pub fn send_all(
+        &mut self,
+        batch: &[(Token, &[u8])],
+        mut tell: impl FnMut(Token, io::Result<usize>),
+    ) {
+        let Self {
+            batches, places, ..
+        } = self;
+        match batches.ring() {
+            Some(ring) => batch::send_all(ring, batch, |token| socket(places, token), tell),
+            None => batch
+                .iter()
+                .for_each(|(token, bytes)| tell(*token, self.send(*token, bytes))),
+        }
+    }
+
     pub fn shutdown_write(&self, token: Token) -> io::Result<()> {
         self.socket(token)?.shutdown_write()
     }
@@ -272,12 +297,14 @@ impl Epoll {
     }
 
     fn socket(&self, token: Token) -> io::Result<&Socket> {
-        let place = self.places.get(token.index as usize);
-        place
-            .filter(|place| place.generation == token.generation)
-            .and_then(|place| place.socket.as_ref())
-            .ok_or_else(|| io::ErrorKind::NotConnected.into())
+        socket(&self.places, token).ok_or_else(|| io::ErrorKind::NotConnected.into())
     }
+}
+
+fn socket(places: &[Place], token: Token) -> Option<&Socket> {
+    let place = places.get(token.index as usize);
+    let place = place.filter(|place| place.generation == token.generation);
+    place.and_then(|place| place.socket.as_ref())
 }
 
 /// Notes one connection's event.

@@ -1,5 +1,6 @@
 //! Sockets, their encryption, readiness and wake-ups. Knows nothing of WebSocket.
 
+mod batch;
 mod epoll;
 mod listener;
 mod poller;

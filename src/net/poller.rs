@@ -180,10 +180,10 @@ impl Poller {
         self.sockets.send_vectored(token, pieces)
     }
 
-    /// Whether [`Poller::send_all`] is any better than many a `send`.
+    /// Whether so many sends are better given to [`Poller::send_all`].
     #[inline]
-    pub fn sends_together(&self) -> bool {
-        self.sockets.sends_together()
+    pub fn sends_together(&self, sends: usize) -> bool {
+        self.sockets.sends_together(sends)
     }
 
     /// Whether what is sent to this connection is encrypted.

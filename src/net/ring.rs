@@ -10,13 +10,13 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::io::{self, IoSlice, Read};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, RawFd};
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::poller::{Happening, Token};
 use super::sys::ring::{self, Completion};
-use super::{Listener, Socket, Waker};
+use super::{Listener, Socket, Waker, batch};
 
 /// How many buffers the kernel may receive into, and how large each is.
 const BUFFERS: (u16, u32) = (32, 32 * 1024);
@@ -243,32 +243,18 @@ impl Ring {
     pub fn send_all(
         &mut self,
         batch: &[(Token, &[u8])],
-        mut tell: impl FnMut(Token, io::Result<usize>),
+        tell: impl FnMut(Token, io::Result<usize>),
     ) {
         if let Err(error) = self.wish() {
             log::error!("io_uring takes no requests: {error}");
         }
         let Self { kernel, places, .. } = self;
-        let socket = |token: &Token| {
+        let socket = |token: Token| {
             let place = places.get(token.index as usize);
             let place = place.filter(|place| place.generation == token.generation);
             place.and_then(|place| place.socket.as_ref())
         };
-        let sends: Vec<(BorrowedFd<'_>, &[u8])> = batch
-            .iter()
-            .filter_map(|(token, bytes)| Some((socket(token)?.as_fd(), *bytes)))
-            .collect();
-        let mut sent = kernel.send_all(&sends).iter();
-        for (token, _) in batch {
-            let answer = match (socket(token), sent.as_slice()) {
-                (Some(_), [result, ..]) => {
-                    sent.next();
-                    counted(*result)
-                }
-                _ => Err(io::ErrorKind::NotConnected.into()),
-            };
-            tell(*token, answer);
-        }
+        batch::send_all(kernel, batch, socket, tell);
         self.note_all();
     }
 
@@ -550,9 +536,4 @@ impl Ring {
             .and_then(|place| place.socket.as_ref())
             .ok_or_else(|| io::ErrorKind::NotConnected.into())
     }
-}
-
-/// What a request answers as a system call would.
-fn counted(result: i32) -> io::Result<usize> {
-    usize::try_from(result).map_err(|_| io::Error::from_raw_os_error(-result))
 }

@@ -5,6 +5,7 @@ use std::os::fd::RawFd;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::batch::Batches;
 use super::epoll::Epoll;
 use super::poller::{Happening, Token};
 use super::ring::Ring;
@@ -13,8 +14,11 @@ use super::{Listener, Socket, Waker};
 /// How a loop talks to the system.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Backend {
+    /// Epoll for everything.
     Epoll,
-    /// io_uring, or epoll where the system does not let us. Its loop stays on one thread.
+    /// Epoll, but many sends at once by io_uring, if the system lets us. The loop stays on one thread.
+    Mixed,
+    /// io_uring, or epoll where the system does not let us. The loop stays on one thread.
     Ring,
 }
 
@@ -41,7 +45,11 @@ impl Sockets {
                 Err(error) => log::debug!("epoll stands in for io_uring: {error}"),
             }
         }
-        Epoll::new(waker).map(Self::Epoll)
+        let batches = match backend {
+            Backend::Mixed => Batches::Untried,
+            Backend::Epoll | Backend::Ring => Batches::Never,
+        };
+        Epoll::new(waker, batches).map(Self::Epoll)
     }
 
     pub fn listen(&mut self, listener: &Listener) -> io::Result<()> {
@@ -91,24 +99,22 @@ impl Sockets {
         either!(self, sockets => sockets.send_vectored(token, pieces))
     }
 
-    /// Whether [`Sockets::send_all`] is any better than many a `send`.
+    /// Whether so many sends are better given to [`Sockets::send_all`].
     #[inline]
-    pub fn sends_together(&self) -> bool {
-        matches!(self, Self::Ring(_))
+    pub fn sends_together(&self, sends: usize) -> bool {
+        match self {
+            Self::Epoll(epoll) => epoll.sends_together(sends),
+            Self::Ring(_) => sends > 1,
+        }
     }
 
     /// Sends several connections something, and tells of each what `send` would answer.
     pub fn send_all(
         &mut self,
         batch: &[(Token, &[u8])],
-        mut tell: impl FnMut(Token, io::Result<usize>),
+        tell: impl FnMut(Token, io::Result<usize>),
     ) {
-        match self {
-            Self::Epoll(epoll) => batch
-                .iter()
-                .for_each(|(token, bytes)| tell(*token, epoll.send(*token, bytes))),
-            Self::Ring(ring) => ring.send_all(batch, tell),
-        }
+        either!(self, sockets => sockets.send_all(batch, tell))
     }
 
     pub fn shutdown_write(&self, token: Token) -> io::Result<()> {
@@ -170,10 +176,12 @@ mod tests {
         generation: 7,
     };
 
-    /// Both ways, the ring with so few buffers that it often runs out of them.
-    fn both(test: fn(Bench)) {
-        let waker = Arc::new(Waker::new().unwrap());
-        test(Bench::new(Sockets::Epoll(Epoll::new(&waker).unwrap())));
+    /// All ways, the ring with so few buffers that it often runs out of them.
+    fn each(test: fn(Bench)) {
+        for backend in [Backend::Epoll, Backend::Mixed] {
+            let waker = Arc::new(Waker::new().unwrap());
+            test(Bench::new(Sockets::new(backend, &waker).unwrap()));
+        }
         let waker = Arc::new(Waker::new().unwrap());
         match Ring::with_buffers(&waker, (2, 16)) {
             Ok(ring) => test(Bench::new(Sockets::Ring(Box::new(ring)))),
@@ -254,7 +262,7 @@ mod tests {
 
     #[test]
     fn a_buffer_smaller_than_what_arrived_is_filled_again_and_again() {
-        both(|mut bench| {
+        each(|mut bench| {
             let mut client = bench.connect(TOKEN);
             client.write_all(b"abcdef").unwrap();
             drop(client);
@@ -275,7 +283,7 @@ mod tests {
 
     #[test]
     fn many_connections_send_more_than_all_buffers_hold() {
-        both(|mut bench| {
+        each(|mut bench| {
             let tokens: Vec<Token> = (0..8)
                 .map(|index| Token {
                     index,
@@ -300,7 +308,7 @@ mod tests {
 
     #[test]
     fn a_paused_connection_is_read_when_it_is_resumed() {
-        both(|mut bench| {
+        each(|mut bench| {
             let mut client = bench.connect(TOKEN);
             bench.sockets.pause(TOKEN);
             client.write_all(b"x").unwrap();
@@ -317,7 +325,7 @@ mod tests {
 
     #[test]
     fn a_paused_connection_is_held_back_and_loses_nothing() {
-        both(|mut bench| {
+        each(|mut bench| {
             let client = bench.connect(TOKEN);
             client.set_nonblocking(true).unwrap();
             let buffers = socket2::SockRef::from(&client);
@@ -359,7 +367,7 @@ mod tests {
 
     #[test]
     fn a_full_socket_says_when_it_can_be_written_to_again() {
-        both(|mut bench| {
+        each(|mut bench| {
             let mut client = bench.connect(TOKEN);
             let block = [7; 65536];
             let mut sent = 0;
@@ -378,7 +386,7 @@ mod tests {
 
     #[test]
     fn a_batch_is_sent_as_far_as_each_socket_takes_it() {
-        both(|mut bench| {
+        each(|mut bench| {
             let other = Token {
                 index: 0,
                 generation: 9,
@@ -427,7 +435,7 @@ mod tests {
 
     #[test]
     fn a_batch_may_be_of_any_length() {
-        both(|mut bench| {
+        each(|mut bench| {
             let mut client = bench.connect(TOKEN);
             let all = bytes(2_000, 3);
             let batch: Vec<(Token, &[u8])> = all.chunks(1).map(|one| (TOKEN, one)).collect();
@@ -445,7 +453,7 @@ mod tests {
 
     #[test]
     fn a_removed_connection_is_closed_and_forgotten() {
-        both(|mut bench| {
+        each(|mut bench| {
             let mut client = bench.connect(TOKEN);
             bench.sockets.wait(Some(Duration::ZERO)).unwrap();
             bench.sockets.arm_writes(TOKEN).unwrap();
@@ -459,7 +467,7 @@ mod tests {
 
     #[test]
     fn what_a_removed_connection_had_sent_is_not_told_of_its_successor() {
-        both(|mut bench| {
+        each(|mut bench| {
             let mut token = TOKEN;
             for round in 0..50 {
                 let mut old = bench.connect(token);
@@ -480,7 +488,7 @@ mod tests {
 
     #[test]
     fn a_reset_is_an_end_with_an_error() {
-        both(|mut bench| {
+        each(|mut bench| {
             let client = bench.connect(TOKEN);
             bench.sockets.send(TOKEN, b"never read").unwrap();
             bench.sockets.wait(Some(Duration::ZERO)).unwrap();
@@ -496,7 +504,7 @@ mod tests {
 
     #[test]
     fn a_waker_ends_a_wait_each_time() {
-        for backend in [Backend::Epoll, Backend::Ring] {
+        for backend in [Backend::Epoll, Backend::Mixed, Backend::Ring] {
             let waker = Arc::new(Waker::new().unwrap());
             let mut sockets = Sockets::new(backend, &waker).unwrap();
             for _ in 0..3 {

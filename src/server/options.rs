@@ -270,8 +270,10 @@ impl Options {
     /// does not allow as we use it.
     pub(super) fn backend(&self) -> net::Backend {
         match self.backend {
-            Backend::Ring if self.dispatch != Dispatch::Host => net::Backend::Ring,
-            Backend::Ring | Backend::Epoll | Backend::Auto => net::Backend::Epoll,
+            _ if self.dispatch == Dispatch::Host => net::Backend::Epoll,
+            Backend::Auto => net::Backend::Mixed,
+            Backend::Epoll => net::Backend::Epoll,
+            Backend::Ring => net::Backend::Ring,
         }
     }
 

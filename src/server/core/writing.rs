@@ -231,7 +231,7 @@ impl Core {
     pub fn write_dirty(&mut self) {
         // Writing can end a connection, and so make another entry; the list is taken whole.
         let mut dirty = std::mem::take(&mut self.dirty);
-        if dirty.len() > 1 && self.poller.sends_together() {
+        if self.poller.sends_together(dirty.len()) {
             self.write_together(&dirty);
         }
         for token in dirty.drain(..) {
