@@ -23,7 +23,8 @@ pub struct Ticks {
 #[derive(Debug)]
 pub struct Clock {
     started: Instant,
-    tick: Duration,
+    /// Nanoseconds in a tick.
+    tick: u64,
     /// Ticks that have been counted.
     now: u32,
     /// Ticks that have passed since `started`.
@@ -46,10 +47,10 @@ impl Clock {
             .filter(|&time| time > 0)
             .min()
             .unwrap_or(u32::MAX);
-        let tick = Duration::from_millis(u64::from((shortest / 40).clamp(5, 100)));
+        let milliseconds = u64::from((shortest / 40).clamp(5, 100));
         Self {
             started: Instant::now(),
-            tick,
+            tick: milliseconds * 1_000_000,
             now: 0,
             passed: 0,
             planned: 0,
@@ -63,22 +64,22 @@ impl Clock {
 
     /// How many ticks a time takes, at least one.
     pub fn ticks(&self, milliseconds: u32) -> u32 {
-        let time = Duration::from_millis(u64::from(milliseconds));
-        let ticks = time.as_nanos().div_ceil(self.tick.as_nanos());
+        let nanoseconds = u64::from(milliseconds) * 1_000_000;
+        let ticks = nanoseconds.div_ceil(self.tick);
         u32::try_from(ticks).unwrap_or(u32::MAX).max(1)
     }
 
     /// How long a wait may be that ends in `ticks`; None is without limit.
     pub fn plan(&mut self, ticks: Option<u32>) -> Option<Duration> {
-        self.planned = ticks.map_or(0, u64::from);
-        let tick = self.tick.as_nanos() as u64;
-        let due = Duration::from_nanos(tick.saturating_mul(self.passed + self.planned));
-        ticks.map(|_| due.saturating_sub(self.started.elapsed()))
+        let ticks = ticks?;
+        self.planned = u64::from(ticks);
+        let due = self.tick.saturating_mul(self.passed + self.planned);
+        Some(Duration::from_nanos(due.saturating_sub(self.elapsed())))
     }
 
     /// Counts what has passed; answers the ticks that began since.
     pub fn advance(&mut self) -> Ticks {
-        let passed = (self.started.elapsed().as_nanos() / self.tick.as_nanos()) as u64;
+        let passed = self.elapsed() / self.tick;
         let counted = (passed - self.passed).min(self.planned + GRACE) as u32;
         self.passed = passed;
         self.planned = 0;
@@ -89,6 +90,11 @@ impl Clock {
             count: counted,
         }
     }
+
+    /// Nanoseconds since the clock was started; enough for centuries.
+    fn elapsed(&self) -> u64 {
+        self.started.elapsed().as_nanos() as u64
+    }
 }
 
 #[cfg(test)]
@@ -98,12 +104,12 @@ mod tests {
     #[test]
     fn a_clock_is_as_fine_as_the_shortest_timeout_asks() {
         let default = Clock::new(&Options::default());
-        assert_eq!(default.tick, Duration::from_millis(100));
+        assert_eq!(default.tick, 100_000_000);
         let short = Clock::new(&Options {
             close_timeout: 100,
             ..Options::default()
         });
-        assert_eq!(short.tick, Duration::from_millis(5));
+        assert_eq!(short.tick, 5_000_000);
         assert_eq!(short.ticks(100), 20);
         assert_eq!(short.ticks(101), 21);
     }

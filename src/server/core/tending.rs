@@ -26,8 +26,9 @@ impl Core {
         if self.conns.live() == 0 {
             return self.scratch.keeps_large().then_some(ROUND);
         }
-        let now = self.clock.now();
-        (1..=ROUND).find(|ticks| now.wrapping_add(*ticks) % ROUND < groups)
+        let next = self.clock.now().wrapping_add(1) % ROUND;
+        // Groups come in the first ticks of a round.
+        Some(if next < groups { 1 } else { 1 + ROUND - next })
     }
 
     /// Looks after the connections whose turn has come in these ticks.
