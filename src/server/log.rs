@@ -20,6 +20,8 @@ thread_local! {
     /// Something may be borrowed on this thread; what is logged now waits.
     static HOLDING: Cell<bool> = const { Cell::new(false) };
     static WAITING: RefCell<Vec<(Level, CString)>> = const { RefCell::new(Vec::new()) };
+    /// Something waits there.
+    static IS_WAITING: Cell<bool> = const { Cell::new(false) };
 }
 
 struct Listener {
@@ -74,6 +76,7 @@ impl Log for Logger {
         let line = CString::new(line).unwrap_or_default();
         if HOLDING.get() {
             WAITING.with_borrow_mut(|waiting| waiting.push((record.level(), line)));
+            IS_WAITING.set(true);
         } else {
             tell(record.level(), &line);
         }
@@ -100,7 +103,7 @@ impl Drop for Holding {
 /// Tells what was collected. Nothing may be borrowed.
 #[inline]
 pub fn tell_waiting() {
-    if WAITING.with_borrow(Vec::is_empty) {
+    if !IS_WAITING.take() {
         return;
     }
     for (level, line) in WAITING.take() {

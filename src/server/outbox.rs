@@ -178,14 +178,13 @@ impl Outbox {
 
     /// Forgets everything, and keeps at most one piece's memory for the next use.
     pub fn clear(&mut self) {
-        self.front.clear();
         if self.front.capacity() > PIECE {
             self.front = Vec::new();
         }
-        *self = Self {
-            front: std::mem::take(&mut self.front),
-            ..Self::default()
-        };
+        self.front.clear();
+        self.rest = VecDeque::new();
+        self.spent = Vec::new();
+        (self.sent, self.unsent, self.counted, self.pings) = (0, 0, 0, 0);
     }
 }
 
