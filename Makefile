@@ -26,11 +26,11 @@ help:
 echo: $(BUILD)/echo
 	exec ./$< $(PORT)
 
-## test          everything: format, lints, tests in Rust and C, clients, a short fuzz run
+## test          everything: format, lints, tests in Rust and C, clients, instructions, a short fuzz run
 .PHONY: test
 test:
 	scripts/install-packages
-	scripts/test lint unit abi c clients lisp 'fuzz SECONDS=10'
+	scripts/test lint unit abi c clients lisp bench-callgrind 'fuzz SECONDS=10'
 
 ## check         what runs before a commit
 .PHONY: check
@@ -163,6 +163,13 @@ BUILD_PEERS = CARGO_TARGET_DIR=$(TARGET)/bench bench/peers/build $(BUILD)/peers
 bench-programs: $(BUILD)/bench/portal $(BUILD)/bench/sends
 	$(BENCH_CARGO)
 	$(BUILD_PEERS)
+
+## bench-callgrind  user instructions per message, counted; fails on a regression
+.PHONY: bench-callgrind
+bench-callgrind: $(BUILD)/bench/portal
+	scripts/install-packages valgrind
+	$(BENCH_CARGO)
+	bench/instructions check $(BENCH_LOAD) $(BUILD)/bench/portal
 
 ## bench-lisp    what SBCL and ECL cost on top of C
 .PHONY: bench-lisp
