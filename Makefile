@@ -26,11 +26,11 @@ help:
 echo: $(BUILD)/echo
 	exec ./$< $(PORT)
 
-## test          everything: format, lints, tests in Rust and C, clients, instructions, a short fuzz run
+## test          everything: format, lints, tests in Rust and C, clients, soak, instructions, a short fuzz run
 .PHONY: test
 test:
 	scripts/install-packages
-	scripts/test lint unit abi c clients lisp bench-callgrind 'fuzz SECONDS=10'
+	scripts/test lint unit abi c clients lisp soak bench-callgrind 'fuzz SECONDS=10'
 
 ## check         what runs before a commit
 .PHONY: check
@@ -163,6 +163,12 @@ BUILD_PEERS = CARGO_TARGET_DIR=$(TARGET)/bench bench/peers/build $(BUILD)/peers
 bench-programs: $(BUILD)/bench/portal $(BUILD)/bench/sends
 	$(BENCH_CARGO)
 	$(BUILD_PEERS)
+
+## soak          clients exchange messages in all manners, over epoll and io_uring; every byte is compared
+.PHONY: soak
+soak: $(BUILD)/bench/portal
+	$(BENCH_CARGO)
+	bench/soak $(BENCH_LOAD) $(BUILD)/bench/portal
 
 ## bench-callgrind  user instructions per message, counted; fails on a regression
 .PHONY: bench-callgrind
