@@ -17,12 +17,21 @@ def write(results):
     PAGE.with_suffix(".svg").write_text(chart.draw(results))
 
 
+def merged(runs):
+    """The results of several runs as those of one; of a shape that was measured again, the last."""
+    results = {**runs[0], "servers": {}, "shapes": {}}
+    for run in runs:
+        results["servers"] |= run["servers"]
+        results["shapes"] |= run["shapes"]
+    return results
+
+
 def page(results):
     measured = [(shape, results["shapes"][shape.key]) for shape in SHAPES if shape.key in results["shapes"]]
     versions = ", ".join(f"{name} {version}".strip() for name, version in results["servers"].items())
     parts = [
         f"{machine.line(results['machine'])}; commit {results['machine']['commit']}; "
-        f"medians of {results['rounds']} rounds.",
+        "medians of interleaved rounds.",
         f"Measured: {versions}.",
         "![What servers cost beside the best peer](benchmarks.svg)",
         overview(measured),
@@ -74,7 +83,9 @@ def details(shape, found):
         rows.append([name, number(value), quartiles, ratio(value, best), ratio(value, floor)])
         rows[-1] += [show(median[figure]) if figure in median else "" for _, figure, show in columns]
     failures = [f"{name} failed." for name, result in found.items() if "error" in result]
-    return "\n\n".join([f"### {shape.title}", *([markdown(rows)] if medians else []), *failures])
+    count = max((len(result["rounds"]) for result in found.values()), default=0)
+    told = [f"Rounds: {count}.", markdown(rows)] if medians else []
+    return "\n\n".join([f"### {shape.title}", *told, *failures])
 
 
 def markdown(rows):
