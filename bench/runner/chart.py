@@ -4,7 +4,7 @@ from collections import Counter
 from html import escape
 
 from runner import machine
-from runner.comparing import best_peer, cost, is_floor, is_ours
+from runner.comparing import best_peer, compared, is_floor, is_ours
 from runner.shapes import SHAPES
 
 WIDTH, LABELS, RIGHT = 860, 220, 60
@@ -64,9 +64,9 @@ def draw(results):
 
 def ratios(shape, found):
     """Each server's cost by the best peer's; empty where there is no peer."""
-    best = cost(found, best_peer(found, shape.figure), shape.figure)
-    costs = {name: cost(found, name, shape.figure) for name in found}
-    return {name: value / best for name, value in costs.items() if value is not None} if best else {}
+    best = best_peer(found, shape.figure)
+    values = {name: compared(found, name, best, shape.figure) for name in found}
+    return {name: value for name, value in values.items() if value is not None}
 
 
 def series(groups):

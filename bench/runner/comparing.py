@@ -1,5 +1,7 @@
 """What results mean beside each other."""
 
+import statistics
+
 
 def is_ours(name):
     return name.startswith("portal")
@@ -21,6 +23,14 @@ def best_peer(results, figure):
     return min(costs, key=costs.get, default=None)
 
 
+def compared(results, name, base, figure):
+    """A server's cost in another's: the median of the rounds' ratios, since what disturbs a round often
+    disturbs both. None if there is none."""
+    ours, theirs = (results.get(one, {}).get("rounds", []) for one in (name, base))
+    ratios = [one[figure] / other[figure] for one, other in zip(ours, theirs)]
+    return statistics.median(ratios) if ratios else None
+
+
 def number(value):
     """The digits that matter."""
     if value >= 1000:
@@ -28,8 +38,8 @@ def number(value):
     return f"{value:.{1 if value >= 100 else 2 if value >= 10 else 3}f}"
 
 
-def ratio(value, base):
-    return f"×{value / base:.2f}" if value and base else ""
+def times(ratio):
+    return "" if ratio is None else f"×{ratio:.2f}"
 
 
 # A heading, the figure below it, and how that is shown.

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from runner import chart, machine
-from runner.comparing import COLUMNS, best_peer, cost, number, ratio
+from runner.comparing import COLUMNS, best_peer, compared, cost, number, times
 from runner.shapes import GROWTH, SHAPES, growth_key
 
 PAGE = Path(__file__).resolve().parents[2] / "docs/benchmarks.md"
@@ -47,9 +47,9 @@ def overview(measured):
         best, ours = best_peer(found, shape.figure), cost(found, "portal", shape.figure)
         if not shape.short or ours is None:
             continue
-        theirs, floor = cost(found, best, shape.figure), cost(found, "floor", shape.figure)
-        rows.append([shape.title, f"{number(ours)} {shape.unit}", f"{number(theirs)} {shape.unit}" if best else "",
-                     best or "", ratio(ours, theirs), ratio(ours, floor)])
+        theirs = f"{number(cost(found, best, shape.figure))} {shape.unit}" if best else ""
+        ratios = [times(compared(found, "portal", base, shape.figure)) for base in (best, "floor")]
+        rows.append([shape.title, f"{number(ours)} {shape.unit}", theirs, best or "", *ratios])
     return "### Portal beside the best of the others\n\n" + markdown(rows)
 
 
@@ -66,21 +66,21 @@ def growth(shapes, names):
     floor = costs.get("floor")
     for name, values in costs.items():
         grown = values[-1] / values[0]
-        compared = ratio(grown, floor[-1] / floor[0]) if floor else ""
-        rows.append([name, *map(number, values), ratio(grown, 1), compared])
+        to_floor = times(grown / (floor[-1] / floor[0])) if floor else ""
+        rows.append([name, *map(number, values), times(grown), to_floor])
     return "### More clients\n\n" + markdown(rows)
 
 
 def details(shape, found):
-    best = cost(found, best_peer(found, shape.figure), shape.figure)
-    floor = cost(found, "floor", shape.figure)
+    best = best_peer(found, shape.figure)
     medians = {name: result["median"] for name, result in found.items() if "median" in result}
     columns = [column for column in COLUMNS if any(column[1] in median for median in medians.values())]
     rows = [["", shape.unit, "quartiles", "to best peer", "to floor", *(heading for heading, *_ in columns)]]
     for name, median in sorted(medians.items(), key=lambda pair: pair[1][shape.figure]):
         value = median[shape.figure]
         quartiles = " to ".join(map(number, found[name]["quartiles"][shape.figure]))
-        rows.append([name, number(value), quartiles, ratio(value, best), ratio(value, floor)])
+        ratios = [times(compared(found, name, base, shape.figure)) for base in (best, "floor")]
+        rows.append([name, number(value), quartiles, *ratios])
         rows[-1] += [show(median[figure]) if figure in median else "" for _, figure, show in columns]
     failures = [f"{name} failed." for name, result in found.items() if "error" in result]
     count = max((len(result["rounds"]) for result in found.values()), default=0)

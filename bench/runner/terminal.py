@@ -2,7 +2,8 @@
 
 import sys
 
-from runner.comparing import COLUMNS, best_peer, cost, number, ratio
+from runner.comparing import COLUMNS, best_peer, compared, number, times
+
 
 def progress(text):
     """Shows what is going on, if somebody watches."""
@@ -12,15 +13,15 @@ def progress(text):
 
 def table(shape, results):
     """One shape's results as text."""
-    best = cost(results, best_peer(results, shape.figure), shape.figure)
-    floor = cost(results, "floor", shape.figure)
+    best = best_peer(results, shape.figure)
     medians = {name: result["median"] for name, result in results.items() if "median" in result}
     columns = [column for column in COLUMNS if any(column[1] in median for median in medians.values())]
     rows = [["", "each", "quartiles", "to best", "to floor", *(heading for heading, *_ in columns)]]
     for name, median in medians.items():
         value = median[shape.figure]
         quartiles = " to ".join(map(number, results[name]["quartiles"][shape.figure]))
-        rows.append([name, f"{number(value)} {shape.unit}", quartiles, ratio(value, best), ratio(value, floor)])
+        ratios = [times(compared(results, name, base, shape.figure)) for base in (best, "floor")]
+        rows.append([name, f"{number(value)} {shape.unit}", quartiles, *ratios])
         rows[-1] += [show(median[figure]) if figure in median else "" for _, figure, show in columns]
     failures = [f"  {name} failed: {result['error']}" for name, result in results.items() if "error" in result]
     return "\n".join(["", shape.title, *aligned(rows), *failures])
