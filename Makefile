@@ -131,7 +131,7 @@ fuzz:
 	scripts/install-fuzz $(BUILD)/tools
 	CARGO_TARGET_DIR=$(TARGET)/fuzz PATH="$(abspath $(BUILD))/tools/bin:$$PATH" scripts/run-fuzz $(SECONDS) $(BUILD)/fuzz
 
-## bench         what servers cost, side by side; half an hour; PEER="NAME='COMMAND {port} {mode}'"
+## bench         what servers cost, side by side; the better part of an hour; PEER="NAME='COMMAND {port} {mode}'"
 .PHONY: bench
 bench: bench-programs
 	$(BENCH_MEASURE) --output $(BUILD)/bench/results.json
