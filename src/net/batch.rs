@@ -30,8 +30,13 @@ impl Batches {
         sends >= FEWEST && !matches!(self, Self::Never)
     }
 
-    /// The ring. None where the system does not let us have one; it is not asked again then.
+    /// The ring. None where the system does not let us have one, or not any more; it is not asked again
+    /// then.
     pub fn ring(&mut self) -> Option<&mut Ring> {
+        if matches!(self, Self::Ready(ring) if ring.is_broken()) {
+            log::warn!("io_uring takes no requests any more; messages are sent one by one");
+            *self = Self::Never;
+        }
         if matches!(self, Self::Untried) {
             let (count, size) = NO_BUFFERS;
             *self = match Ring::new(count, size) {

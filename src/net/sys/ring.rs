@@ -260,13 +260,19 @@ impl Ring {
         }
     }
 
+    /// Whether the kernel takes no requests any more.
+    pub fn is_broken(&self) -> bool {
+        self.broken
+    }
+
     /// Sends each socket its bytes, many in one system call. Answers for each how many bytes were
     /// taken, or an error number below 0. Nothing is waited for: what a socket does not take at once
     /// is not sent.
     pub fn send_all(&mut self, batch: &[(BorrowedFd<'_>, &[u8])]) -> &[i32] {
         let flags = libc::MSG_NOSIGNAL | libc::MSG_DONTWAIT;
         self.sent.clear();
-        self.sent.resize(batch.len(), -libc::EIO);
+        // What a ring that breaks has not handed over was not sent.
+        self.sent.resize(batch.len(), -libc::EAGAIN);
         let mut mark = LENT;
         for chunk in batch.chunks(REQUESTS as usize) {
             for (socket, bytes) in chunk {
