@@ -42,7 +42,7 @@ pub struct Epoll {
     poll: Poll,
     batches: Batches,
     events: Events,
-    timer: Option<Signal>,
+    timer: Signal,
     places: Vec<Place>,
     /// Connections that may hold bytes, in the order of their visits.
     readable: VecDeque<Token>,
@@ -70,14 +70,17 @@ struct Place {
 impl Epoll {
     pub fn new(waker: &Waker, batches: Batches) -> io::Result<Self> {
         let poll = Poll::new()?;
+        let timer = Signal::timer()?;
         // Each edge is an event, so what was given need not be taken.
-        poll.registry()
-            .register(&mut SourceFd(&waker.as_raw_fd()), WAKER, Interest::READABLE)?;
+        for (descriptor, token) in [(waker.as_raw_fd(), WAKER), (timer.as_raw_fd(), TIMER)] {
+            let registry = poll.registry();
+            registry.register(&mut SourceFd(&descriptor), token, Interest::READABLE)?;
+        }
         Ok(Self {
             poll,
             batches,
             events: Events::with_capacity(1024),
-            timer: None,
+            timer,
             places: Vec::new(),
             readable: VecDeque::new(),
             writable: Vec::new(),
@@ -208,16 +211,17 @@ impl Epoll {
         !self.readable.is_empty() || !self.writable.is_empty() || self.acceptable
     }
 
-    /// Waits until something happens or the time is up. A signal handler ends it, too.
-    pub fn wait(&mut self, timeout: Option<Duration>) -> io::Result<()> {
+    /// Learns what has happened; waits for something, if it may. The timer ends that, and so does a
+    /// signal handler.
+    pub fn wait(&mut self, may_wait: bool) -> io::Result<()> {
+        let timeout = (!may_wait).then_some(Duration::ZERO);
         match self.poll.poll(&mut self.events, timeout) {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(()),
             answer => answer?,
         }
         for event in &self.events {
             match event.token() {
-                WAKER => (),
-                TIMER => _ = self.timer.as_ref().map(Signal::take),
+                WAKER | TIMER => (),
                 LISTENER => self.acceptable = true,
                 token => {
                     note(
@@ -279,16 +283,9 @@ impl Epoll {
         self.poll.as_raw_fd()
     }
 
-    /// Makes [`Epoll::descriptor`] readable `after` from now.
-    pub fn set_timer(&mut self, after: Option<Duration>) -> io::Result<()> {
-        if self.timer.is_none() {
-            let timer = Signal::timer()?;
-            let descriptor = timer.as_raw_fd();
-            let registry = self.poll.registry();
-            registry.register(&mut SourceFd(&descriptor), TIMER, Interest::READABLE)?;
-            self.timer = Some(timer);
-        }
-        self.timer.as_ref().map_or(Ok(()), |timer| timer.arm(after))
+    /// Sets the timer, which goes off once, `after` from now.
+    pub fn set_timer(&self, after: Duration) -> io::Result<()> {
+        self.timer.arm(after)
     }
 
     fn place(&mut self, token: Token) -> Option<&mut Place> {

@@ -220,9 +220,10 @@ impl Poller {
         !self.writable.is_empty() || !self.ended.is_empty() || self.sockets.has_work()
     }
 
-    /// Waits until something happens or the time is up. A signal handler ends it, too.
-    pub fn wait(&mut self, timeout: Option<Duration>) -> io::Result<()> {
-        self.sockets.wait(timeout)
+    /// Learns what has happened; waits for something, if it may. The timer ends that, and so does a
+    /// signal handler.
+    pub fn wait(&mut self, may_wait: bool) -> io::Result<()> {
+        self.sockets.wait(may_wait)
     }
 
     /// How many connections wait to be read; each is visited once by as many calls of `next`.
@@ -258,8 +259,12 @@ impl Poller {
         self.sockets.descriptor()
     }
 
-    /// Makes [`Poller::descriptor`] readable `after` from now.
-    pub fn set_timer(&mut self, after: Option<Duration>) -> io::Result<()> {
+    /// Sets the timer, which goes off once, `after` from now: [`Poller::wait`] does not wait any longer
+    /// then. It replaces what was set before.
+    ///
+    /// A limit given to each wait would cost the kernel as much as a system call of its own, because
+    /// hardly any wait reaches it. A timer that is left alone costs nothing.
+    pub fn set_timer(&self, after: Duration) -> io::Result<()> {
         self.sockets.set_timer(after)
     }
 

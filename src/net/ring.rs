@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use super::poller::{Happening, Token};
 use super::sys::ring::{self, Completion};
-use super::{Listener, Socket, Waker, batch};
+use super::{Listener, Signal, Socket, Waker, batch};
 
 /// How many buffers the kernel may receive into, and how large each is.
 const BUFFERS: (u16, u32) = (32, 32 * 1024);
@@ -38,6 +38,7 @@ mod kind {
     pub const WAKE: u64 = 2 << 58;
     pub const LISTEN: u64 = 3 << 58;
     pub const CANCEL: u64 = 4 << 58;
+    pub const TIMER: u64 = 5 << 58;
     pub const ALL: u64 = 0b11_1111 << 58;
 }
 
@@ -59,6 +60,7 @@ enum Wish {
     Receive(Token),
     Write(Token),
     Wake,
+    Timer,
     Listen,
     StopListening,
     StopReceiving(Token),
@@ -69,6 +71,7 @@ pub struct Ring {
     kernel: ring::Ring,
     wishes: Vec<Wish>,
     waker: Arc<Waker>,
+    timer: Signal,
     listener: Option<RawFd>,
     places: Vec<Place>,
     /// Of each piece: how much of it was read, and the next one of the same connection.
@@ -139,8 +142,9 @@ impl Ring {
     pub(super) fn with_buffers(waker: &Arc<Waker>, (count, size): (u16, u32)) -> io::Result<Self> {
         Ok(Self {
             kernel: ring::Ring::new(count, size)?,
-            wishes: vec![Wish::Wake],
+            wishes: vec![Wish::Wake, Wish::Timer],
             waker: Arc::clone(waker),
+            timer: Signal::timer()?,
             listener: None,
             places: Vec::new(),
             pieces: Vec::new(),
@@ -266,13 +270,13 @@ impl Ring {
         !self.readable.is_empty() || !self.writable.is_empty() || self.acceptable
     }
 
-    pub fn wait(&mut self, timeout: Option<Duration>) -> io::Result<()> {
+    pub fn wait(&mut self, may_wait: bool) -> io::Result<()> {
         self.wish()?;
         let expected = std::mem::take(&mut self.arrivals) / 2;
-        if timeout == Some(Duration::ZERO) || self.has_work() {
-            self.kernel.look()?;
+        if may_wait && !self.has_work() {
+            self.kernel.wait(expected.min(TOGETHER))?;
         } else {
-            self.kernel.wait(expected.min(TOGETHER), timeout)?;
+            self.kernel.look()?;
         }
         self.note_all();
         Ok(())
@@ -313,6 +317,10 @@ impl Ring {
 
     pub fn descriptor(&self) -> RawFd {
         self.kernel.as_raw_fd()
+    }
+
+    pub fn set_timer(&self, after: Duration) -> io::Result<()> {
+        self.timer.arm(after)
     }
 
     // ---- reading what was received ----
@@ -406,6 +414,7 @@ impl Ring {
             places,
             listener,
             waker,
+            timer,
             ..
         } = self;
         let place = |token: Token| {
@@ -425,6 +434,7 @@ impl Ring {
                 kernel.watch_writability(socket.as_fd(), mark(kind::WRITE, token))
             }),
             Wish::Wake => kernel.watch(waker.as_raw_fd(), kind::WAKE),
+            Wish::Timer => kernel.watch(timer.as_raw_fd(), kind::TIMER),
             Wish::Listen => {
                 listener.map_or(Ok(()), |listener| kernel.watch(listener, kind::LISTEN))
             }
@@ -455,6 +465,7 @@ impl Ring {
                 }
             }
             kind::WAKE if !completion.more => self.wishes.push(Wish::Wake),
+            kind::TIMER if !completion.more => self.wishes.push(Wish::Timer),
             kind::LISTEN => {
                 self.acceptable |= self.listener.is_some();
                 if !completion.more {

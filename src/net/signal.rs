@@ -32,8 +32,8 @@ impl Signal {
         (&self.0).read(&mut [0; 8]).is_ok()
     }
 
-    /// Makes a timer readable `after` from now; never, when that is None.
-    pub fn arm(&self, after: Option<Duration>) -> io::Result<()> {
+    /// Makes a timer readable once, `after` from now. It is not readable until then.
+    pub fn arm(&self, after: Duration) -> io::Result<()> {
         wait::arm(self.0.as_fd(), after)
     }
 }

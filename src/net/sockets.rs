@@ -126,9 +126,10 @@ impl Sockets {
         either!(self, sockets => sockets.has_work())
     }
 
-    /// Waits until something happens or the time is up. A signal handler ends it, too.
-    pub fn wait(&mut self, timeout: Option<Duration>) -> io::Result<()> {
-        either!(self, sockets => sockets.wait(timeout))
+    /// Learns what has happened; waits for something, if it may. The timer ends that, and so does a
+    /// signal handler.
+    pub fn wait(&mut self, may_wait: bool) -> io::Result<()> {
+        either!(self, sockets => sockets.wait(may_wait))
     }
 
     /// How many connections wait to be read; each is visited once by as many calls of `next`.
@@ -152,12 +153,9 @@ impl Sockets {
         either!(self, sockets => sockets.descriptor())
     }
 
-    /// Makes [`Sockets::descriptor`] readable `after` from now.
-    pub fn set_timer(&mut self, after: Option<Duration>) -> io::Result<()> {
-        match self {
-            Self::Epoll(epoll) => epoll.set_timer(after),
-            Self::Ring(_) => Err(io::ErrorKind::Unsupported.into()),
-        }
+    /// Sets the timer, which goes off once, `after` from now.
+    pub fn set_timer(&self, after: Duration) -> io::Result<()> {
+        either!(self, sockets => sockets.set_timer(after))
     }
 }
 
@@ -170,7 +168,7 @@ mod tests {
     use super::*;
     use crate::net::Address;
 
-    const SECOND: Option<Duration> = Some(Duration::from_secs(1));
+    const SECOND: Duration = Duration::from_secs(1);
     const TOKEN: Token = Token {
         index: 3,
         generation: 7,
@@ -206,7 +204,7 @@ mod tests {
         /// One connection more: the client's end of it.
         fn connect(&mut self, token: Token) -> TcpStream {
             let client = TcpStream::connect(("127.0.0.1", self.listener.port())).unwrap();
-            client.set_read_timeout(SECOND).unwrap();
+            client.set_read_timeout(Some(SECOND)).unwrap();
             client.set_nodelay(true).unwrap();
             self.until(|sockets| sockets.take_acceptable());
             let (socket, _) = self.listener.accept().unwrap();
@@ -218,8 +216,14 @@ mod tests {
             let began = Instant::now();
             while !done(&mut self.sockets) {
                 assert!(began.elapsed() < Duration::from_secs(10), "for too long");
-                self.sockets.wait(Some(Duration::from_millis(100))).unwrap();
+                self.wait(Duration::from_millis(100));
             }
+        }
+
+        /// Waits until something happens or the time is up.
+        fn wait(&mut self, limit: Duration) {
+            self.sockets.set_timer(limit).unwrap();
+            self.sockets.wait(true).unwrap();
         }
 
         fn next(&mut self, buffer: &mut [u8]) -> Happening {
@@ -312,7 +316,7 @@ mod tests {
             let mut client = bench.connect(TOKEN);
             bench.sockets.pause(TOKEN);
             client.write_all(b"x").unwrap();
-            bench.sockets.wait(SECOND).unwrap();
+            bench.wait(SECOND);
             assert!(bench.sockets.next(&mut [0; 4]).is_none());
 
             bench.sockets.resume(TOKEN);
@@ -344,7 +348,7 @@ mod tests {
                         Ok(count) => written += count,
                         Err(_) => refused += 1,
                     }
-                    bench.sockets.wait(Some(Duration::from_millis(1))).unwrap();
+                    bench.wait(Duration::from_millis(1));
                     assert!(bench.sockets.next(&mut buffer).is_none());
                 }
                 bench.sockets.resume(TOKEN);
@@ -455,10 +459,10 @@ mod tests {
     fn a_removed_connection_is_closed_and_forgotten() {
         each(|mut bench| {
             let mut client = bench.connect(TOKEN);
-            bench.sockets.wait(Some(Duration::ZERO)).unwrap();
+            bench.sockets.wait(false).unwrap();
             bench.sockets.arm_writes(TOKEN).unwrap();
             bench.sockets.remove(TOKEN);
-            bench.sockets.wait(Some(Duration::ZERO)).unwrap();
+            bench.sockets.wait(false).unwrap();
             assert_eq!(client.read(&mut [0; 1]).unwrap(), 0);
             let gone = bench.sockets.send(TOKEN, b"x").unwrap_err();
             assert_eq!(gone.kind(), io::ErrorKind::NotConnected);
@@ -473,7 +477,7 @@ mod tests {
                 let mut old = bench.connect(token);
                 old.write_all(b"old").unwrap();
                 if round % 2 == 0 {
-                    bench.sockets.wait(SECOND).unwrap();
+                    bench.wait(SECOND);
                 }
                 bench.sockets.remove(token);
                 token.generation += 1;
@@ -491,7 +495,7 @@ mod tests {
         each(|mut bench| {
             let client = bench.connect(TOKEN);
             bench.sockets.send(TOKEN, b"never read").unwrap();
-            bench.sockets.wait(Some(Duration::ZERO)).unwrap();
+            bench.sockets.wait(false).unwrap();
             let peeked = client.peek(&mut [0; 1]).unwrap();
             assert_eq!(peeked, 1);
             drop(client);
@@ -507,13 +511,30 @@ mod tests {
         for backend in [Backend::Epoll, Backend::Mixed, Backend::Ring] {
             let waker = Arc::new(Waker::new().unwrap());
             let mut sockets = Sockets::new(backend, &waker).unwrap();
+            sockets.set_timer(Duration::from_secs(20)).unwrap();
             for _ in 0..3 {
                 let began = Instant::now();
                 waker.wake();
-                sockets.wait(Some(Duration::from_secs(20))).unwrap();
+                sockets.wait(true).unwrap();
                 assert!(began.elapsed() < Duration::from_secs(10), "slept on");
             }
-            sockets.wait(Some(Duration::from_millis(1))).unwrap();
+        }
+    }
+
+    #[test]
+    fn the_timer_ends_a_wait_each_time_it_is_set_and_not_too_early() {
+        for backend in [Backend::Epoll, Backend::Mixed, Backend::Ring] {
+            let waker = Arc::new(Waker::new().unwrap());
+            let mut sockets = Sockets::new(backend, &waker).unwrap();
+            for limit in [20, 1, 10, 0].map(Duration::from_millis) {
+                sockets.set_timer(10 * SECOND).unwrap();
+                sockets.wait(false).unwrap();
+                let began = Instant::now();
+                sockets.set_timer(limit).unwrap();
+                sockets.wait(true).unwrap();
+                let waited = began.elapsed();
+                assert!(limit <= waited && waited < 5 * SECOND, "{waited:?}");
+            }
         }
     }
 }

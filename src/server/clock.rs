@@ -31,6 +31,8 @@ pub struct Clock {
     passed: u64,
     /// How many ticks the coming wait may last.
     planned: u64,
+    /// When the timer goes off that ends waits: so many ticks after `started`.
+    alarm: Option<u64>,
 }
 
 impl Clock {
@@ -54,6 +56,7 @@ impl Clock {
             now: 0,
             passed: 0,
             planned: 0,
+            alarm: None,
         }
     }
 
@@ -69,12 +72,17 @@ impl Clock {
         u32::try_from(ticks).unwrap_or(u32::MAX).max(1)
     }
 
-    /// How long a wait may be that ends in `ticks`; None is without limit.
-    pub fn plan(&mut self, ticks: Option<u32>) -> Option<Duration> {
-        let ticks = ticks?;
+    /// Plans a wait that ends in `ticks`. Answers how long that is, if a timer must be set to it: one
+    /// that was set before and ends the wait early enough is left alone.
+    pub fn plan(&mut self, ticks: u32) -> Option<Duration> {
         self.planned = u64::from(ticks);
-        let due = self.tick.saturating_mul(self.passed + self.planned);
-        Some(Duration::from_nanos(due.saturating_sub(self.elapsed())))
+        let end = self.passed + self.planned;
+        if self.alarm.is_some_and(|alarm| alarm <= end) {
+            return None;
+        }
+        self.alarm = Some(end);
+        let end = self.tick.saturating_mul(end);
+        Some(Duration::from_nanos(end.saturating_sub(self.elapsed())))
     }
 
     /// Counts what has passed; answers the ticks that began since.
@@ -83,6 +91,7 @@ impl Clock {
         let counted = (passed - self.passed).min(self.planned + GRACE) as u32;
         self.passed = passed;
         self.planned = 0;
+        self.alarm = self.alarm.filter(|&alarm| alarm > passed);
         let first = self.now.wrapping_add(1);
         self.now = self.now.wrapping_add(counted);
         Ticks {
@@ -115,12 +124,26 @@ mod tests {
     }
 
     #[test]
+    fn a_timer_that_goes_off_early_enough_is_left_alone() {
+        let mut clock = Clock::new(&Options::default());
+        let first = clock.plan(5).unwrap();
+        assert!(first <= Duration::from_millis(500));
+        assert_eq!(clock.plan(5), None);
+        assert_eq!(clock.plan(6), None);
+        let sooner = clock.plan(2).unwrap();
+        assert!(sooner <= Duration::from_millis(200));
+        clock.started -= Duration::from_millis(250);
+        clock.advance();
+        assert!(clock.plan(9).is_some());
+    }
+
+    #[test]
     fn time_spent_elsewhere_counts_two_ticks() {
         let mut clock = Clock::new(&Options::default());
         clock.started = Instant::now() - Duration::from_secs(10);
         assert_eq!(clock.advance(), Ticks { first: 1, count: 2 });
         clock.started -= Duration::from_secs(10);
-        clock.plan(Some(50));
+        clock.plan(50);
         assert_eq!(
             clock.advance(),
             Ticks {

@@ -196,7 +196,7 @@ pub fn run(server: u64) -> Result<(), ServerError> {
             return Ok(());
         }
         if !found.work_left {
-            wait(&seat.server, Some(seat.visitor), found.timeout);
+            wait(&seat.server, Some(seat.visitor), None);
             seat.server.host.take_wake();
         }
     }
@@ -251,8 +251,7 @@ fn until_found(
         if found.work_left {
             continue;
         }
-        let timeout = found.timeout.into_iter().chain(left).min();
-        if wait(server, Some(seat.visitor), timeout) == Readiness::Interrupted {
+        if wait(server, Some(seat.visitor), left) == Readiness::Interrupted {
             return Ok(0);
         }
     }
@@ -301,8 +300,6 @@ fn pull_from(one: &Loop, place: &Place, visitor: u64, records: &mut dyn Records)
 struct Found {
     count: u32,
     work_left: bool,
-    /// When a loop wants to look at its clock.
-    timeout: Option<Duration>,
 }
 
 /// Serves the loops that no other thread serves. A closer, which is nobody, serves also those
@@ -325,29 +322,23 @@ fn visit(
             }
             serve(one, place)
         });
-        let Some((count, parked)) = served else {
+        let Some((count, work_left)) = served else {
             continue;
         };
         found.count += count;
-        found.work_left |= parked.work_left;
-        found.timeout = found.timeout.into_iter().chain(parked.timeout).min();
+        found.work_left |= work_left;
     }
     held.drain(..).for_each(Held::give_back);
     found
 }
 
-/// How a loop was left.
-struct Parked {
-    work_left: bool,
-    timeout: Option<Duration>,
-}
-
-/// Does something with a parked loop and parks it again; None when another thread serves it.
+/// Does something with a parked loop and parks it again; answers also whether work is left in it. None
+/// when another thread serves it.
 fn with_loop<T>(
     server: &Arc<Server>,
     number: usize,
     work: impl FnOnce(&Loop) -> T,
-) -> Option<(T, Parked)> {
+) -> Option<(T, bool)> {
     let one = server.loops[number].parked().take()?;
     match catch_unwind(AssertUnwindSafe(|| work(&one))) {
         Ok(answer) => Some((answer, park(server, number, one))),
@@ -361,15 +352,13 @@ fn with_loop<T>(
     }
 }
 
-fn park(server: &Server, number: usize, one: Box<Loop>) -> Parked {
+/// Parks a loop; answers whether work is left in it.
+fn park(server: &Server, number: usize, one: Box<Loop>) -> bool {
     let place = &server.loops[number];
     if one.core.borrow().is_finished() {
         drop(one);
         server.loop_ended();
-        return Parked {
-            work_left: false,
-            timeout: None,
-        };
+        return false;
     }
     let shown = server.host.union_wanted.load(Ordering::SeqCst);
     let expected_back = place.home.load(Ordering::SeqCst) != 0 && !shown;
@@ -378,19 +367,13 @@ fn park(server: &Server, number: usize, one: Box<Loop>) -> Parked {
     let no_mail = expected_back || one.mailbox.fall_asleep();
     let untold = server.is_closing() && !core.closing;
     let work_left = core.has_work() || !no_mail || untold;
-    let ticks = core.ticks_to_wait();
-    let timeout = core.clock.plan(ticks);
-    if shown {
-        if let Err(error) = core.poller.set_timer(timeout) {
-            log::error!("a timer cannot be set: {error}");
-        }
-        if work_left {
-            one.mailbox.wake();
-        }
+    core.plan_wait();
+    if shown && work_left {
+        one.mailbox.wake();
     }
     drop(core);
     *place.parked() = Some(one);
-    Parked { work_left, timeout }
+    work_left
 }
 
 /// Waits for work in the loops that nobody serves, or for somebody's wish.
@@ -503,11 +486,7 @@ pub fn drive_to_end(server: &Arc<Server>) {
             return;
         }
         if found.count == 0 {
-            wait(
-                server,
-                None,
-                Some(found.timeout.unwrap_or(GLANCE).min(GLANCE)),
-            );
+            wait(server, None, Some(GLANCE));
         }
     }
 }

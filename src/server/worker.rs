@@ -9,7 +9,6 @@ use std::ffi::CString;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
 
 use scoped_tls::scoped_thread_local;
 
@@ -168,13 +167,11 @@ impl Loop {
         core.write_dirty();
         let idle = may_wait && !core.has_work() && self.mailbox.fall_asleep();
         // Looked at after falling asleep: whoever closes wakes those who sleep.
-        let timeout = if idle && self.server.is_closing() == core.closing {
-            let ticks = core.ticks_to_wait();
-            core.clock.plan(ticks)
-        } else {
-            Some(Duration::ZERO)
-        };
-        if let Err(error) = core.poller.wait(timeout) {
+        let idle = idle && self.server.is_closing() == core.closing;
+        if idle {
+            core.plan_wait();
+        }
+        if let Err(error) = core.poller.wait(idle) {
             ::log::error!("waiting for events failed, the server closes: {error}");
             self.server.begin_close();
         }

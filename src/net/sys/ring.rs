@@ -163,14 +163,14 @@ impl Ring {
         self.enter(0, None)
     }
 
-    /// Hands all requests over, and waits for a completion, if none lies there, or until the time is
-    /// up. A signal handler ends it, too. For `expected` of them it waits a moment longer.
-    pub fn wait(&mut self, expected: usize, timeout: Option<Duration>) -> io::Result<()> {
+    /// Hands all requests over, and waits for a completion, if none lies there. A signal handler ends
+    /// it, too. For `expected` of them it waits a moment longer.
+    pub fn wait(&mut self, expected: usize) -> io::Result<()> {
         if !self.set_aside.is_empty() {
             return self.look();
         }
         let gathers = self.ring.params().is_feature_min_timeout();
-        self.enter(if gathers { expected.max(1) } else { 1 }, timeout)
+        self.enter(if gathers { expected.max(1) } else { 1 }, None)
     }
 
     fn enter(&mut self, wanted: usize, timeout: Option<Duration>) -> io::Result<()> {

@@ -91,17 +91,17 @@ pub fn timer() -> io::Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(descriptor as i32) })
 }
 
-/// Makes a timer readable once, `after` from now; never, when that is None.
-pub fn arm(timer: BorrowedFd<'_>, after: Option<Duration>) -> io::Result<()> {
+/// Makes a timer readable once, `after` from now. It is not readable until then.
+pub fn arm(timer: BorrowedFd<'_>, after: Duration) -> io::Result<()> {
     let zero = libc::timespec {
         tv_sec: 0,
         tv_nsec: 0,
     };
-    let value = after.map_or(zero, |time| libc::timespec {
-        tv_sec: time.as_secs() as libc::time_t,
+    let value = libc::timespec {
+        tv_sec: after.as_secs() as libc::time_t,
         // All zero would disarm the timer.
-        tv_nsec: (time.subsec_nanos() as libc::c_long).max(1),
-    });
+        tv_nsec: (after.subsec_nanos() as libc::c_long).max(1),
+    };
     let setting = libc::itimerspec {
         it_interval: zero,
         it_value: value,

@@ -17,8 +17,19 @@ impl Core {
         payload == PING
     }
 
+    /// Sees to it that the timer ends the coming wait when there is something to look after.
+    pub fn plan_wait(&mut self) {
+        let after = self
+            .ticks_to_wait()
+            .and_then(|ticks| self.clock.plan(ticks));
+        let set = after.map_or(Ok(()), |after| self.poller.set_timer(after));
+        if let Err(error) = set {
+            log::error!("the timer cannot be set: {error}");
+        }
+    }
+
     /// How many ticks a wait may last; None is without limit.
-    pub fn ticks_to_wait(&self) -> Option<u32> {
+    fn ticks_to_wait(&self) -> Option<u32> {
         if self.stalled {
             return Some(1);
         }
