@@ -5,43 +5,55 @@
 
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
-use std::os::fd::{AsRawFd, RawFd};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::time::Duration;
 
-use mio::event::Event;
-use mio::unix::SourceFd;
-use mio::{Events, Interest, Poll};
+use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
+use rustix::io::Errno;
+use rustix::time::Timespec;
 
 use super::batch::{self, Batches};
 use super::poller::{Happening, Token};
 use super::{Listener, Signal, Socket, Waker};
 
-const _: () = assert!(usize::BITS == 64, "a token holds an index and a generation");
+/// At most so many events are learnt of at once.
+const EVENTS: usize = 256;
 
-const WAKER: mio::Token = mio::Token(usize::MAX);
-const TIMER: mio::Token = mio::Token(usize::MAX - 1);
-const LISTENER: mio::Token = mio::Token(usize::MAX - 2);
+/// What an event is of that is not a connection's.
+const WAKER: u64 = u64::MAX;
+const TIMER: u64 = u64::MAX - 1;
+const LISTENER: u64 = u64::MAX - 2;
 
-impl From<Token> for mio::Token {
+/// What is to be told of a connection: that bytes have come, or the end of them.
+const READABLE: EventFlags = EventFlags::IN
+    .union(EventFlags::RDHUP)
+    .union(EventFlags::ET);
+
+/// What is the end of a connection, or leads to it.
+const ENDING: EventFlags = EventFlags::RDHUP
+    .union(EventFlags::HUP)
+    .union(EventFlags::ERR);
+
+impl From<Token> for EventData {
     fn from(token: Token) -> Self {
-        Self((token.generation as usize) << 32 | token.index as usize)
+        Self::new_u64(u64::from(token.generation) << 32 | u64::from(token.index))
     }
 }
 
-impl From<mio::Token> for Token {
-    fn from(token: mio::Token) -> Self {
+impl From<EventData> for Token {
+    fn from(data: EventData) -> Self {
         Self {
-            index: token.0 as u32,
-            generation: (token.0 >> 32) as u32,
+            index: data.u64() as u32,
+            generation: (data.u64() >> 32) as u32,
         }
     }
 }
 
 /// The sockets of one loop.
 pub struct Epoll {
-    poll: Poll,
+    epoll: OwnedFd,
     batches: Batches,
-    events: Events,
     timer: Signal,
     places: Vec<Place>,
     /// Connections that may hold bytes, in the order of their visits.
@@ -69,17 +81,15 @@ struct Place {
 
 impl Epoll {
     pub fn new(waker: &Waker, batches: Batches) -> io::Result<Self> {
-        let poll = Poll::new()?;
+        let epoll = epoll::create(CreateFlags::CLOEXEC)?;
         let timer = Signal::timer()?;
         // Each edge is an event, so what was given need not be taken.
-        for (descriptor, token) in [(waker.as_raw_fd(), WAKER), (timer.as_raw_fd(), TIMER)] {
-            let registry = poll.registry();
-            registry.register(&mut SourceFd(&descriptor), token, Interest::READABLE)?;
-        }
+        let edges = EventFlags::IN | EventFlags::ET;
+        epoll::add(&epoll, waker, EventData::new_u64(WAKER), edges)?;
+        epoll::add(&epoll, &timer, EventData::new_u64(TIMER), edges)?;
         Ok(Self {
-            poll,
+            epoll,
             batches,
-            events: Events::with_capacity(1024),
             timer,
             places: Vec::new(),
             readable: VecDeque::new(),
@@ -89,17 +99,14 @@ impl Epoll {
     }
 
     pub fn listen(&mut self, listener: &Listener) -> io::Result<()> {
-        let descriptor = listener.as_raw_fd();
-        self.poll
-            .registry()
-            .register(&mut SourceFd(&descriptor), LISTENER, Interest::READABLE)
+        let edges = EventFlags::IN | EventFlags::ET;
+        let data = EventData::new_u64(LISTENER);
+        Ok(epoll::add(&self.epoll, listener, data, edges)?)
     }
 
     pub fn stop_listening(&mut self, listener: &Listener) -> io::Result<()> {
         self.acceptable = false;
-        self.poll
-            .registry()
-            .deregister(&mut SourceFd(&listener.as_raw_fd()))
+        Ok(epoll::delete(&self.epoll, listener)?)
     }
 
     /// Whether clients may be waiting since it was last asked. Take them all, or ask again later.
@@ -109,9 +116,7 @@ impl Epoll {
 
     /// Takes over a connection's socket.
     pub fn add(&mut self, socket: Socket, token: Token) -> io::Result<()> {
-        let descriptor = socket.as_raw_fd();
-        let registry = self.poll.registry();
-        registry.register(&mut SourceFd(&descriptor), token.into(), Interest::READABLE)?;
+        epoll::add(&self.epoll, &socket, token.into(), READABLE)?;
         let index = token.index as usize;
         if self.places.len() <= index {
             self.places.resize_with(index + 1, Place::default);
@@ -161,11 +166,8 @@ impl Epoll {
             // A write that was taken in part brings a new edge by itself.
             return Ok(());
         };
-        let both = Interest::READABLE | Interest::WRITABLE;
-        let descriptor = socket.as_raw_fd();
-        self.poll
-            .registry()
-            .reregister(&mut SourceFd(&descriptor), token.into(), both)?;
+        let both = READABLE | EventFlags::OUT;
+        epoll::modify(&self.epoll, socket, token.into(), both)?;
         place.writes_armed = true;
         Ok(())
     }
@@ -214,24 +216,26 @@ impl Epoll {
     /// Learns what has happened; waits for something, if it may. The timer ends that, and so does a
     /// signal handler.
     pub fn wait(&mut self, may_wait: bool) -> io::Result<()> {
-        let timeout = (!may_wait).then_some(Duration::ZERO);
-        match self.poll.poll(&mut self.events, timeout) {
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(()),
+        const AT_ONCE: Timespec = Timespec {
+            tv_sec: 0,
+            tv_nsec: 0,
+        };
+        let limit = (!may_wait).then_some(&AT_ONCE);
+        let mut events = [const { MaybeUninit::uninit() }; EVENTS];
+        let (events, _) = match epoll::wait(&self.epoll, &mut events, limit) {
+            Err(Errno::INTR) => return Ok(()),
             answer => answer?,
-        }
-        for event in &self.events {
-            match event.token() {
+        };
+        for event in events {
+            match event.data.u64() {
                 WAKER | TIMER => (),
                 LISTENER => self.acceptable = true,
-                token => {
-                    note(
-                        event,
-                        token.into(),
-                        &mut self.places,
-                        &mut self.readable,
-                        &mut self.writable,
-                    );
-                }
+                _ => note(
+                    *event,
+                    &mut self.places,
+                    &mut self.readable,
+                    &mut self.writable,
+                ),
             }
         }
         Ok(())
@@ -280,7 +284,7 @@ impl Epoll {
 
     /// A descriptor that is readable when [`Epoll::wait`] would not wait.
     pub fn descriptor(&self) -> RawFd {
-        self.poll.as_raw_fd()
+        self.epoll.as_raw_fd()
     }
 
     /// Sets the timer, which goes off once, `after` from now.
@@ -306,20 +310,20 @@ fn socket(places: &[Place], token: Token) -> Option<&Socket> {
 
 /// Notes one connection's event.
 fn note(
-    event: &Event,
-    token: Token,
+    event: Event,
     places: &mut [Place],
     readable: &mut VecDeque<Token>,
     writable: &mut Vec<Token>,
 ) {
+    let (token, flags) = (Token::from(event.data), event.flags);
     let Some(place) = places.get_mut(token.index as usize) else {
         return;
     };
     if place.generation != token.generation || place.socket.is_none() {
         return;
     }
-    let ending = event.is_read_closed() || event.is_write_closed() || event.is_error();
-    if event.is_readable() || ending {
+    let ending = flags.intersects(ENDING);
+    if flags.contains(EventFlags::IN) || ending {
         place.ending |= ending;
         place.has_bytes = true;
         if !place.queued && !place.paused {
@@ -327,7 +331,7 @@ fn note(
             readable.push_back(token);
         }
     }
-    if place.writes_armed && event.is_writable() {
+    if place.writes_armed && flags.contains(EventFlags::OUT) {
         writable.push(token);
     }
 }

@@ -4,15 +4,16 @@ use std::fmt;
 use std::fs;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
-use std::os::fd::{AsFd, AsRawFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
+use rustix::io::Errno;
+use rustix::net::{SocketFlags, acceptfrom_with};
 use socket2::{Domain, SockAddr, Type};
 
 use super::Socket;
-use super::sys;
 
 /// Where to listen.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -88,18 +89,20 @@ impl Listener {
 
     /// Accepts one connection that is waiting, or answers `WouldBlock`.
     pub fn accept(&self) -> io::Result<(Socket, Peer)> {
+        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
         loop {
-            match sys::socket::accept(self.socket.as_fd()) {
+            match acceptfrom_with(&self.socket, flags) {
                 Ok((descriptor, address)) => {
-                    let peer = address.as_socket().map_or(Peer::Unix, |address| {
+                    let peer = address.and_then(|address| SocketAddr::try_from(address).ok());
+                    let peer = peer.map_or(Peer::Unix, |address| {
                         // An IPv4 client of a dual-stack listener is an IPv4 client.
                         Peer::Inet(SocketAddr::new(address.ip().to_canonical(), address.port()))
                     });
                     return Ok((Socket::new(descriptor), peer));
                 }
                 // A client that left while it waited is no reason to stop.
-                Err(error) if is_about_one_client(&error) => (),
-                Err(error) => return Err(error),
+                Err(Errno::INTR | Errno::CONNABORTED | Errno::PROTO | Errno::PERM) => (),
+                Err(error) => return Err(error.into()),
             }
         }
     }
@@ -149,6 +152,12 @@ impl Listener {
         socket.listen(backlog)?;
         socket.set_nonblocking(true)?;
         Ok(Self { socket, port, file })
+    }
+}
+
+impl AsFd for Listener {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
     }
 }
 
@@ -211,13 +220,6 @@ fn is_without_ipv6(error: &io::Error) -> bool {
     matches!(
         error.raw_os_error(),
         Some(libc::EAFNOSUPPORT | libc::EADDRNOTAVAIL)
-    )
-}
-
-fn is_about_one_client(error: &io::Error) -> bool {
-    matches!(
-        error.raw_os_error(),
-        Some(libc::EINTR | libc::ECONNABORTED | libc::EPROTO | libc::EPERM)
     )
 }
 

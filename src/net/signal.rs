@@ -1,40 +1,56 @@
 //! Descriptors that other threads and the clock make readable.
 
-use std::fs::File;
-use std::io::{self, Read, Write};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::time::Duration;
 
-use super::sys::wait;
+use rustix::event::{EventfdFlags, eventfd};
+use rustix::time::{
+    Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, timerfd_create,
+    timerfd_settime,
+};
 
 /// A descriptor that is readable from when it is given until it is taken.
 #[derive(Debug)]
-pub struct Signal(File);
+pub struct Signal(OwnedFd);
 
 impl Signal {
     /// One that threads give: each taker takes what one giver gave.
     pub fn semaphore() -> io::Result<Self> {
-        wait::semaphore().map(|descriptor| Self(descriptor.into()))
+        let flags = EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK | EventfdFlags::SEMAPHORE;
+        Ok(Self(eventfd(0, flags)?))
     }
 
     /// One that the clock gives, once armed.
     pub fn timer() -> io::Result<Self> {
-        wait::timer().map(|descriptor| Self(descriptor.into()))
+        let flags = TimerfdFlags::CLOEXEC | TimerfdFlags::NONBLOCK;
+        Ok(Self(timerfd_create(TimerfdClockId::Monotonic, flags)?))
     }
 
     /// Makes it readable. A semaphore that is full stays readable, which is all that is needed.
     pub fn give(&self) {
-        let _full = (&self.0).write(&1u64.to_ne_bytes());
+        let _full = rustix::io::write(&self.0, &1u64.to_ne_bytes());
     }
 
     /// Whether it was given; it is not any more, unless others gave, too.
     pub fn take(&self) -> bool {
-        (&self.0).read(&mut [0; 8]).is_ok()
+        rustix::io::read(&self.0, &mut [0; 8]).is_ok()
     }
 
     /// Makes a timer readable once, `after` from now. It is not readable until then.
     pub fn arm(&self, after: Duration) -> io::Result<()> {
-        wait::arm(self.0.as_fd(), after)
+        let never = Timespec {
+            tv_sec: 0,
+            tv_nsec: 0,
+        };
+        // All zero would disarm it.
+        let after = after.max(Duration::from_nanos(1));
+        let once = Itimerspec {
+            it_interval: never,
+            it_value: Timespec::try_from(after).map_err(|_| io::ErrorKind::InvalidInput)?,
+        };
+        timerfd_settime(&self.0, TimerfdTimerFlags::empty(), &once)?;
+        Ok(())
     }
 }
 

@@ -1,10 +1,10 @@
 //! One connection's socket.
 
 use std::io::{self, IoSlice};
-use std::net::Shutdown;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
-use super::sys::socket;
+use rustix::io::retry_on_intr;
+use rustix::net::{RecvFlags, SendAncillaryBuffer, SendFlags, Shutdown};
 
 /// A connected, non-blocking stream socket: TCP or Unix. Closed when dropped.
 #[derive(Debug)]
@@ -18,28 +18,33 @@ impl Socket {
     /// Reads what has arrived; 0 is the end of the stream.
     #[inline]
     pub(super) fn receive(&self, into: &mut [u8]) -> io::Result<usize> {
-        uninterrupted(|| socket::receive(self.0.as_fd(), into))
+        let receive = || rustix::net::recv(&self.0, &mut *into, RecvFlags::empty());
+        let (count, _) = retry_on_intr(receive)?;
+        Ok(count)
     }
 
     #[inline]
     pub(super) fn send(&self, bytes: &[u8]) -> io::Result<usize> {
-        uninterrupted(|| socket::send(self.0.as_fd(), bytes))
+        let send = || rustix::net::send(&self.0, bytes, SendFlags::NOSIGNAL);
+        Ok(retry_on_intr(send)?)
     }
 
     #[inline]
     pub(super) fn send_vectored(&self, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
-        uninterrupted(|| socket::send_vectored(self.0.as_fd(), pieces))
+        let mut control = SendAncillaryBuffer::default();
+        let send = || rustix::net::sendmsg(&self.0, pieces, &mut control, SendFlags::NOSIGNAL);
+        Ok(retry_on_intr(send)?)
     }
 
     /// Says that nothing more will be written; reading goes on.
     pub(super) fn shutdown_write(&self) -> io::Result<()> {
-        socket2::SockRef::from(&self.0).shutdown(Shutdown::Write)
+        Ok(rustix::net::shutdown(&self.0, Shutdown::Write)?)
     }
 
     /// Ends both directions, though others may still hold the socket open.
     pub(super) fn shutdown(&self) {
         // Fails only if they have ended.
-        let _ = socket2::SockRef::from(&self.0).shutdown(Shutdown::Both);
+        let _ = rustix::net::shutdown(&self.0, Shutdown::Both);
     }
 }
 
@@ -52,15 +57,5 @@ impl AsFd for Socket {
 impl AsRawFd for Socket {
     fn as_raw_fd(&self) -> RawFd {
         self.0.as_raw_fd()
-    }
-}
-
-/// Repeats a system call that a signal interrupted.
-fn uninterrupted<T>(mut call: impl FnMut() -> io::Result<T>) -> io::Result<T> {
-    loop {
-        match call() {
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => (),
-            answer => return answer,
-        }
     }
 }

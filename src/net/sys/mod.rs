@@ -1,9 +1,8 @@
-//! The only door to system calls that neither std nor mio offers.
+//! The only door to system calls that neither std nor rustix offers.
 #![allow(unsafe_code)]
 
 pub mod process;
 pub mod ring;
-pub mod socket;
 pub mod wait;
 
 use std::io;

@@ -1,7 +1,7 @@
 //! Waiting for descriptors without taking anything from them.
 
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::time::Duration;
 
 use super::checked;
@@ -70,44 +70,4 @@ impl AsRawFd for Union {
     fn as_raw_fd(&self) -> RawFd {
         self.0.as_raw_fd()
     }
-}
-
-/// An eventfd that counts: each `receive` takes one.
-pub fn semaphore() -> io::Result<OwnedFd> {
-    let flags = libc::EFD_CLOEXEC | libc::EFD_NONBLOCK | libc::EFD_SEMAPHORE;
-    // SAFETY: no pointers are passed.
-    let descriptor = checked(unsafe { libc::eventfd(0, flags) } as isize)?;
-    // SAFETY: eventfd has just made this descriptor, and nobody else knows of it.
-    Ok(unsafe { OwnedFd::from_raw_fd(descriptor as i32) })
-}
-
-/// A timer of the monotonic clock, unarmed.
-pub fn timer() -> io::Result<OwnedFd> {
-    let flags = libc::TFD_CLOEXEC | libc::TFD_NONBLOCK;
-    // SAFETY: no pointers are passed.
-    let made = unsafe { libc::timerfd_create(libc::CLOCK_MONOTONIC, flags) };
-    let descriptor = checked(made as isize)?;
-    // SAFETY: timerfd_create has just made this descriptor, and nobody else knows of it.
-    Ok(unsafe { OwnedFd::from_raw_fd(descriptor as i32) })
-}
-
-/// Makes a timer readable once, `after` from now. It is not readable until then.
-pub fn arm(timer: BorrowedFd<'_>, after: Duration) -> io::Result<()> {
-    let zero = libc::timespec {
-        tv_sec: 0,
-        tv_nsec: 0,
-    };
-    let value = libc::timespec {
-        tv_sec: after.as_secs() as libc::time_t,
-        // All zero would disarm the timer.
-        tv_nsec: (after.subsec_nanos() as libc::c_long).max(1),
-    };
-    let setting = libc::itimerspec {
-        it_interval: zero,
-        it_value: value,
-    };
-    let no_old = std::ptr::null_mut();
-    // SAFETY: `setting` outlives the call, which only reads it; the old setting is not asked for.
-    let answer = unsafe { libc::timerfd_settime(timer.as_raw_fd(), 0, &setting, no_old) };
-    checked(answer as isize).map(|_| ())
 }
