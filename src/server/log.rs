@@ -103,14 +103,15 @@ impl Drop for Holding {
 /// Tells what was collected. Nothing may be borrowed.
 #[inline]
 pub fn tell_waiting() {
-    if !IS_WAITING.take() {
-        return;
-    }
-    for (level, line) in WAITING.take() {
-        tell(level, &line);
+    // Mostly nobody listens, and to know that is cheaper than to look into a thread-local.
+    if log::max_level() > LevelFilter::Off && IS_WAITING.take() {
+        for (level, line) in WAITING.take() {
+            tell(level, &line);
+        }
     }
 }
 
+#[cold]
 fn tell(level: Level, line: &CStr) {
     let listener = {
         let listener = LISTENER.read().unwrap_or_else(PoisonError::into_inner);

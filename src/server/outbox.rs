@@ -182,7 +182,9 @@ impl Outbox {
             self.front = Vec::new();
         }
         self.front.clear();
-        self.rest = VecDeque::new();
+        if self.rest.capacity() > 0 {
+            self.rest = VecDeque::new();
+        }
         self.spent = Vec::new();
         (self.sent, self.unsent, self.counted, self.pings) = (0, 0, 0, 0);
     }

@@ -193,7 +193,7 @@ impl Core {
         }
         conn.keeping = false;
         self.poller.remove(token);
-        self.return_outbox(token);
+        self.drop_outbox(token);
         let slot = self.slot(token);
         slot.uncount_pings(unsent.1);
         // Fails if it is closing already.

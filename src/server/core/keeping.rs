@@ -61,12 +61,10 @@ impl Core {
 
     /// Delivers kept input again, if nothing speaks against it any more.
     pub fn reconsider(&mut self, token: Token) {
-        let queued = self.slot(token).word().queued();
-        let low = self.mailbox.low();
-        let Some(conn) = self.conns.get(token) else {
+        let Some(conn) = self.conns.get(token).filter(|conn| conn.keeping) else {
             return;
         };
-        if conn.keeping && (queued <= low || conn.phase != Phase::Open) {
+        if conn.phase != Phase::Open || self.slot(token).word().queued() <= self.mailbox.low() {
             self.enlist(token);
         }
     }

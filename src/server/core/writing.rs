@@ -286,12 +286,14 @@ impl Core {
             traffic,
             clock,
             scratch,
+            outboxes,
             ..
         } = self;
+        let slot = conns.slot(token.index);
         let Some(conn) = conns.get(token).filter(|conn| !conn.blocked) else {
             return;
         };
-        let Some(outbox) = conn.outbox.as_mut() else {
+        let Some(mut outbox) = conn.outbox.take() else {
             return self.said_all(token);
         };
         let (sent, counted, result) = outbox.send(poller, token, first);
@@ -308,11 +310,12 @@ impl Core {
             conn.since = clock.now();
         }
         if result.is_ok() {
-            let pings = std::mem::take(&mut outbox.pings);
-            if pings > 0 {
-                self.slot(token).uncount_pings(pings);
+            if outbox.pings > 0 {
+                slot.uncount_pings(outbox.pings);
             }
-            self.return_outbox(token);
+            give_back(outboxes, outbox);
+        } else {
+            conn.outbox = Some(outbox);
         }
         if counted > 0 {
             self.release(token, counted as u64);
@@ -333,18 +336,15 @@ impl Core {
         }
     }
 
-    /// Gives an outbox back to the pool.
-    pub(super) fn return_outbox(&mut self, token: Token) {
-        let Some(mut outbox) = self.conns.get(token).and_then(|conn| conn.outbox.take()) else {
-            return;
-        };
-        outbox.clear();
-        if self.outboxes.len() < SPARE_OUTBOXES {
-            self.outboxes.push(outbox);
+    /// Forgets what is queued for a client.
+    pub(super) fn drop_outbox(&mut self, token: Token) {
+        if let Some(outbox) = self.conns.get(token).and_then(|conn| conn.outbox.take()) {
+            give_back(&mut self.outboxes, outbox);
         }
     }
 
     /// Goes on after the kernel has taken everything.
+    #[inline]
     fn said_all(&mut self, token: Token) {
         let Some(conn) = self.conns.get(token) else {
             return;
@@ -353,9 +353,14 @@ impl Core {
             self.say(token, |out| proto::write_pong(out, &pong));
             return self.write(token);
         }
-        if conn.phase != Phase::Finishing {
-            return;
+        if conn.phase == Phase::Finishing {
+            self.finish_writing(token);
         }
+    }
+
+    /// Says that nothing more will be written, and waits for the client's end.
+    fn finish_writing(&mut self, token: Token) {
+        let conn = self.conns.place(token);
         conn.phase = Phase::Lingering;
         if conn.deaf || self.poller.shutdown_write(token).is_err() {
             self.end(token, None);
@@ -369,5 +374,14 @@ impl Core {
             self.due.push_back((token, Due::Drain));
         }
         self.reconsider(token);
+    }
+}
+
+/// Gives an outbox back to the pool, empty.
+#[expect(clippy::vec_box, reason = "boxes are moved, not their content")]
+fn give_back(pool: &mut Vec<Box<Outbox>>, mut outbox: Box<Outbox>) {
+    outbox.clear();
+    if pool.len() < SPARE_OUTBOXES {
+        pool.push(outbox);
     }
 }
