@@ -22,6 +22,8 @@ class Shape:
     floor: bool = False
     # Portal's variants that are compared, by the options they add; no other server then.
     variants: tuple = ()
+    # The same, but beside the other servers.
+    also: tuple = ()
     # A program of ours that measures itself, and takes the place of server and load.
     program: str = ""
     # Longer measurements where more goes on at once.
@@ -90,6 +92,9 @@ def sends(threads):
     )
 
 
+# The option PORTAL_OPTION_DEFLATE_LEVEL: what zlib's users get who choose none.
+LEVEL = (("portal-level-6", ("18=6",)),)
+
 # The option PORTAL_OPTION_DISPATCH.
 DISPATCH = (("portal", ()), ("portal-per-client", ("3=1",)))
 
@@ -108,7 +113,8 @@ SHAPES = [
     Shape("handshake", "Connect, upgrade and close; for each client that comes and goes",
           "connect, upgrade, close", "echo", ("handshake", "--clients", 64)),
     Shape("deflate", "Echo: 64 clients × 1 KiB of JSON, compressed",
-          "64 × 1 KiB, compressed", "deflate", ("echo", "--deflate", "--clients", 64, "--size", 1024)),
+          "64 × 1 KiB, compressed", "deflate", ("echo", "--deflate", "--clients", 64, "--size", 1024),
+          also=LEVEL),
     Shape("tls", "Echo: 64 clients × 1 KiB over TLS",
           "64 × 1 KiB, TLS", "tls", ("echo", "--clients", 64, "--size", 1024)),
     Shape("tls-handshake", "Connect, full TLS handshake, upgrade and close; for each client that comes and goes",

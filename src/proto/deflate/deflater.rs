@@ -12,6 +12,10 @@ use super::TAIL;
 const OWN_WINDOW_BITS: u8 = 12;
 const OWN_MEM_LEVEL: i32 = 5;
 
+/// The others gather 8,192 symbols. The library zeroes that room twice for each message, so more of it,
+/// which only large messages use, is paid by the small ones.
+const SHARED_MEM_LEVEL: i32 = 7;
+
 /// The library reads at most so far ahead of what it has written.
 const READ_AHEAD: usize = 64 * 1024;
 
@@ -34,7 +38,7 @@ enum Attempt {
 impl Deflater {
     /// One for messages that refer to nothing before them.
     pub(super) fn shared(level: u32, window_bits: u8) -> Self {
-        Self::new(level, window_bits, DeflateConfig::default().mem_level)
+        Self::new(level, window_bits, SHARED_MEM_LEVEL)
     }
 
     /// One of a client's own, whose messages may refer to earlier ones.
