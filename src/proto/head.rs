@@ -78,11 +78,50 @@ impl HeadScanner {
     }
 }
 
-/// How many bytes at the front of a line's rest mean nothing here.
+/// How many bytes at the front of a line's rest mean nothing here: also those of the next lines, up
+/// to one that does not begin with an ordinary byte.
 fn ordinary(rest: &[u8]) -> usize {
-    rest.iter()
-        .position(|byte| matches!(byte, b'\0' | b'\n' | b'\r'))
-        .unwrap_or(rest.len())
+    let mut len = line_len(rest);
+    while let [b'\r', b'\n', first, ..] = rest[len..] {
+        if matches!(first, b'\0' | b'\t' | b'\n' | b'\r' | b' ') {
+            break;
+        }
+        len += 2;
+        len += line_len(&rest[len..]);
+    }
+    len
+}
+
+/// How many bytes stand before the first NUL, LF or CR.
+pub(super) fn line_len(bytes: &[u8]) -> usize {
+    let mut len = 0;
+    loop {
+        len += high_len(&bytes[len..]);
+        match bytes.get(len) {
+            None | Some(b'\0' | b'\n' | b'\r') => return len,
+            Some(_) => len += 1,
+        }
+    }
+}
+
+/// How many bytes stand before the first that is not above a CR.
+fn high_len(bytes: &[u8]) -> usize {
+    let (words, rest) = bytes.as_chunks();
+    for (index, word) in words.iter().enumerate() {
+        let low = low_bytes(u64::from_le_bytes(*word));
+        if low != 0 {
+            return word.len() * index + low.trailing_zeros() as usize / 8;
+        }
+    }
+    let in_rest = rest.iter().position(|&byte| byte <= b'\r');
+    bytes.len() - rest.len() + in_rest.unwrap_or(rest.len())
+}
+
+/// Marks the bytes of a word that are not above a CR, each by its highest bit. Only the lowest mark
+/// is sure: it makes the subtraction borrow from the byte above.
+fn low_bytes(word: u64) -> u64 {
+    const EACH: u64 = u64::MAX / 0xff;
+    word.wrapping_sub(EACH * (b'\r' as u64 + 1)) & !word & (EACH << 7)
 }
 
 fn refuse(text: &'static str) -> Result<Option<usize>, Refusal> {
@@ -146,6 +185,24 @@ mod tests {
         for (section, bytes) in cases {
             assert_eq!(scan_each_byte(bytes), Err(400), "{section}: {bytes:?}");
         }
+    }
+
+    #[test]
+    fn a_line_ends_with_its_first_nul_lf_or_cr_wherever_that_stands() {
+        for len in 0..24 {
+            for end in 0..=255 {
+                for before in [b'x', b'\t', 0x0e, 0x80, 0xff] {
+                    let mut bytes = vec![before; len];
+                    bytes.push(end);
+                    bytes.extend_from_slice(b"\x01\x0e\n\0");
+                    let ends = matches!(end, b'\0' | b'\n' | b'\r');
+                    let expected = if ends { len } else { len + 3 };
+                    assert_eq!(line_len(&bytes), expected, "{bytes:?}");
+                }
+            }
+        }
+        assert_eq!(line_len(b""), 0);
+        assert_eq!(line_len(b"a whole line"), 12);
     }
 
     #[test]

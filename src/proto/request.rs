@@ -1,7 +1,9 @@
 //! The head of a request: its target and headers, read strictly (RFC 9112).
 
 use std::borrow::Cow;
+use std::mem::MaybeUninit;
 
+use super::head::line_len;
 use super::token::elements;
 use super::{Refusal, path};
 
@@ -47,9 +49,9 @@ impl<'a> RequestHead<'a> {
     /// Whether the header, a list of tokens, holds `token`, in any case.
     #[must_use]
     pub fn lists(&self, name: &str, token: &str) -> bool {
+        let is_token = |element: &[u8]| element.eq_ignore_ascii_case(token.as_bytes());
         self.header(name)
-            .flat_map(elements)
-            .any(|element| element.eq_ignore_ascii_case(token.as_bytes()))
+            .any(|value| is_token(value) || elements(value).any(is_token))
     }
 
     /// Whether the client wants a WebSocket.
@@ -87,9 +89,9 @@ pub fn parse_head(head: &mut [u8]) -> Result<RequestHead<'_>, Refusal> {
     normalise_version(head)?;
     let head = &*head;
 
-    let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
-    let mut request = httparse::Request::new(&mut headers);
-    let (method, target) = match request.parse(head) {
+    let mut headers = [const { MaybeUninit::uninit() }; MAX_HEADERS];
+    let mut request = httparse::Request::new(&mut []);
+    let (method, target) = match request.parse_with_uninit_headers(head, &mut headers) {
         Ok(httparse::Status::Complete(len)) if len == head.len() => (
             request.method.unwrap_or_default(),
             request.path.unwrap_or_default(),
@@ -129,10 +131,7 @@ pub fn parse_head(head: &mut [u8]) -> Result<RequestHead<'_>, Refusal> {
 /// Makes HTTP/1.1 of every HTTP/1.x from that on: `httparse` knows no later one, and they mean the
 /// same to us (RFC 9110 section 2.5).
 fn normalise_version(head: &mut [u8]) -> Result<(), Refusal> {
-    let line_len = head
-        .iter()
-        .position(|&byte| byte == b'\r')
-        .unwrap_or(head.len());
+    let line_len = line_len(head);
     match &mut head[..line_len] {
         [
             ..,
@@ -156,7 +155,8 @@ fn normalise_version(head: &mut [u8]) -> Result<(), Refusal> {
 /// Splits a target in origin-form, or absolute-form (RFC 9112 section 3.2), into what is left of it
 /// without scheme and host, its path and its query.
 fn split_target(target: &str) -> Option<(Cow<'_, str>, &str, &str)> {
-    if target.contains('#') || !target.bytes().all(|byte| byte.is_ascii_graphic()) {
+    let may_stand = |byte: u8| byte.is_ascii_graphic() && byte != b'#';
+    if !target.bytes().all(may_stand) {
         return None;
     }
     let target = if target.starts_with('/') {
@@ -215,5 +215,23 @@ fn is_plausible_host(host: &[u8]) -> bool {
 
 /// What a registered name may hold (RFC 3986 section 3.2.2).
 fn is_name_byte(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"-._~%!$&'()*+,;=".contains(&byte)
+    byte.is_ascii_alphanumeric()
+        || matches!(
+            byte,
+            b'-' | b'.'
+                | b'_'
+                | b'~'
+                | b'%'
+                | b'!'
+                | b'$'
+                | b'&'
+                | b'\''
+                | b'('
+                | b')'
+                | b'*'
+                | b'+'
+                | b','
+                | b';'
+                | b'='
+        )
 }
