@@ -10,21 +10,20 @@ use super::conns::{Opening, Phase};
 use super::core::Due;
 use super::options::Deflate;
 use super::page::{Page, Wish};
-use super::paths::{self, Entered};
+use super::paths::{self, Entered, Found, Place};
 use super::request::RequestParts;
 use super::sink::Sink;
 use super::slots::State;
 use super::worker::{Loop, Turn};
-use super::{EventKind, Failure, Request};
+use super::{EventKind, Failure, Request, ServerError};
 use crate::net::{Peer, Token};
 use crate::proto::{self, Agreement, Offer, Refusal, RequestHead, Session};
 
-/// What is answered to a request.
+/// What is answered to a request that is not refused.
 enum Answer {
-    Refuse(Refusal),
     Page(Arc<Page>, Wish),
     /// The application decides.
-    Ask(Entered, Box<Request>, Offer),
+    Ask(Place, Box<Request>, Offer),
 }
 
 impl Loop {
@@ -73,11 +72,11 @@ impl Loop {
         };
         let (answer, head_only) = match proto::parse_head(&mut head) {
             Ok(request) => (self.judge(&request, &peer), request.method == "HEAD"),
-            Err(refusal) => (Answer::Refuse(refusal), false),
+            Err(refusal) => (Err(refusal), false),
         };
         match answer {
-            Answer::Refuse(refusal) => self.core.borrow_mut().refuse(token, &refusal, head_only),
-            Answer::Page(page, wish) => {
+            Err(refusal) => self.core.borrow_mut().refuse(token, &refusal, head_only),
+            Ok(Answer::Page(page, wish)) => {
                 // Who asks for more before it has the answer is answered this once.
                 let alone = taken == input.len() && !self.core.borrow_mut().has_unsent(token);
                 let wish = Wish {
@@ -86,9 +85,7 @@ impl Loop {
                 };
                 self.show(token, &page, wish);
             }
-            Answer::Ask(entered, request, offer) => {
-                self.ask(turn, token, &entered, request, &offer)
-            }
+            Ok(Answer::Ask(place, request, offer)) => self.ask(turn, token, place, request, &offer),
         }
         Some(taken)
     }
@@ -110,31 +107,29 @@ impl Loop {
     }
 
     /// Decides what a request is answered; the application is not asked yet.
-    fn judge(&self, request: &RequestHead<'_>, peer: &Peer) -> Answer {
-        let found = paths::find(request.route());
-        let page = found.page.as_ref();
-        let allowed = if page.is_some() { "GET, HEAD" } else { "GET" };
-        let is_page = page.is_some() && (request.method == "HEAD" || !request.wants_websocket());
-        let refusal = match page {
-            None if !found.path => Refusal::not_found(),
-            _ if !allowed.split(", ").any(|method| method == request.method) => {
-                Refusal::method_not_allowed(allowed)
-            }
-            _ if request.body_announced() => Refusal::bad_request("A body is not expected here."),
-            Some(page) if is_page => {
-                return Answer::Page(Arc::clone(page), page.wish(request));
-            }
-            _ if !found.path => Refusal::not_found(),
-            _ => match proto::check(request) {
-                Ok(_) if !self.is_allowed_origin(request) => Refusal::forbidden_origin(),
-                Ok(offer) => match paths::enter(request.route()) {
-                    Some(entered) => return self.prepare(request, peer, entered, offer),
-                    None => Refusal::not_found(),
-                },
-                Err(refusal) => refusal,
-            },
-        };
-        Answer::Refuse(refusal)
+    fn judge(&self, request: &RequestHead<'_>, peer: &Peer) -> Result<Answer, Refusal> {
+        let Found { entered, page } = paths::enter(request.route());
+        if entered.is_none() && page.is_none() {
+            return Err(Refusal::not_found());
+        }
+        check_method(request.method, page.is_some())?;
+        if request.body_announced() {
+            return Err(Refusal::bad_request("A body is not expected here."));
+        }
+        if let Some(page) = page
+            && (request.method == "HEAD" || !request.wants_websocket())
+        {
+            let wish = page.wish(request);
+            return Ok(Answer::Page(page, wish));
+        }
+        let entered = entered.ok_or_else(Refusal::not_found)?;
+        let offer = proto::check(request)?;
+        if !self.is_allowed_origin(request) {
+            return Err(Refusal::forbidden_origin());
+        }
+        let request = self.prepare(request, peer, &entered, &offer);
+        let request = request.map_err(|_| Refusal::unavailable())?;
+        Ok(Answer::Ask(entered.place, Box::new(request), offer))
     }
 
     fn is_allowed_origin(&self, request: &RequestHead<'_>) -> bool {
@@ -151,9 +146,9 @@ impl Loop {
         &self,
         request: &RequestHead<'_>,
         peer: &Peer,
-        entered: Entered,
-        offer: Offer,
-    ) -> Answer {
+        entered: &Entered,
+        offer: &Offer,
+    ) -> Result<Request, ServerError> {
         let wanted = &self.server.options.subprotocols;
         let chosen = wanted.iter().find_map(|name| {
             offer
@@ -172,13 +167,7 @@ impl Loop {
             offered: &offer.subprotocols,
             chosen,
         };
-        match Request::new(&parts) {
-            Ok(request) => Answer::Ask(entered, Box::new(request), offer),
-            Err(_) => {
-                paths::leave(entered.number);
-                Answer::Refuse(Refusal::unavailable())
-            }
-        }
+        Request::new(&parts)
     }
 
     /// Asks `upgrade`, and lets the client in if it agrees.
@@ -186,29 +175,30 @@ impl Loop {
         &self,
         turn: &mut Turn<'_, '_>,
         token: Token,
-        entered: &Entered,
+        place: Place,
         request: Box<Request>,
         offer: &Offer,
     ) {
-        let websocket = {
+        let (websocket, path) = {
             let mut core = self.core.borrow_mut();
             let id = core.conns.id(token);
             let Some(conn) = core.conns.get(token) else {
-                return paths::leave(entered.number);
+                return;
             };
-            conn.path = entered.number;
+            conn.path = place.stay();
             conn.entered = true;
+            let path = conn.path;
             let extra = conn.extra();
             extra.opening = None;
             extra.accept = Some(offer.accept);
             extra.agreement = self.agree(offer);
-            id
+            (id, path)
         };
         if matches!(turn.sink, Sink::Hand) {
-            return self.ask_on_own_thread(token, websocket, entered.number, request);
+            return self.ask_on_own_thread(token, websocket, path, request);
         }
         turn.paths.renew();
-        let Some(application) = turn.paths.application(entered.number) else {
+        let Some(application) = turn.paths.application(path) else {
             return;
         };
         let verdict = match turn.sink {
@@ -216,7 +206,7 @@ impl Loop {
                 let verdict = callback::ask_only(&**application, websocket, &request);
                 if let Verdict::Failed(code) = verdict {
                     let failure = Box::new(Failure::of_handler(EventKind::Upgrade, code));
-                    puller.failure(&turn.paths, entered.number, websocket, failure);
+                    puller.failure(&turn.paths, path, websocket, failure);
                 }
                 verdict
             }
@@ -370,5 +360,15 @@ impl Loop {
             return;
         }
         core.refuse(token, &refusal, false);
+    }
+}
+
+/// Whether what is at the path knows the method.
+fn check_method(method: &str, has_page: bool) -> Result<(), Refusal> {
+    match method {
+        "GET" => Ok(()),
+        "HEAD" if has_page => Ok(()),
+        _ if has_page => Err(Refusal::method_not_allowed("GET, HEAD")),
+        _ => Err(Refusal::method_not_allowed("GET")),
     }
 }

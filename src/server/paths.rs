@@ -6,6 +6,7 @@
 //! dropped when nothing of it runs or will run, and never while the lock is held.
 
 use std::collections::BTreeMap;
+use std::mem::{self, ManuallyDrop};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -83,45 +84,43 @@ impl Paths {
 }
 
 /// What a request's path leads to.
-#[derive(Default)]
 pub struct Found {
-    /// There is an application; [`enter`] counts a client for it.
-    pub path: bool,
+    /// If there is an application.
+    pub entered: Option<Entered>,
     pub page: Option<Arc<Page>>,
 }
 
-/// Looks up a path as [`crate::proto::RequestHead`] prepares it for matching.
-pub fn find(route: &str) -> Found {
-    let table = table();
-    let page = table.pages.find(route).map(|found| Arc::clone(found.value));
-    Found {
-        path: table.paths.find(route).is_some(),
-        page,
-    }
-}
-
-/// A client's place in a path.
+/// The application that a client has come to.
 pub struct Entered {
-    pub number: u32,
+    pub place: Place,
     /// Names and values of the path's parameters.
     pub params: Vec<(String, String)>,
 }
 
-/// Counts a client for the path that `route` leads to. [`leave`] must follow.
-pub fn enter(route: &str) -> Option<Entered> {
+/// A client's place in a path. Unless it stays, the client leaves when this is dropped: that may run
+/// `release`, so nothing may be borrowed then.
+pub struct Place(u32);
+
+impl Place {
+    /// Answers the path's number; [`leave`] must follow.
+    pub fn stay(self) -> u32 {
+        ManuallyDrop::new(self).0
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        leave(self.0);
+    }
+}
+
+/// Looks up a path as [`crate::proto::RequestHead`] prepares it for matching, and counts a client
+/// where there is an application.
+pub fn enter(route: &str) -> Found {
     let mut table = table();
-    let Table {
-        paths, definitions, ..
-    } = &mut *table;
-    let found = paths.find(route)?;
-    let number = *found.value;
-    definitions.get_mut(number as usize)?.as_mut()?.clients += 1;
-    // An escaped slash stays inside its parameter: it was kept apart as NUL.
-    let param = |(name, value): (&str, &str)| (name.to_owned(), value.replace('\0', "/"));
-    Some(Entered {
-        number,
-        params: found.params.iter().map(param).collect(),
-    })
+    let page = table.pages.find(route).map(|found| Arc::clone(found.value));
+    let entered = table.enter(route);
+    Found { entered, page }
 }
 
 /// Uncounts a client. May run `release`, so nothing may be borrowed.
@@ -155,7 +154,7 @@ pub fn define_path(path: &str, application: Arc<dyn Application>) -> Result<(), 
     let replaced = match paths.get(path) {
         Some(&number) => {
             let place = definitions[number as usize].as_mut();
-            place.map(|place| std::mem::replace(&mut place.application, definition.application))
+            place.map(|place| mem::replace(&mut place.application, definition.application))
         }
         None => {
             let free = definitions
@@ -217,6 +216,19 @@ fn check_path(path: &str) -> Result<(), ServerError> {
 }
 
 impl Table {
+    fn enter(&mut self, route: &str) -> Option<Entered> {
+        let found = self.paths.find(route)?;
+        let number = *found.value;
+        let definition = self.definitions.get_mut(number as usize)?.as_mut()?;
+        definition.clients += 1;
+        // An escaped slash stays inside its parameter: it was kept apart as NUL.
+        let param = |(name, value): (&str, &str)| (name.to_owned(), value.replace('\0', "/"));
+        Some(Entered {
+            place: Place(number),
+            params: found.params.iter().map(param).collect(),
+        })
+    }
+
     /// Raises the version; the snapshot that it answers is to be dropped without the lock.
     fn change(&mut self) -> Option<Arc<Paths>> {
         VERSION.fetch_add(1, Ordering::SeqCst);
@@ -262,6 +274,9 @@ impl<T: Clone> Patterns<T> {
 
     /// Finds the pattern that is the most exact in the first segment in which patterns differ.
     fn find<'p>(&'p self, path: &'p str) -> Option<Hit<'p, T>> {
+        if self.all.is_empty() {
+            return None;
+        }
         let hits = [self.plain.at(path), self.catch_alls.at(path)];
         let best = hits
             .into_iter()
