@@ -13,6 +13,8 @@ pub const MAX_HEADERS: usize = 100;
 /// The head of a request, as [`parse_head`] reads it.
 #[derive(Clone, Debug)]
 pub struct RequestHead<'a> {
+    /// All of it, from the request line on.
+    pub text: &'a [u8],
     /// `GET`, most of the time; case counts.
     pub method: &'a str,
     /// Path and query as sent; without scheme and host where the client sent them, too.
@@ -118,6 +120,7 @@ pub fn parse_head(head: &mut [u8]) -> Result<RequestHead<'_>, Refusal> {
         ));
     };
     let head = RequestHead {
+        text: head,
         method,
         target,
         query,

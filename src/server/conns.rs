@@ -6,7 +6,7 @@ use super::client_thread::Hand;
 use super::outbox::Outbox;
 use super::slots::{Chunk, Estate, IdKind, Slot, State, Vacated, id};
 use crate::net::{Peer, Token};
-use crate::proto::{Agreement, Deflater, HeadScanner, Session};
+use crate::proto::{Agreement, Deflater, HeadScanner, Refusal, Session, TLS_HANDSHAKE};
 
 /// Where a connection stands.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -91,10 +91,49 @@ pub struct Extra {
 /// A request that is being read.
 pub struct Opening {
     pub peer: Peer,
+    /// What has come of it; nothing when it comes all at once.
     pub head: Vec<u8>,
     pub scanner: HeadScanner,
     /// One before it was answered with a page.
     pub answered: bool,
+}
+
+/// Why a request cannot be read.
+pub enum Unread {
+    Refused(Refusal),
+    /// It begins as TLS does.
+    Tls,
+    Memory,
+}
+
+impl Opening {
+    /// Takes what has come now. Answers how long the head is, once that is complete: if nothing of it
+    /// was kept before, it stands in `input` alone.
+    pub fn read(&mut self, input: &[u8], max_header_size: usize) -> Result<Option<usize>, Unread> {
+        let Self { head, scanner, .. } = self;
+        let is_first = head.is_empty();
+        if !is_first {
+            keep(head, input)?;
+        }
+        let all = if is_first { input } else { &*head };
+        let end = scanner.scan(all, max_header_size).map_err(|refusal| {
+            if all.first() == Some(&TLS_HANDSHAKE) {
+                Unread::Tls
+            } else {
+                Unread::Refused(refusal)
+            }
+        })?;
+        if end.is_none() && is_first {
+            keep(head, input)?;
+        }
+        Ok(end)
+    }
+}
+
+fn keep(head: &mut Vec<u8>, input: &[u8]) -> Result<(), Unread> {
+    head.try_reserve(input.len()).map_err(|_| Unread::Memory)?;
+    head.extend_from_slice(input);
+    Ok(())
 }
 
 /// What `disconnect` is told.

@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 
 use super::callback::{self, Verdict};
 use super::client_thread::{Client, Hand, Handed};
-use super::conns::{Opening, Phase};
+use super::conns::Phase;
 use super::core::Due;
 use super::options::Deflate;
 use super::page::{Page, Wish};
@@ -33,44 +33,29 @@ impl Loop {
         &self,
         turn: &mut Turn<'_, '_>,
         token: Token,
-        input: &[u8],
+        input: &mut [u8],
     ) -> Option<usize> {
-        let (mut head, peer, taken) = {
-            let mut core = self.core.borrow_mut();
-            let conn = core.conns.get(token)?;
-            let Some(opening) = conn.extra().opening.as_mut() else {
-                return Some(input.len());
-            };
-            let before = opening.head.len();
-            if opening.head.try_reserve(input.len()).is_err() {
-                core.end(token, Some(io::ErrorKind::OutOfMemory.into()));
-                return Some(input.len());
+        let mut core = self.core.borrow_mut();
+        let Some(opening) = core.conns.get(token)?.extra().opening.as_mut() else {
+            return Some(input.len());
+        };
+        let earlier = opening.head.len();
+        let mut kept;
+        let (head, peer) = match opening.read(input, self.server.options.max_header_size) {
+            Ok(None) => return Some(input.len()),
+            Ok(Some(end)) => {
+                kept = std::mem::take(&mut opening.head);
+                let all = if earlier > 0 { &mut kept } else { &mut *input };
+                (&mut all[..end], opening.peer)
             }
-            opening.head.extend_from_slice(input);
-            let Opening {
-                peer,
-                head,
-                scanner,
-                ..
-            } = opening;
-            match scanner.scan(head, self.server.options.max_header_size) {
-                Ok(None) => return Some(input.len()),
-                Ok(Some(end)) => {
-                    let mut head = std::mem::take(head);
-                    head.truncate(end);
-                    (head, *peer, end - before)
-                }
-                Err(_) if head.first() == Some(&proto::TLS_HANDSHAKE) => {
-                    core.refuse_tls(token);
-                    return Some(input.len());
-                }
-                Err(refusal) => {
-                    core.refuse(token, &refusal, false);
-                    return Some(input.len());
-                }
+            Err(unread) => {
+                core.cannot_read(token, unread);
+                return Some(input.len());
             }
         };
-        let (answer, head_only) = match proto::parse_head(&mut head) {
+        drop(core);
+        let taken = head.len() - earlier;
+        let (answer, head_only) = match proto::parse_head(head) {
             Ok(request) => (self.judge(&request, &peer), request.method == "HEAD"),
             Err(refusal) => (Err(refusal), false),
         };
@@ -129,7 +114,7 @@ impl Loop {
         }
         let request = self.prepare(request, peer, &entered, &offer);
         let request = request.map_err(|_| Refusal::unavailable())?;
-        Ok(Answer::Ask(entered.place, Box::new(request), offer))
+        Ok(Answer::Ask(entered.place, request, offer))
     }
 
     fn is_allowed_origin(&self, request: &RequestHead<'_>) -> bool {
@@ -148,7 +133,7 @@ impl Loop {
         peer: &Peer,
         entered: &Entered,
         offer: &Offer,
-    ) -> Result<Request, ServerError> {
+    ) -> Result<Box<Request>, ServerError> {
         let wanted = &self.server.options.subprotocols;
         let chosen = wanted.iter().find_map(|name| {
             offer
@@ -156,14 +141,10 @@ impl Loop {
                 .iter()
                 .position(|offered| offered == name)
         });
-        let (path, peer) = (request.path(), peer.to_string());
         let parts = RequestParts {
-            target: &request.target,
-            path: &path,
-            query: request.query,
-            headers: &request.headers,
+            head: request,
+            peer: *peer,
             params: &entered.params,
-            peer: &peer,
             offered: &offer.subprotocols,
             chosen,
         };
@@ -338,7 +319,6 @@ impl Loop {
         let (chosen, headers) = (request.chosen(), request.take_extra_headers());
         let server_header = &self.server.options.server_header;
         core.say(token, |out| {
-            let chosen = chosen.as_deref();
             proto::write_accept(out, &accept, chosen, agreement, server_header, &headers);
         });
         if core.closing {

@@ -323,7 +323,7 @@ impl Loop {
                     let counts = self.tell(turn, token, websocket, path, step.event);
                     budget = budget.saturating_sub(counts);
                 }
-                Next::Request => match self.read_request(turn, token, &input[at..]) {
+                Next::Request => match self.read_request(turn, token, &mut input[at..]) {
                     Some(taken) => at += taken,
                     None => return (at, Some(Hold::Later)),
                 },

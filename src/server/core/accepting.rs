@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 use super::Core;
 use crate::net::{Peer, Socket, Token};
 use crate::proto::{self, HeadScanner, Refusal, Session};
-use crate::server::conns::{Conn, Extra, Opening, Phase};
+use crate::server::conns::{Conn, Extra, Opening, Phase, Unread};
 use crate::server::mailbox::Mail;
 
 /// At most so many clients are accepted in one turn.
@@ -89,6 +89,15 @@ impl Core {
         }
     }
 
+    /// Ends with a client whose request cannot be read.
+    pub fn cannot_read(&mut self, token: Token, unread: Unread) {
+        match unread {
+            Unread::Refused(refusal) => self.refuse(token, &refusal, false),
+            Unread::Tls => self.refuse_tls(token),
+            Unread::Memory => self.end(token, Some(io::ErrorKind::OutOfMemory.into())),
+        }
+    }
+
     /// Refuses a request, and says nothing after it.
     pub fn refuse(&mut self, token: Token, refusal: &Refusal, head_only: bool) {
         self.server.stats.rejected.fetch_add(1, Ordering::Relaxed);
@@ -115,7 +124,7 @@ impl Core {
     }
 
     /// Refuses a client that begins TLS where there is none.
-    pub fn refuse_tls(&mut self, token: Token) {
+    fn refuse_tls(&mut self, token: Token) {
         self.server.stats.rejected.fetch_add(1, Ordering::Relaxed);
         log::info!("a client speaks TLS to a port without TLS");
         self.respond(token, |out| out.extend_from_slice(&proto::TLS_REFUSAL));
