@@ -39,7 +39,7 @@ pub fn check(head: &RequestHead<'_>) -> Result<Offer, Refusal> {
     if !head.wants_websocket() {
         return Err(Refusal::upgrade_required());
     }
-    if !head.lists("Connection", "upgrade") || head.lists("Connection", "close") {
+    if !head.lists("Connection", "Upgrade") || head.lists("Connection", "close") {
         return Err(Refusal::bad_request(
             "The Connection header does not say Upgrade.",
         ));
@@ -132,10 +132,12 @@ pub fn write_accept(
     server_header: &str,
     extra: &[(String, String)],
 ) {
-    out.extend_from_slice(b"HTTP/1.1 101 Switching Protocols\r\n");
-    write_header(out, "Upgrade", "websocket");
-    write_header(out, "Connection", "Upgrade");
-    out.extend_from_slice(b"Sec-WebSocket-Accept: ");
+    out.extend_from_slice(
+        b"HTTP/1.1 101 Switching Protocols\r\n\
+          Upgrade: websocket\r\n\
+          Connection: Upgrade\r\n\
+          Sec-WebSocket-Accept: ",
+    );
     out.extend_from_slice(accept);
     out.extend_from_slice(b"\r\n");
     if let Some(subprotocol) = subprotocol {

@@ -19,6 +19,7 @@ mod handshake;
 mod head;
 mod mask;
 mod message;
+mod names;
 mod partial;
 mod path;
 mod refusal;
@@ -39,6 +40,7 @@ pub use frame::{
 pub use handshake::{Offer, check, may_set_header, write_accept};
 pub use head::HeadScanner;
 pub use mask::{unmask, unmask_down};
+pub use names::Names;
 pub use refusal::{Refusal, TLS_HANDSHAKE, TLS_REFUSAL};
 pub use request::{MAX_HEADERS, RequestHead, parse_head};
 pub use scratch::Scratch;

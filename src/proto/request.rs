@@ -4,8 +4,8 @@ use std::borrow::Cow;
 use std::mem::MaybeUninit;
 
 use super::head::line_len;
-use super::token::elements;
-use super::{Refusal, path};
+use super::token::{elements, is_same};
+use super::{Names, Refusal, path};
 
 /// A request with more headers is refused with 431.
 pub const MAX_HEADERS: usize = 100;
@@ -23,6 +23,8 @@ pub struct RequestHead<'a> {
     pub query: &'a str,
     /// Names and values as sent and in their order, without the white space around a value.
     pub headers: Vec<(&'a str, &'a [u8])>,
+    /// Theirs.
+    names: Names,
     /// The decoded path, in which a NUL stands for `%2F`.
     route: Cow<'a, str>,
 }
@@ -42,16 +44,20 @@ impl<'a> RequestHead<'a> {
 
     /// The values of all headers of that name, in any case.
     pub fn header<'s>(&'s self, name: &'s str) -> impl Iterator<Item = &'a [u8]> + 's {
-        self.headers
+        let headers = match self.names.may_hold(name) {
+            true => &self.headers[..],
+            false => &[],
+        };
+        headers
             .iter()
-            .filter(move |(known, _)| known.eq_ignore_ascii_case(name))
+            .filter(move |(known, _)| is_same(known.as_bytes(), name.as_bytes()))
             .map(|&(_, value)| value)
     }
 
     /// Whether the header, a list of tokens, holds `token`, in any case.
     #[must_use]
     pub fn lists(&self, name: &str, token: &str) -> bool {
-        let is_token = |element: &[u8]| element.eq_ignore_ascii_case(token.as_bytes());
+        let is_token = |element: &[u8]| is_same(element, token.as_bytes());
         self.header(name)
             .any(|value| is_token(value) || elements(value).any(is_token))
     }
@@ -103,10 +109,14 @@ pub fn parse_head(head: &mut [u8]) -> Result<RequestHead<'_>, Refusal> {
         }
         _ => return Err(Refusal::bad_request("The request is malformed.")),
     };
+    let mut names = Names::default();
     let headers = request
         .headers
         .iter()
-        .map(|header| (header.name, header.value))
+        .map(|header| {
+            names.add(header.name);
+            (header.name, header.value)
+        })
         .collect();
 
     let Some((target, raw_path, query)) = split_target(target) else {
@@ -125,6 +135,7 @@ pub fn parse_head(head: &mut [u8]) -> Result<RequestHead<'_>, Refusal> {
         target,
         query,
         headers,
+        names,
         route,
     };
     check_host(&head)?;

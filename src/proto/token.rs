@@ -11,6 +11,11 @@ pub(super) fn token(bytes: &[u8]) -> Option<&str> {
     is_token.then(|| std::str::from_utf8(bytes).ok())?
 }
 
+/// Whether both are the same in any case. Most are in the same case, which is seen sooner.
+pub(super) fn is_same(one: &[u8], other: &[u8]) -> bool {
+    one == other || one.eq_ignore_ascii_case(other)
+}
+
 /// The elements of a list in the value of a header, without the white space around them. Empty ones
 /// are skipped.
 pub(super) fn elements(value: &[u8]) -> impl Iterator<Item = &[u8]> {

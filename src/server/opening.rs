@@ -119,12 +119,12 @@ impl Loop {
 
     fn is_allowed_origin(&self, request: &RequestHead<'_>) -> bool {
         let allowed = &self.server.options.origins;
-        let Some(origin) = request.origin().filter(|_| !allowed.is_empty()) else {
-            return true;
+        let is_one = |origin: &[u8]| {
+            allowed
+                .iter()
+                .any(|one| one.as_bytes().eq_ignore_ascii_case(origin))
         };
-        allowed
-            .iter()
-            .any(|one| one.as_bytes().eq_ignore_ascii_case(origin))
+        allowed.is_empty() || request.origin().is_none_or(is_one)
     }
 
     fn prepare(

@@ -6,7 +6,7 @@ use std::io::Write as _;
 
 use super::{Answer, ServerError};
 use crate::net::Peer;
-use crate::proto::{self, RequestHead};
+use crate::proto::{self, Names, RequestHead};
 
 /// What a request is made of.
 pub struct RequestParts<'a> {
@@ -335,15 +335,12 @@ impl<'a> Writer<'a> {
 fn repeated<'a>(
     headers: &'a [(&str, &[u8])],
 ) -> impl Iterator<Item = (usize, Answer<Vec<u8>>)> + 'a {
-    let mut seen = 0;
+    let mut names = Names::default();
     headers
         .iter()
         .enumerate()
         .filter_map(move |(index, (name, _))| {
-            let mark = mark(name);
-            let may_be_repeated = seen & mark != 0;
-            seen |= mark;
-            if !may_be_repeated {
+            if !names.add(name) {
                 return None;
             }
             let mut earlier =
@@ -351,12 +348,6 @@ fn repeated<'a>(
             let (first, second) = (earlier.next()?, earlier.next());
             second.is_none().then(|| (first, join(headers, name)))
         })
-}
-
-/// One bit of 64, the same for names that differ in case alone, and mostly another for others.
-fn mark(name: &str) -> u64 {
-    let last = name.as_bytes().last().map_or(0, u8::to_ascii_lowercase);
-    1 << ((name.len() ^ usize::from(last) << 2) % 64)
 }
 
 /// The values of all headers of that name.

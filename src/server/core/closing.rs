@@ -200,7 +200,10 @@ impl Core {
         let _ = slot.advance(token.generation, State::Closing);
         // A drain that falls due now has nobody left to be told.
         let _ = slot.release(unsent.0 as u64, self.mailbox.low());
-        let address = self.addresses.remove(&token.index);
+        let address = match self.addresses.is_empty() {
+            true => None,
+            false => self.addresses.remove(&token.index),
+        };
         self.server.leave(self.number, counted, address);
         self.server
             .stats

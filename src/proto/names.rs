@@ -1,0 +1,67 @@
+//! Names of headers, as far as a word can tell them apart.
+
+/// A set of names. It may take one for another, but misses none; case does not count.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Names(u64);
+
+impl Names {
+    /// Adds a name. False if it surely was not there before.
+    #[inline]
+    pub fn add(&mut self, name: &str) -> bool {
+        let known = self.may_hold(name);
+        self.0 |= mark(name);
+        known
+    }
+
+    /// False if the name surely is not there.
+    #[inline]
+    #[must_use]
+    pub fn may_hold(self, name: &str) -> bool {
+        self.0 & mark(name) != 0
+    }
+}
+
+/// One bit, the same for names that differ in case alone. Headers that decide about a handshake have
+/// one each.
+#[inline]
+fn mark(name: &str) -> u64 {
+    let last = name.as_bytes().last().map_or(0, u8::to_ascii_lowercase);
+    1 << ((name.len() + 4 * usize::from(last)) % 64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DECIDING: [&str; 10] = [
+        "Host",
+        "Upgrade",
+        "Connection",
+        "Origin",
+        "Transfer-Encoding",
+        "Content-Length",
+        "Sec-WebSocket-Key",
+        "Sec-WebSocket-Version",
+        "Sec-WebSocket-Protocol",
+        "Sec-WebSocket-Extensions",
+    ];
+
+    #[test]
+    fn a_name_is_missed_in_no_case_and_taken_for_no_other_that_decides() {
+        for name in DECIDING {
+            let mut names = Names::default();
+            assert!(!names.add(name) && names.add(name), "{name}");
+            assert!(names.may_hold(&name.to_uppercase()), "{name}");
+            assert!(names.may_hold(&name.to_lowercase()), "{name}");
+            for other in DECIDING.into_iter().filter(|other| *other != name) {
+                assert!(!names.may_hold(other), "{name}: {other}");
+            }
+        }
+    }
+
+    #[test]
+    fn no_name_is_a_name() {
+        let mut names = Names::default();
+        assert!(!names.add("") && names.may_hold(""));
+    }
+}
