@@ -101,17 +101,23 @@ impl Drop for Holding {
 }
 
 /// Tells what was collected. Nothing may be borrowed.
-#[inline]
+#[inline(always)]
 pub fn tell_waiting() {
     // Mostly nobody listens, and to know that is cheaper than to look into a thread-local.
-    if log::max_level() > LevelFilter::Off && IS_WAITING.take() {
+    if log::max_level() > LevelFilter::Off {
+        tell_what_waits();
+    }
+}
+
+#[cold]
+fn tell_what_waits() {
+    if IS_WAITING.take() {
         for (level, line) in WAITING.take() {
             tell(level, &line);
         }
     }
 }
 
-#[cold]
 fn tell(level: Level, line: &CStr) {
     let listener = {
         let listener = LISTENER.read().unwrap_or_else(PoisonError::into_inner);

@@ -153,9 +153,6 @@ impl Mailbox {
 
     /// How many wishes are to be taken now.
     pub fn begin_taking(&self) -> usize {
-        if !self.has_mail() {
-            return 0;
-        }
         self.has_mail.store(false, Ordering::Relaxed);
         // Whoever has seen it true before this has left a wish that is seen after this.
         fence(Ordering::SeqCst);

@@ -175,14 +175,23 @@ impl Core {
     }
 
     /// Does what other threads have asked for until now.
+    #[inline]
     pub fn take_mail(&mut self) {
+        if self.mailbox.has_mail() {
+            self.open_all_mail();
+        }
+        if !self.zombies.is_empty() {
+            self.bury_zombies();
+        }
+    }
+
+    fn open_all_mail(&mut self) {
         for _ in 0..self.mailbox.begin_taking() {
             let Some(mail) = self.mailbox.take() else {
                 break;
             };
             self.open_mail(mail);
         }
-        self.bury_zombies();
     }
 
     fn open_mail(&mut self, mail: Mail) {

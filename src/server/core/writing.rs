@@ -228,7 +228,14 @@ impl Core {
     }
 
     /// Writes what was queued in this turn.
+    #[inline]
     pub fn write_dirty(&mut self) {
+        if !self.dirty.is_empty() {
+            self.write_all_dirty();
+        }
+    }
+
+    fn write_all_dirty(&mut self) {
         // Writing can end a connection, and so make another entry; the list is taken whole.
         let mut dirty = std::mem::take(&mut self.dirty);
         if self.poller.sends_together(dirty.len()) {
