@@ -6,15 +6,14 @@
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
 use std::mem::MaybeUninit;
-use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::time::Duration;
 
-use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
-use rustix::io::Errno;
-use rustix::time::Timespec;
+use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
 
 use super::batch::{self, Batches};
 use super::poller::{Happening, Token};
+use super::sys::events;
 use super::{Listener, Signal, Socket, Waker};
 
 /// At most so many events are learnt of at once.
@@ -35,18 +34,15 @@ const ENDING: EventFlags = EventFlags::RDHUP
     .union(EventFlags::HUP)
     .union(EventFlags::ERR);
 
-impl From<Token> for EventData {
-    fn from(token: Token) -> Self {
-        Self::new_u64(u64::from(token.generation) << 32 | u64::from(token.index))
-    }
+/// What an event is of that is a connection's.
+fn data(token: Token) -> EventData {
+    EventData::new_u64(u64::from(token.generation) << 32 | u64::from(token.index))
 }
 
-impl From<EventData> for Token {
-    fn from(data: EventData) -> Self {
-        Self {
-            index: data.u64() as u32,
-            generation: (data.u64() >> 32) as u32,
-        }
+fn token(data: u64) -> Token {
+    Token {
+        index: data as u32,
+        generation: (data >> 32) as u32,
     }
 }
 
@@ -116,7 +112,7 @@ impl Epoll {
 
     /// Takes over a connection's socket.
     pub fn add(&mut self, socket: Socket, token: Token) -> io::Result<()> {
-        epoll::add(&self.epoll, &socket, token.into(), READABLE)?;
+        epoll::add(&self.epoll, &socket, data(token), READABLE)?;
         let index = token.index as usize;
         if self.places.len() <= index {
             self.places.resize_with(index + 1, Place::default);
@@ -167,7 +163,7 @@ impl Epoll {
             return Ok(());
         };
         let both = READABLE | EventFlags::OUT;
-        epoll::modify(&self.epoll, socket, token.into(), both)?;
+        epoll::modify(&self.epoll, socket, data(token), both)?;
         place.writes_armed = true;
         Ok(())
     }
@@ -216,22 +212,18 @@ impl Epoll {
     /// Learns what has happened; waits for something, if it may. The timer ends that, and so does a
     /// signal handler.
     pub fn wait(&mut self, may_wait: bool) -> io::Result<()> {
-        const AT_ONCE: Timespec = Timespec {
-            tv_sec: 0,
-            tv_nsec: 0,
-        };
-        let limit = (!may_wait).then_some(&AT_ONCE);
-        let mut events = [const { MaybeUninit::uninit() }; EVENTS];
-        let (events, _) = match epoll::wait(&self.epoll, &mut events, limit) {
-            Err(Errno::INTR) => return Ok(()),
+        let mut room = [const { MaybeUninit::uninit() }; EVENTS];
+        let events = match events::wait(self.epoll.as_fd(), &mut room, may_wait) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(()),
             answer => answer?,
         };
         for event in events {
-            match event.data.u64() {
+            match event.u64 {
                 WAKER | TIMER => (),
                 LISTENER => self.acceptable = true,
-                _ => note(
-                    *event,
+                data => note(
+                    data,
+                    EventFlags::from_bits_retain(event.events),
                     &mut self.places,
                     &mut self.readable,
                     &mut self.writable,
@@ -310,12 +302,13 @@ fn socket(places: &[Place], token: Token) -> Option<&Socket> {
 
 /// Notes one connection's event.
 fn note(
-    event: Event,
+    data: u64,
+    flags: EventFlags,
     places: &mut [Place],
     readable: &mut VecDeque<Token>,
     writable: &mut Vec<Token>,
 ) {
-    let (token, flags) = (Token::from(event.data), event.flags);
+    let token = token(data);
     let Some(place) = places.get_mut(token.index as usize) else {
         return;
     };

@@ -1,6 +1,7 @@
 //! The only door to system calls that neither std nor rustix offers.
 #![allow(unsafe_code)]
 
+pub mod events;
 pub mod process;
 pub mod ring;
 pub mod wait;
