@@ -3,6 +3,7 @@
 import contextlib
 import os
 import select
+import signal
 import socket
 import ssl
 import struct
@@ -286,6 +287,8 @@ def test_what_follows_a_goodbye_costs_nothing(secured, context):
     with running([SERVER, *secured[1]]) as server, \
             socket.create_connection(("127.0.0.1", server.port), timeout=DEADLINE) as plain, \
             context.wrap_socket(plain.dup(), server_hostname="localhost") as client:
+        # Else the system may make room for all of it.
+        plain.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 64 * 1024)
         client.sendall(UPGRADE)
         assert client.recv(65536).startswith(b"HTTP/1.1 101 ")
         # Its echo is more than sockets hold, so the server still has to send when the goodbye comes.
@@ -297,6 +300,46 @@ def test_what_follows_a_goodbye_costs_nothing(secured, context):
             plain.sendall(bytes(MIB))
             most = max(most, anonymous_memory(server))
     assert most < before + 4 * MIB
+
+
+def test_what_comes_together_with_a_goodbye_is_ignored(secured, context):
+    """A server that could not read for a while gets close frame, goodbye and much that follows at once."""
+    with running([SERVER, *secured[1]]) as server, \
+            socket.create_connection(("127.0.0.1", server.port), timeout=DEADLINE) as plain:
+        received, sealed = ssl.MemoryBIO(), ssl.MemoryBIO()
+        client = context.wrap_bio(received, sealed, server_hostname="localhost")
+
+        def until_done(step):
+            while True:
+                try:
+                    return step()
+                except ssl.SSLWantReadError:
+                    plain.sendall(sealed.read())
+                    received.write(plain.recv(65536))
+
+        until_done(client.do_handshake)
+        client.write(UPGRADE)
+        assert until_done(lambda: client.read(65536)).startswith(b"HTTP/1.1 101 ")
+        # By a large message the system learns to make room for much.
+        client.write(b"\x82\xff" + struct.pack("!Q", 8 * MIB) + bytes(4 + 8 * MIB))
+        missing = 10 + 8 * MIB
+        while missing:
+            missing -= len(until_done(lambda: client.read(65536)))
+        client.write(b"\x88\x80" + bytes(4))
+        with contextlib.suppress(ssl.SSLWantReadError):
+            client.unwrap()
+        server.process.send_signal(signal.SIGSTOP)
+        try:
+            plain.sendall(sealed.read() + bytes(200 * 1024))
+        finally:
+            server.process.send_signal(signal.SIGCONT)
+        answer = bytearray()
+        # The server has nothing to wait for, and may be gone before it has read everything.
+        with contextlib.suppress(ConnectionResetError):
+            while piece := plain.recv(65536):
+                answer += piece
+    # A close frame and the server's goodbye; an alert would be alone.
+    assert answer.count(b"\x17\x03\x03") == 2, bytes(answer)
 
 
 def test_the_certificate_is_what_openssl_verifies(server, secured):

@@ -130,14 +130,15 @@ impl Channel {
             }
             at += discard;
         }
+        if self.state.client_closed {
+            return Ok(plain);
+        }
         if buffer.len() - at > MAX_CUT {
             return Err(invalid(
                 "a message of the handshake comes in too many records",
             ));
         }
-        if !self.state.client_closed {
-            self.cut = buffer[at..].to_vec();
-        }
+        self.cut = buffer[at..].to_vec();
         Ok(plain)
     }
 
