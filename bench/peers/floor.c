@@ -1,18 +1,18 @@
 /* The floor: bytes come and go on plain TCP, by epoll. What the kernel charges, no server can save. */
 
 #define _GNU_SOURCE
-#include <arpa/inet.h>
 #include <err.h>
 #include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <stdbool.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
 #include <unistd.h>
+
+#include "listening.h"
 
 enum { PIECE = 512 * 1024, EVENTS = 1024 };
 
@@ -24,21 +24,6 @@ struct client {
 };
 
 static char piece[PIECE];
-
-static int listen_on(int port)
-{
-    struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons(port)};
-    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    socklen_t size = sizeof address;
-    int listener = socket(AF_INET, SOCK_STREAM, 0);
-    setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &(int){1}, sizeof(int));
-    if (bind(listener, (struct sockaddr *)&address, size) || listen(listener, SOMAXCONN)
-        || getsockname(listener, (struct sockaddr *)&address, &size))
-        err(1, "cannot listen");
-    printf("listening on ws://localhost:%d/\n", ntohs(address.sin_port));
-    fflush(stdout);
-    return listener;
-}
 
 static void watch(int poll, int operation, struct client *client, uint32_t events)
 {

@@ -1,18 +1,18 @@
 /* The floor again, by io_uring: accepting and receiving go on by themselves, into buffers that the kernel
  * picks, and one system call both starts sending and waits. */
 
-#include <arpa/inet.h>
 #include <err.h>
 #include <liburing.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <stdbool.h>
 #include <stdint.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
+
+#include "listening.h"
 
 enum { GROUP, ENTRIES = 4096, PIECES = 4096, PIECE = 16 * 1024 };
 
@@ -164,21 +164,6 @@ static void complete(int listener, const struct io_uring_cqe *completion)
         close(client->socket);
         free(client);
     }
-}
-
-static int listen_on(int port)
-{
-    struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons(port)};
-    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    socklen_t size = sizeof address;
-    int listener = socket(AF_INET, SOCK_STREAM, 0);
-    setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &(int){1}, sizeof(int));
-    if (bind(listener, (struct sockaddr *)&address, size) || listen(listener, SOMAXCONN)
-        || getsockname(listener, (struct sockaddr *)&address, &size))
-        err(1, "cannot listen");
-    printf("listening on ws://localhost:%d/\n", ntohs(address.sin_port));
-    fflush(stdout);
-    return listener;
 }
 
 static void set_up(void)
