@@ -254,7 +254,7 @@ impl Client {
                 });
                 return true;
             }
-            _ if self.slot.is_muted() => (),
+            _ if self.slot.is_silenced(self.token.generation) => (),
             Handed::Message(kind, payload) => self.handle(application, EventKind::Message, || {
                 application.message(websocket, kind, &payload)
             }),

@@ -7,6 +7,7 @@ use crossbeam_channel::{Receiver, Sender, unbounded};
 
 use super::callback::Verdict;
 use super::pull::Batch;
+use super::slots::Released;
 use super::{Request, Server};
 use crate::net::{Peer, Socket, Token, Waker};
 
@@ -24,8 +25,8 @@ pub enum Mail {
     Abort(Token),
     /// What is queued shall be handed to the system now.
     Flush(Token),
-    /// The queue has fallen to half by another thread's doing.
-    Drain(Token),
+    /// Another thread has uncounted bytes of the queue.
+    Released(Token, Released),
     /// What `upgrade` answered on the client's own thread.
     Verdict(Token, Verdict, Box<Request>),
     /// The client's own thread has room for more events.
@@ -39,6 +40,20 @@ pub enum Mail {
 impl Mail {
     /// What keeping one message here costs beside its bytes.
     pub const COST: u64 = 64;
+
+    /// The websocket in whose slot bytes are counted for it, and how many.
+    pub fn cost(&self) -> Option<(Token, u64)> {
+        match self {
+            Self::Message(token, frame) => Some((*token, frame.len() as u64 + Self::COST)),
+            Self::Ping(token, payload) => Some((*token, ping_cost(payload) as u64 + Self::COST)),
+            _ => None,
+        }
+    }
+}
+
+/// What a ping counts in the queue: its payload and a header of two bytes.
+pub fn ping_cost(payload: &[u8]) -> usize {
+    payload.len() + 2
 }
 
 /// The way into a loop. Mailboxes live as long as the process; one loop after the other has one.
@@ -84,9 +99,11 @@ impl Mailbox {
         };
     }
 
-    /// The loop moves out; what still comes is for nobody.
-    pub fn vacate(&self) {
-        *self.tenant.lock().unwrap_or_else(PoisonError::into_inner) = Tenant::default();
+    /// The loop moves out. Returns the mail that it has not taken; the next tenant gets none of it.
+    pub fn vacate(&self) -> Vec<Mail> {
+        let mut tenant = self.tenant.lock().unwrap_or_else(PoisonError::into_inner);
+        *tenant = Tenant::default();
+        self.receiver.try_iter().collect()
     }
 
     /// The server whose loop this is.
@@ -114,6 +131,26 @@ impl Mailbox {
     pub fn post(&self, mail: Mail) {
         // The receiver stands beside the sender, so the channel is never disconnected.
         let _ = self.sender.send(mail);
+        self.announce();
+    }
+
+    /// Leaves a connection that another loop of `server` has accepted. False, and the socket is
+    /// closed, when this loop has ended: a connection, unlike what names a websocket, would be
+    /// anybody's who has the mailbox next.
+    pub fn post_connection(&self, server: &Server, socket: Socket, peer: Peer) -> bool {
+        let tenant = self.tenant.lock().unwrap_or_else(PoisonError::into_inner);
+        if !std::ptr::eq(tenant.server.as_ptr(), server) {
+            return false;
+        }
+        // Before `tenant` is let go: the loop cannot move out meanwhile.
+        let _ = self.sender.send(Mail::Adopt(socket, peer));
+        drop(tenant);
+        self.announce();
+        true
+    }
+
+    /// Wakes the loop, if it sleeps, for mail that has been left.
+    fn announce(&self) {
         fence(Ordering::SeqCst);
         if !self.has_mail.load(Ordering::Relaxed) {
             self.has_mail.store(true, Ordering::Release);

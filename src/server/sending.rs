@@ -5,9 +5,9 @@
 
 use std::ffi::c_void;
 
-use super::core::{Core, ping_cost};
-use super::mailbox::{Mail, Mailbox};
-use super::slots::{self, Address, State};
+use super::core::Core;
+use super::mailbox::{Mail, Mailbox, ping_cost};
+use super::slots::{self, Address, Released, State};
 use super::worker::Loop;
 use super::{Answer, ServerError, host};
 use crate::proto::{self, FrameHead, Kind};
@@ -66,35 +66,44 @@ pub fn ping(websocket: u64, payload: &[u8]) -> Answer {
     if payload.len() > proto::MAX_CONTROL_PAYLOAD {
         return Err(ServerError::TooBig);
     }
-    let Address {
-        slot,
-        mailbox,
-        token,
-    } = address;
-    slot.count_ping()?;
+    let Address { mailbox, token, .. } = address;
     let cost = ping_cost(payload) as u64;
     let here = Loop::current(mailbox, |current| {
-        slot.reserve(token.generation, cost, u64::MAX)?;
+        reserve_ping(address, cost)?;
         let mut core = current.core.borrow_mut();
         core.take_mail();
         core.queue_ping(token, payload);
         Ok(())
     });
-    let queued = here.unwrap_or_else(|| {
-        slot.reserve(token.generation, cost + Mail::COST, u64::MAX)?;
+    here.unwrap_or_else(|| {
+        reserve_ping(address, cost + Mail::COST)?;
         mailbox.post(Mail::Ping(token, payload.to_vec()));
         Ok(())
-    });
-    if queued.is_err() {
-        slot.uncount_pings(1);
+    })
+}
+
+/// Counts the bytes of a ping, and the ping.
+fn reserve_ping(address: Address, cost: u64) -> Answer {
+    let Address { slot, token, .. } = address;
+    slot.reserve(token.generation, cost, u64::MAX)?;
+    slot.count_ping().inspect_err(|_| {
+        let low = address.mailbox.low();
+        report_release(address, slot.release_elsewhere(cost, low));
+    })
+}
+
+/// Lets the loop know of what was released here.
+fn report_release(address: Address, released: Option<Released>) {
+    if let Some(released) = released {
+        let mail = Mail::Released(address.token, released);
+        address.mailbox.post(mail);
     }
-    queued
 }
 
 /// Begins the closing handshake. Code 0 is 1000.
 pub fn close(websocket: u64, code: u32, reason: &[u8]) -> Answer {
     let address = slots::find(websocket)?;
-    let word = address.live()?;
+    address.live()?;
     let code = if code == 0 { 1000 } else { code };
     let code = u16::try_from(code).map_err(|_| ServerError::Argument)?;
     if !proto::may_application_send(code) {
@@ -106,16 +115,12 @@ pub fn close(websocket: u64, code: u32, reason: &[u8]) -> Answer {
     if !proto::is_utf8(reason) {
         return Err(ServerError::Utf8);
     }
-    if word.state() == State::Connecting {
-        return Err(ServerError::Busy);
-    }
     let Address {
         slot,
         mailbox,
         token,
     } = address;
-    slot.advance(token.generation, State::Closing)?;
-    slot.mute();
+    slot.close(token.generation)?;
     let here = on_loop(mailbox, |core| {
         core.take_mail();
         core.close(token, code, reason.to_vec());
@@ -128,18 +133,12 @@ pub fn close(websocket: u64, code: u32, reason: &[u8]) -> Answer {
 
 /// Ends the connection now.
 pub fn abort(websocket: u64) -> Answer {
-    let address = slots::find(websocket)?;
-    if address.live()?.state() == State::Closed {
-        return Err(ServerError::Gone);
-    }
     let Address {
         slot,
         mailbox,
         token,
-    } = address;
-    slot.mute();
-    // Fails if it is closing already, which is no reason not to end it.
-    let _ = slot.advance(token.generation, State::Closing);
+    } = slots::find(websocket)?;
+    slot.abort(token.generation)?;
     if !on_loop(mailbox, |core| core.end(token, None)) {
         mailbox.post(Mail::Abort(token));
     }
@@ -169,7 +168,12 @@ pub fn flush(websocket: u64) -> Answer {
 /// The number of `enum portal_state`.
 pub fn state_of(websocket: u64) -> u32 {
     let word = slots::find(websocket).and_then(|address| address.live());
-    word.map_or(State::Closed, |word| word.state()) as u32
+    match word.map_or(State::Closed, |word| word.state()) {
+        State::Connecting => 0,
+        State::Open => 1,
+        State::Closing | State::Silenced => 2,
+        State::Closed | State::Free => 3,
+    }
 }
 
 /// Bytes that the system has not taken yet.
@@ -180,14 +184,14 @@ pub fn queued(websocket: u64) -> usize {
 
 /// Sets the application's own pointer.
 pub fn set_data(websocket: u64, data: *mut c_void) -> Answer {
+    let address = slots::find(websocket)?;
     let Address {
         slot,
         mailbox,
         token,
-    } = slots::find(websocket)?;
-    if slot.set_data(token.generation, data, mailbox.low())? {
-        mailbox.post(Mail::Drain(token));
-    }
+    } = address;
+    let released = slot.set_data(token.generation, data, mailbox.low())?;
+    report_release(address, released);
     Ok(())
 }
 

@@ -49,10 +49,13 @@ pub enum State {
     Connecting = 0,
     Open = 1,
     Closing = 2,
+    /// Closing, and the application has asked for it: no callback begins any more but `error` and
+    /// `disconnect`.
+    Silenced = 3,
     /// `disconnect` runs, or is about to.
-    Closed = 3,
+    Closed = 4,
     /// No websocket has this slot; its generation is the next one's.
-    Free = 4,
+    Free = 5,
 }
 
 // The word: generation (26 bits) | state (3) | drain is owed (1) | queued bytes (34).
@@ -86,7 +89,8 @@ impl Word {
             0 => State::Connecting,
             1 => State::Open,
             2 => State::Closing,
-            3 => State::Closed,
+            3 => State::Silenced,
+            4 => State::Closed,
             _ => State::Free,
         }
     }
@@ -95,6 +99,11 @@ impl Word {
     pub fn queued(self) -> u64 {
         self.0 & QUEUED
     }
+
+    /// The same word with another state.
+    fn with(self, state: State) -> u64 {
+        self.0 & !STATE | (state as u64) << STATE_SHIFT
+    }
 }
 
 /// The public face of one websocket.
@@ -102,10 +111,16 @@ impl Word {
 pub struct Slot {
     word: AtomicU64,
     data: AtomicPtr<c_void>,
-    /// Pings of the application that are queued.
+    /// Pings of the application that are queued. Changed only by who has reserved bytes, so that the
+    /// slot cannot pass to the next client meanwhile, and by the loop.
     pings: AtomicU32,
-    /// 1 from when the application has asked for the end: no new callback but `disconnect`.
-    muted: AtomicU32,
+}
+
+/// A release that the loop has to be told of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Released {
+    /// `drain` has become due by it.
+    pub drain: bool,
 }
 
 /// At most so many pings of the application wait in a queue.
@@ -191,6 +206,23 @@ impl Slot {
     /// was owed, and the queue is at most `low`.
     #[inline]
     pub fn release(&self, cost: u64, low: u64) -> bool {
+        self.uncount(cost, low).1
+    }
+
+    /// The same on another thread than the loop's: what the loop has to be told, if anything.
+    pub fn release_elsewhere(&self, cost: u64, low: u64) -> Option<Released> {
+        let (before, drain) = self.uncount(cost, low);
+        let closing = matches!(
+            before.state(),
+            State::Closing | State::Silenced | State::Closed
+        );
+        let is_low = before.queued() > low && before.queued() - cost <= low;
+        (drain || closing || is_low).then_some(Released { drain })
+    }
+
+    /// Uncounts bytes. Returns the word before, and whether `drain` is due.
+    #[inline]
+    fn uncount(&self, cost: u64, low: u64) -> (Word, bool) {
         let mut word = self.word.load(Ordering::Acquire);
         loop {
             let left = (word & QUEUED) - cost;
@@ -202,13 +234,13 @@ impl Slot {
                 Ordering::SeqCst,
                 Ordering::Acquire,
             ) {
-                Ok(_) => return due,
+                Ok(_) => return (Word(word), due),
                 Err(now) => word = now,
             }
         }
     }
 
-    /// Counts one more ping of the application, unless too many wait.
+    /// Counts one more ping of the application, whose bytes are reserved, unless too many wait.
     pub fn count_ping(&self) -> Result<(), ServerError> {
         let add = |pings| (pings < MAX_PINGS).then_some(pings + 1);
         let counted = self
@@ -221,13 +253,29 @@ impl Slot {
         self.pings.fetch_sub(count, Ordering::AcqRel);
     }
 
-    /// From now on the application wants no message, pong or drain any more.
-    pub fn mute(&self) {
-        self.muted.store(1, Ordering::SeqCst);
+    /// Whether the application has asked for the end of the websocket of this generation.
+    pub fn is_silenced(&self, generation: u32) -> bool {
+        let ended = |word: Word| matches!(word.state(), State::Silenced | State::Closed);
+        self.live(generation).map_or(true, ended)
     }
 
-    pub fn is_muted(&self) -> bool {
-        self.muted.load(Ordering::SeqCst) != 0
+    /// The application closes an open websocket.
+    pub fn close(&self, generation: u32) -> Result<(), ServerError> {
+        let closed = self.update(generation, |word| match word.state() {
+            State::Connecting => Err(ServerError::Busy),
+            State::Open => Ok(word.with(State::Silenced)),
+            _ => Err(ServerError::Gone),
+        });
+        closed.map(|_| ())
+    }
+
+    /// The application ends a websocket whose `disconnect` has not begun.
+    pub fn abort(&self, generation: u32) -> Result<(), ServerError> {
+        let aborted = self.update(generation, |word| match word.state() {
+            State::Closed | State::Free => Err(ServerError::Gone),
+            _ => Ok(word.with(State::Silenced)),
+        });
+        aborted.map(|_| ())
     }
 
     /// Goes on to a later state. Answers the word before, or Gone if it was there already.
@@ -236,11 +284,11 @@ impl Slot {
             if word.state() as u64 >= to as u64 {
                 return Err(ServerError::Gone);
             }
-            Ok(word.0 & !STATE | (to as u64) << STATE_SHIFT)
+            Ok(word.with(to))
         })
     }
 
-    /// Keeps the slot from being given to the next client until [`Slot::release`] of 1.
+    /// Keeps the slot from being given to the next client until one byte is released.
     fn pin(&self, generation: u32) -> Result<(), ServerError> {
         self.update(generation, |word| match word.queued() {
             QUEUED => Err(ServerError::Memory),
@@ -249,16 +297,16 @@ impl Slot {
         .map(|_| ())
     }
 
-    /// Sets the application's pointer. True when `drain` became due by it.
+    /// Sets the application's pointer. What the loop has to be told then, if anything.
     pub fn set_data(
         &self,
         generation: u32,
         data: *mut c_void,
         low: u64,
-    ) -> Result<bool, ServerError> {
+    ) -> Result<Option<Released>, ServerError> {
         self.pin(generation)?;
         self.data.store(data, Ordering::Release);
-        Ok(self.release(1, low))
+        Ok(self.release_elsewhere(1, low))
     }
 
     /// The application's pointer; NULL when the websocket is gone.
@@ -279,7 +327,6 @@ impl Slot {
     pub fn occupy(&self) -> u32 {
         self.data.store(ptr::null_mut(), Ordering::Release);
         self.pings.store(0, Ordering::Release);
-        self.muted.store(0, Ordering::Release);
         let generation = self.word().generation();
         let word =
             u64::from(generation) << GENERATION_SHIFT | (State::Connecting as u64) << STATE_SHIFT;
@@ -532,6 +579,56 @@ mod tests {
             slot.advance(generation + 1, State::Closed).err(),
             Some(ServerError::Gone)
         );
+    }
+
+    #[test]
+    fn whoever_comes_late_changes_nothing_for_the_next_client() {
+        let (slot, generation) = open();
+        slot.advance(generation, State::Closed).unwrap();
+        assert_eq!(slot.vacate(), Vacated::Free);
+        assert_eq!(slot.occupy(), generation + 1);
+        slot.advance(generation + 1, State::Open).unwrap();
+        let word = slot.word().0;
+
+        assert_eq!(slot.close(generation), Err(ServerError::Gone));
+        assert_eq!(slot.abort(generation), Err(ServerError::Gone));
+        assert_eq!(slot.reserve(generation, 2, LIMIT), Err(ServerError::Gone));
+        assert_eq!(slot.word().0, word);
+        assert!(!slot.is_silenced(generation + 1));
+    }
+
+    #[test]
+    fn the_application_silences_by_the_word_alone() {
+        let (slot, generation) = open();
+        slot.advance(generation, State::Closing).unwrap();
+        assert!(!slot.is_silenced(generation));
+        assert_eq!(slot.close(generation), Err(ServerError::Gone));
+        slot.abort(generation).unwrap();
+        assert!(slot.is_silenced(generation));
+        slot.abort(generation).unwrap();
+        slot.advance(generation, State::Closed).unwrap();
+        assert_eq!(slot.abort(generation), Err(ServerError::Gone));
+    }
+
+    #[test]
+    fn the_loop_is_told_of_a_release_elsewhere_that_something_hangs_on() {
+        let (slot, generation) = open();
+        let data = ptr::without_provenance_mut(8);
+        let set = || slot.set_data(generation, data, LIMIT / 2).unwrap();
+        assert_eq!(set(), None);
+        slot.reserve(generation, 50, LIMIT).unwrap();
+        // For a moment one byte too many to be read from.
+        assert_eq!(set(), Some(Released { drain: false }));
+        slot.reserve(generation, 60, LIMIT).unwrap();
+        assert_eq!(slot.reserve(generation, 1, LIMIT), Err(ServerError::Full));
+        assert_eq!(set(), None);
+        assert_eq!(
+            slot.release_elsewhere(60, LIMIT / 2),
+            Some(Released { drain: true })
+        );
+        slot.close(generation).unwrap();
+        // The close frame waits for the count to be what the outbox holds.
+        assert_eq!(set(), Some(Released { drain: false }));
     }
 
     #[test]

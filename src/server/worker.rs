@@ -580,7 +580,7 @@ impl Loop {
             Due::Verdict(verdict, request) => return self.decided(turn, token, verdict, request),
             Due::Finished => return self.finished(token),
             Due::Disconnect if !connected => return self.forget(token),
-            Due::Drain if slot.is_muted() || slot.word().state() != State::Open => return,
+            Due::Drain if slot.word().state() != State::Open => return,
             _ => (),
         }
         let Some(application) = turn.paths.application(path).map(Arc::clone) else {

@@ -15,8 +15,6 @@ use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-pub use writing::ping_cost;
-
 use super::callback::Verdict;
 use super::client_thread::Handed;
 use super::clock::Clock;
@@ -208,7 +206,13 @@ impl Core {
             Mail::Close(token, code, reason) => self.close(token, code, reason),
             Mail::Abort(token) => self.end(token, None),
             Mail::Flush(token) => self.mark_dirty(token),
-            Mail::Drain(token) => self.due.push_back((token, Due::Drain)),
+            Mail::Released(token, released) => {
+                if released.drain {
+                    self.due.push_back((token, Due::Drain));
+                }
+                self.reconsider(token);
+                self.say_goodbye(token);
+            }
             Mail::Room(token) => self.reconsider(token),
             Mail::Verdict(token, verdict, request) => {
                 self.due.push_back((token, Due::Verdict(verdict, request)));

@@ -7,6 +7,7 @@ use super::{Core, Due};
 use crate::net::Token;
 use crate::proto::{self, FrameHead, Kind};
 use crate::server::conns::{Conn, Phase};
+use crate::server::mailbox::ping_cost;
 use crate::server::outbox::{Outbox, PIECE};
 use crate::server::{Answer, ServerError};
 
@@ -15,11 +16,6 @@ const DIRECT: usize = 16 * 1024;
 
 /// At most so many outboxes are kept for reuse.
 const SPARE_OUTBOXES: usize = 64;
-
-/// What a ping counts in the queue: its payload and a header of two bytes.
-pub fn ping_cost(payload: &[u8]) -> usize {
-    payload.len() + 2
-}
 
 impl Core {
     /// Queues what a reservation of `cost` bytes promised; false when the client has gone.
