@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 
 use super::client_thread::Hand;
+use super::mailbox::Mail;
 use super::outbox::Outbox;
 use super::slots::{Chunk, Estate, IdKind, Slot, State, Vacated, id};
 use crate::net::{Peer, Token};
@@ -269,6 +270,10 @@ impl Conns {
         };
         let first = (group * Chunk::SLOTS) as u32;
         for (slot, index) in chunk.slots.iter().zip(first..) {
+            if slot.word().state() == State::Closed {
+                // A panic has ended its loop while a message was on its way to it.
+                slot.vacate();
+            }
             if slot.is_free() {
                 self.free.push_back(index);
             }
@@ -334,7 +339,12 @@ impl Conns {
 
 impl Drop for Conns {
     fn drop(&mut self) {
-        // A loop that ends in order has none; after a panic the ids of the rest are gone, too.
+        // A loop that ends in order has no websocket, and no mail that counts for one; after a panic
+        // the ids of the rest are gone, too.
+        let mails = self.estate.mailbox.vacate();
+        for (token, cost) in mails.iter().filter_map(Mail::cost) {
+            self.slot(token.index).release(cost, 0);
+        }
         for group in 0..self.groups() {
             for token in self.group(group).collect::<Vec<_>>() {
                 let slot = self.slot(token.index);
@@ -347,7 +357,6 @@ impl Drop for Conns {
             mailbox: self.estate.mailbox,
             chunks,
         };
-        self.estate.mailbox.vacate();
         std::mem::replace(&mut self.estate, empty).give_back();
     }
 }

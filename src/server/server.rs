@@ -388,8 +388,9 @@ impl Server {
         Ok(())
     }
 
-    /// Deals a new connection to a loop; None when the accepting one keeps it.
-    pub fn deal(&self, accepting: usize) -> Option<&'static Mailbox> {
+    /// Deals a new connection to a loop: its number and its mailbox. None when the accepting one keeps
+    /// it.
+    pub fn deal(&self, accepting: usize) -> Option<(usize, &'static Mailbox)> {
         let deals = self.options.dispatch != Dispatch::Host;
         let load = |place: &Place| place.connections.load(Ordering::Relaxed);
         let least = (0..self.loops.len())
@@ -399,11 +400,10 @@ impl Server {
         self.loops[number]
             .connections
             .fetch_add(1, Ordering::Relaxed);
-        self.loops[number]
-            .mailbox
-            .get()
-            .copied()
+        let mailbox = self.loops[number].mailbox.get().copied();
+        mailbox
             .filter(|_| number != accepting)
+            .map(|mailbox| (number, mailbox))
     }
 
     /// Counts a connection against the limits, or says how it is refused.

@@ -8,7 +8,6 @@ use super::Core;
 use crate::net::{Peer, Socket, Token};
 use crate::proto::{self, HeadScanner, Refusal, Session};
 use crate::server::conns::{Conn, Extra, Opening, Phase, Unread};
-use crate::server::mailbox::Mail;
 
 /// At most so many clients are accepted in one turn.
 const ACCEPTS: usize = 64;
@@ -27,7 +26,11 @@ impl Core {
         for _ in 0..ACCEPTS {
             match listener.accept() {
                 Ok((socket, peer)) => match self.server.deal(self.number) {
-                    Some(other) => other.post(Mail::Adopt(socket, peer)),
+                    Some((number, other)) => {
+                        if !other.post_connection(&self.server, socket, peer) {
+                            self.server.leave(number, false, None);
+                        }
+                    }
                     None => self.adopt(socket, peer),
                 },
                 Err(error) => {
