@@ -19,6 +19,7 @@ mod page;
 mod paths;
 mod pull;
 mod request;
+mod reservation;
 mod sending;
 #[expect(clippy::module_inception, reason = "the file of the type Server")]
 mod server;

@@ -7,7 +7,8 @@ use std::ffi::c_void;
 
 use super::core::Core;
 use super::mailbox::{Mail, Mailbox, ping_cost};
-use super::slots::{self, Address, Released, State};
+use super::reservation::Reservation;
+use super::slots::{self, Address, State};
 use super::worker::Loop;
 use super::{Answer, ServerError, host};
 use crate::proto::{self, FrameHead, Kind};
@@ -21,19 +22,15 @@ pub fn send(websocket: u64, kind: Kind, data: &[u8]) -> Answer {
     }
     let head = proto::data_head(kind, data.len() as u64);
     let cost = (head.as_slice().len() + data.len()) as u64;
-    let Address {
-        slot,
-        mailbox,
-        token,
-    } = address;
+    let mailbox = address.mailbox;
     let limit = mailbox.max_queued();
     let here = Loop::current(mailbox, |current| {
-        slot.reserve(token.generation, cost, limit)?;
+        let reservation = Reservation::of_message(address, cost, limit)?;
         let mut core = current.core.borrow_mut();
         if mailbox.has_mail() {
             core.take_mail();
         }
-        core.send(token, kind, &head, data)
+        core.send(reservation, kind, &head, data)
     });
     here.unwrap_or_else(|| mail(address, &head, data, limit))
 }
@@ -46,12 +43,11 @@ fn mail(address: Address, head: &FrameHead, data: &[u8], limit: u64) -> Answer {
     let mut frame = Vec::new();
     frame.try_reserve_exact(head.len() + data.len())?;
     let cost = (head.len() + data.len()) as u64 + Mail::COST;
-    address
-        .slot
-        .reserve(address.token.generation, cost, limit)?;
+    let reservation = Reservation::of_message(address, cost, limit)?;
     frame.extend_from_slice(head);
     frame.extend_from_slice(data);
     address.mailbox.post(Mail::Message(address.token, frame));
+    reservation.queued();
     Ok(())
 }
 
@@ -69,35 +65,18 @@ pub fn ping(websocket: u64, payload: &[u8]) -> Answer {
     let Address { mailbox, token, .. } = address;
     let cost = ping_cost(payload) as u64;
     let here = Loop::current(mailbox, |current| {
-        reserve_ping(address, cost)?;
+        let reservation = Reservation::of_ping(address, cost)?;
         let mut core = current.core.borrow_mut();
         core.take_mail();
-        core.queue_ping(token, payload);
+        core.queue_ping(reservation, payload);
         Ok(())
     });
     here.unwrap_or_else(|| {
-        reserve_ping(address, cost + Mail::COST)?;
+        let reservation = Reservation::of_ping(address, cost + Mail::COST)?;
         mailbox.post(Mail::Ping(token, payload.to_vec()));
+        reservation.queued();
         Ok(())
     })
-}
-
-/// Counts the bytes of a ping, and the ping.
-fn reserve_ping(address: Address, cost: u64) -> Answer {
-    let Address { slot, token, .. } = address;
-    slot.reserve(token.generation, cost, u64::MAX)?;
-    slot.count_ping().inspect_err(|_| {
-        let low = address.mailbox.low();
-        report_release(address, slot.release_elsewhere(cost, low));
-    })
-}
-
-/// Lets the loop know of what was released here.
-fn report_release(address: Address, released: Option<Released>) {
-    if let Some(released) = released {
-        let mail = Mail::Released(address.token, released);
-        address.mailbox.post(mail);
-    }
 }
 
 /// Begins the closing handshake. Code 0 is 1000.
@@ -185,13 +164,10 @@ pub fn queued(websocket: u64) -> usize {
 /// Sets the application's own pointer.
 pub fn set_data(websocket: u64, data: *mut c_void) -> Answer {
     let address = slots::find(websocket)?;
-    let Address {
-        slot,
-        mailbox,
-        token,
-    } = address;
-    let released = slot.set_data(token.generation, data, mailbox.low())?;
-    report_release(address, released);
+    let released = address
+        .slot
+        .set_data(address.token.generation, data, address.mailbox.low())?;
+    address.report(released);
     Ok(())
 }
 

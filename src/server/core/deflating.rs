@@ -4,6 +4,7 @@ use super::Core;
 use crate::net::Token;
 use crate::proto::{self, FrameHead, Kind};
 use crate::server::ServerError;
+use crate::server::reservation::Reservation;
 
 impl Core {
     /// Queues one message whose bytes are counted as they are: compressed, if that is shorter.
@@ -11,18 +12,20 @@ impl Core {
     #[inline(never)]
     pub(super) fn send_deflated(
         &mut self,
-        token: Token,
+        mut reservation: Reservation,
         kind: Kind,
         head: &FrameHead,
         body: &[u8],
     ) -> Result<(), ServerError> {
+        let token = reservation.token();
         let Some((deflated_head, deflated)) = self.deflate(token, kind, body) else {
-            return self.send_frame(token, head, body);
+            return self.send_frame(reservation, head, body);
         };
         let cost = head.as_slice().len() + body.len();
         let deflated_cost = deflated_head.as_slice().len() + deflated.len();
-        self.release(token, (cost - deflated_cost) as u64);
-        let sent = self.send_frame(token, &deflated_head, &deflated);
+        let saved = reservation.part((cost - deflated_cost) as u64);
+        self.release(token, saved);
+        let sent = self.send_frame(reservation, &deflated_head, &deflated);
         if sent.is_err() {
             self.forget_deflated(token);
         }
@@ -32,7 +35,8 @@ impl Core {
 
     /// Queues a frame that another thread has made and mailed, its bytes counted: the message in it
     /// compressed, if that is shorter. False when the client has gone.
-    pub(super) fn queue_mailed(&mut self, token: Token, frame: Vec<u8>) -> bool {
+    pub(super) fn queue_mailed(&mut self, mut reservation: Reservation, frame: Vec<u8>) -> bool {
+        let token = reservation.token();
         let cost = frame.len();
         let deflated = match proto::split_message(&frame) {
             Some((kind, body)) if body.len() >= self.deflate_from => {
@@ -41,11 +45,12 @@ impl Core {
             _ => None,
         };
         let Some((head, deflated)) = deflated else {
-            return self.queue(token, cost, |outbox| outbox.adopt(frame));
+            return self.queue(reservation, |outbox| outbox.adopt(frame));
         };
         let deflated_cost = head.as_slice().len() + deflated.len();
-        self.release(token, (cost - deflated_cost) as u64);
-        let queued = self.queue(token, deflated_cost, |outbox| {
+        let saved = reservation.part((cost - deflated_cost) as u64);
+        self.release(token, saved);
+        let queued = self.queue(reservation, |outbox| {
             outbox.append(head.as_slice(), &deflated)
         });
         self.deflaters.recycle(deflated);

@@ -19,11 +19,12 @@ use super::callback::Verdict;
 use super::client_thread::Handed;
 use super::clock::Clock;
 use super::conns::{Conns, Phase};
-use super::mailbox::{Mail, Mailbox};
+use super::mailbox::{Mail, Mailbox, ping_cost};
 use super::outbox::Outbox;
 use super::pull::Batch;
+use super::reservation::Reservation;
 use super::server::Server;
-use super::slots::Slot;
+use super::slots::{Address, Slot};
 use super::stats::Traffic;
 use super::{EventKind, Failure, FailureKind, Request};
 use crate::net::{Listener, Poller, Token};
@@ -195,13 +196,13 @@ impl Core {
     fn open_mail(&mut self, mail: Mail) {
         match mail {
             Mail::Message(token, frame) => {
-                self.release(token, Mail::COST);
-                let queued = self.queue_mailed(token, frame);
+                let reservation = self.mailed(token, frame.len(), 0);
+                let queued = self.queue_mailed(reservation, frame);
                 self.traffic.messages_out += u64::from(queued);
             }
             Mail::Ping(token, payload) => {
-                self.release(token, Mail::COST);
-                self.queue_ping(token, &payload);
+                let reservation = self.mailed(token, ping_cost(&payload), 1);
+                self.queue_ping(reservation, &payload);
             }
             Mail::Close(token, code, reason) => self.close(token, code, reason),
             Mail::Abort(token) => self.end(token, None),
@@ -221,6 +222,19 @@ impl Core {
             Mail::Adopt(socket, peer) => self.adopt(socket, peer),
             Mail::Returned(batch) => self.take_back(*batch),
         }
+    }
+
+    /// What was counted for something that has come by mail; the mail's own cost is uncounted.
+    fn mailed(&mut self, token: Token, bytes: usize, pings: u32) -> Reservation {
+        let address = Address {
+            slot: self.slot(token),
+            mailbox: self.mailbox,
+            token,
+        };
+        let mut reservation = Reservation::counted(address, bytes as u64 + Mail::COST, pings);
+        let cost = reservation.part(Mail::COST);
+        self.release(token, cost);
+        reservation
     }
 
     /// Takes back what a pulled batch was lent.

@@ -9,6 +9,7 @@ use crate::proto::{self, FrameHead, Kind};
 use crate::server::conns::{Conn, Phase};
 use crate::server::mailbox::ping_cost;
 use crate::server::outbox::{Outbox, PIECE};
+use crate::server::reservation::Reservation;
 use crate::server::{Answer, ServerError};
 
 /// A message of so many bytes is written at once, without a copy, if nothing is queued before it.
@@ -18,27 +19,28 @@ const DIRECT: usize = 16 * 1024;
 const SPARE_OUTBOXES: usize = 64;
 
 impl Core {
-    /// Queues what a reservation of `cost` bytes promised; false when the client has gone.
+    /// Queues what was reserved; false when the client has gone.
     pub(super) fn queue<E>(
         &mut self,
-        token: Token,
-        cost: usize,
+        mut reservation: Reservation,
         put: impl FnOnce(&mut Outbox) -> Result<(), E>,
     ) -> bool {
+        let token = reservation.token();
         if !self
             .conns
             .get(token)
             .is_some_and(|conn| conn.takes_frames())
         {
-            self.release(token, cost as u64);
+            self.release(token, reservation.all());
             return false;
         }
         if put(self.outbox(token)).is_err() {
-            self.release(token, cost as u64);
+            self.release(token, reservation.all());
             log::error!("memory for a queued message was refused; its client is dropped");
             self.end(token, Some(io::ErrorKind::OutOfMemory.into()));
             return false;
         }
+        reservation.queued();
         self.mark_dirty(token);
         self.say_goodbye(token);
         true
@@ -46,7 +48,14 @@ impl Core {
 
     /// Queues one message whose bytes are counted; large ones leave at once where they can.
     #[inline]
-    pub fn send(&mut self, token: Token, kind: Kind, head: &FrameHead, body: &[u8]) -> Answer {
+    pub fn send(
+        &mut self,
+        reservation: Reservation,
+        kind: Kind,
+        head: &FrameHead,
+        body: &[u8],
+    ) -> Answer {
+        let token = reservation.token();
         let is_short = body.len() < DIRECT;
         let stays_plain = body.len() < self.deflate_from;
         let Self {
@@ -61,6 +70,7 @@ impl Core {
                 .outbox
                 .get_or_insert_with(|| outboxes.pop().unwrap_or_default());
             if outbox.append_short(head, body) {
+                reservation.queued();
                 self.traffic.messages_out += 1;
                 if !conn.dirty {
                     conn.dirty = true;
@@ -69,24 +79,30 @@ impl Core {
                 return Ok(());
             }
         }
-        self.send_any(token, kind, head, body)
+        self.send_any(reservation, kind, head, body)
     }
 
     /// [`Core::send`] for all that is not a short message to be sent as it is.
     #[cold]
     #[inline(never)]
-    fn send_any(&mut self, token: Token, kind: Kind, head: &FrameHead, body: &[u8]) -> Answer {
+    fn send_any(
+        &mut self,
+        mut reservation: Reservation,
+        kind: Kind,
+        head: &FrameHead,
+        body: &[u8],
+    ) -> Answer {
+        let token = reservation.token();
         // The mail that was taken since the bytes were counted may have ended it.
         let Some(conn) = self.conns.get(token).filter(|conn| conn.takes_frames()) else {
-            let cost = head.as_slice().len() + body.len();
-            self.release(token, cost as u64);
+            self.release(token, reservation.all());
             return Err(ServerError::Gone);
         };
         let closing = conn.phase == Phase::Closing;
         let sent = if body.len() >= self.deflate_from && conn.session.agreement().is_some() {
-            self.send_deflated(token, kind, head, body)
+            self.send_deflated(reservation, kind, head, body)
         } else {
-            self.send_frame(token, head, body)
+            self.send_frame(reservation, head, body)
         };
         self.traffic.messages_out += u64::from(sent.is_ok());
         if closing {
@@ -96,17 +112,23 @@ impl Core {
     }
 
     /// Queues one frame whose bytes are counted.
-    pub(super) fn send_frame(&mut self, token: Token, head: &FrameHead, body: &[u8]) -> Answer {
+    pub(super) fn send_frame(
+        &mut self,
+        mut reservation: Reservation,
+        head: &FrameHead,
+        body: &[u8],
+    ) -> Answer {
+        let token = reservation.token();
         let head = head.as_slice();
-        let cost = head.len() + body.len();
         let is_free = |conn: &mut Conn| conn.outbox.is_none() && !conn.blocked;
         if body.len() >= DIRECT && self.conns.get(token).is_some_and(is_free) {
-            return self.send_directly(token, head, body);
+            return self.send_directly(reservation, head, body);
         }
         if self.put(token, head, body).is_err() {
-            self.release(token, cost as u64);
+            self.release(token, reservation.all());
             return Err(ServerError::Memory);
         }
+        reservation.queued();
         self.mark_dirty(token);
         Ok(())
     }
@@ -124,7 +146,8 @@ impl Core {
         self.outbox(token).adopt(piece)
     }
 
-    fn send_directly(&mut self, token: Token, head: &[u8], body: &[u8]) -> Answer {
+    fn send_directly(&mut self, mut reservation: Reservation, head: &[u8], body: &[u8]) -> Answer {
+        let token = reservation.token();
         let cost = head.len() + body.len();
         let sent = match self
             .poller
@@ -133,7 +156,7 @@ impl Core {
             Ok(sent) => sent,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,
             Err(error) => {
-                self.release(token, cost as u64);
+                self.release(token, reservation.all());
                 self.end(token, Some(error));
                 return Err(ServerError::Gone);
             }
@@ -143,13 +166,15 @@ impl Core {
         let body_left = &body[sent.saturating_sub(head.len())..];
         if sent < cost && self.put(token, head_left, body_left).is_err() {
             // A frame was begun and cannot be ended: nothing that makes sense can follow.
-            self.release(token, cost as u64);
+            self.release(token, reservation.all());
             self.end(token, Some(io::ErrorKind::OutOfMemory.into()));
             return Err(ServerError::Memory);
         }
         if sent > 0 {
-            self.release(token, sent as u64);
+            let left = reservation.part(sent as u64);
+            self.release(token, left);
         }
+        reservation.queued();
         if sent < cost {
             self.await_writability(token);
         }
@@ -157,17 +182,14 @@ impl Core {
     }
 
     /// Queues a ping of the application's, which is counted.
-    pub fn queue_ping(&mut self, token: Token, payload: &[u8]) {
-        let cost = ping_cost(payload);
-        let mut frame = Vec::with_capacity(cost);
+    pub fn queue_ping(&mut self, reservation: Reservation, payload: &[u8]) {
+        let mut frame = Vec::with_capacity(ping_cost(payload));
         proto::write_ping(&mut frame, payload);
-        let queued = self.queue(token, cost, |outbox| {
+        self.queue(reservation, |outbox| {
+            outbox.append(&frame, &[])?;
             outbox.pings += 1;
-            outbox.append(&frame, &[])
+            Ok::<(), TryReserveError>(())
         });
-        if !queued {
-            self.slot(token).uncount_pings(1);
-        }
     }
 
     /// Answers a ping: at once, or with the newest payload when the client takes bytes again.
@@ -296,7 +318,7 @@ impl Core {
         let Some(conn) = conns.get(token).filter(|conn| !conn.blocked) else {
             return;
         };
-        let Some(mut outbox) = conn.outbox.take() else {
+        let Some(outbox) = conn.outbox.as_mut() else {
             return self.said_all(token);
         };
         let (sent, counted, result) = outbox.send(poller, token, first);
@@ -312,13 +334,13 @@ impl Core {
             // A page may be long, and who takes it slow.
             conn.since = clock.now();
         }
-        if result.is_ok() {
+        if result.is_ok()
+            && let Some(outbox) = conn.outbox.take()
+        {
             if outbox.pings > 0 {
                 slot.uncount_pings(outbox.pings);
             }
             give_back(outboxes, outbox);
-        } else {
-            conn.outbox = Some(outbox);
         }
         if counted > 0 {
             self.release(token, counted as u64);

@@ -1,0 +1,181 @@
+//! What is counted for a websocket before it is queued, and uncounted if it never is.
+
+use super::Answer;
+use super::mailbox::Mail;
+use super::slots::{Address, Released};
+use crate::net::Token;
+
+/// Bytes, and a ping perhaps, that are counted in a websocket's slot and not yet queued.
+///
+/// Whatever happens on the way to the queue, also a panic: dropped, it uncounts what it holds.
+#[must_use]
+pub struct Reservation {
+    address: Address,
+    bytes: u64,
+    pings: u32,
+}
+
+impl Reservation {
+    /// Counts a message's bytes, if the queue is under `limit`.
+    #[inline]
+    pub fn of_message(address: Address, bytes: u64, limit: u64) -> Answer<Self> {
+        let Address { slot, token, .. } = address;
+        slot.reserve(token.generation, bytes, limit)?;
+        Ok(Self::counted(address, bytes, 0))
+    }
+
+    /// Counts a ping of the application's and its bytes.
+    pub fn of_ping(address: Address, bytes: u64) -> Answer<Self> {
+        let Address { slot, token, .. } = address;
+        slot.reserve(token.generation, bytes, u64::MAX)?;
+        let mut reservation = Self::counted(address, bytes, 0);
+        slot.count_ping()?;
+        reservation.pings = 1;
+        Ok(reservation)
+    }
+
+    /// What somebody else has counted.
+    #[inline]
+    pub fn counted(address: Address, bytes: u64, pings: u32) -> Self {
+        Self {
+            address,
+            bytes,
+            pings,
+        }
+    }
+
+    #[inline]
+    pub fn token(&self) -> Token {
+        self.address.token
+    }
+
+    /// Gives so many of the bytes to the caller, who has queued them or uncounts them.
+    pub fn part(&mut self, bytes: u64) -> u64 {
+        debug_assert!(bytes <= self.bytes, "more than was counted");
+        self.bytes -= bytes;
+        bytes
+    }
+
+    /// Gives all of the bytes to the caller, who uncounts them.
+    pub fn all(&mut self) -> u64 {
+        std::mem::take(&mut self.bytes)
+    }
+
+    /// It is queued: from now on the queue answers for what is counted.
+    #[inline]
+    pub fn queued(self) {
+        std::mem::forget(self);
+    }
+}
+
+impl Drop for Reservation {
+    fn drop(&mut self) {
+        let Address { slot, mailbox, .. } = self.address;
+        // Before the bytes, which keep the slot from the next client.
+        if self.pings > 0 {
+            slot.uncount_pings(self.pings);
+        }
+        if self.bytes > 0 {
+            let released = slot.release_elsewhere(self.bytes, mailbox.low());
+            self.address.report(released);
+        }
+    }
+}
+
+impl Address {
+    /// Lets the loop know of a release that it has to look at.
+    pub fn report(&self, released: Option<Released>) {
+        if let Some(released) = released {
+            self.mailbox.post(Mail::Released(self.token, released));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+
+    use super::*;
+    use crate::server::ServerError;
+    use crate::server::mailbox::Mailbox;
+    use crate::server::slots::{Slot, State};
+
+    const LIMIT: u64 = 100;
+
+    /// An open websocket.
+    fn address() -> Address {
+        let slot: &'static Slot = Box::leak(Box::default());
+        let mailbox: &'static Mailbox = Box::leak(Box::default());
+        let generation = slot.occupy();
+        slot.advance(generation, State::Open)
+            .expect("it was connecting");
+        Address {
+            slot,
+            mailbox,
+            token: Token {
+                index: 0,
+                generation,
+            },
+        }
+    }
+
+    #[test]
+    fn what_a_panic_keeps_from_the_queue_is_uncounted() {
+        let address = address();
+        let sent = catch_unwind(AssertUnwindSafe(|| {
+            let _reservation = Reservation::of_message(address, 60, LIMIT);
+            panic!("on the way");
+        }));
+        assert!(sent.is_err());
+        assert_eq!(address.slot.word().queued(), 0);
+
+        for _ in 0..200 {
+            let pinged = catch_unwind(AssertUnwindSafe(|| {
+                let _reservation = Reservation::of_ping(address, 9).expect("room for a ping");
+                panic!("on the way");
+            }));
+            assert!(pinged.is_err());
+        }
+        assert_eq!(address.slot.word().queued(), 0);
+    }
+
+    #[test]
+    fn a_ping_for_whom_nobody_is_left_is_not_counted() {
+        let address = address();
+        let Address { slot, token, .. } = address;
+        slot.advance(token.generation, State::Closing)
+            .expect("it was open");
+        for _ in 0..200 {
+            let refused = Reservation::of_ping(address, 9).err();
+            assert_eq!(refused, Some(ServerError::Gone));
+        }
+    }
+
+    #[test]
+    fn what_is_queued_stays_counted_and_what_was_taken_out_is_the_callers() {
+        let address = address();
+        let mut reservation = Reservation::of_message(address, 60, LIMIT).expect("room");
+        assert_eq!(reservation.part(20), 20);
+        drop(reservation);
+        assert_eq!(address.slot.word().queued(), 20);
+
+        let reservation = Reservation::of_message(address, 30, LIMIT).expect("room");
+        reservation.queued();
+        assert_eq!(address.slot.word().queued(), 50);
+    }
+
+    #[test]
+    fn a_drain_that_falls_due_by_it_is_told() {
+        let address = address();
+        let reservation = Reservation::of_message(address, LIMIT, LIMIT).expect("room");
+        let full = Reservation::of_message(address, 1, LIMIT).err();
+        assert_eq!(full, Some(ServerError::Full));
+        drop(reservation);
+        assert_eq!(address.mailbox.begin_taking(), 1);
+        let mail = address.mailbox.take();
+        assert!(matches!(
+            mail,
+            Some(Mail::Released(_, Released { drain: true }))
+        ));
+    }
+}
