@@ -554,8 +554,8 @@ uint32_t portal_server_port(portal_server server);
 /**
  * Closes a server and waits until it has closed.
  *
- * It stops accepting, sends close 1001 to every client, waits up to CLOSE_TIMEOUT for their
- * answers and for queued data, and ends the rest. When the call returns, no callback of that
+ * It stops accepting, sends close 1001 to every client, waits as CLOSE_TIMEOUT says for
+ * their answers and for queued data, and ends the rest. When the call returns, no callback of that
  * server runs any more and the port is free. It waits for running handlers however long, so hold
  * no lock that a handler takes. Inside a callback of any server it only begins. With HOST dispatch
  * it serves on the calling thread what no other thread serves. A second close at the same time
@@ -863,13 +863,15 @@ typedef enum portal_option {
    */
   PORTAL_OPTION_IDLE_TIMEOUT = 12,
   /**
-   * Between two pings; 0 = none. A client from which nothing came by the next one is gone (1006).
+   * Between two pings; 0 = none. A client from which nothing came by the next one is gone (1006);
+   * one that is behind with receiving is not, as long as its system acknowledges bytes.
    *
    * Number, ms. Default 30,000. Range 0 to 2,147,483,647.
    */
   PORTAL_OPTION_PING_INTERVAL = 13,
   /**
-   * From our close frame (or portal_close) to ending the connection.
+   * From portal_close, or our close frame, to ending the connection. It begins again when the
+   * client's system acknowledges bytes and when the close frame leaves, 12 times at most.
    *
    * Number, ms. Default 5,000. Range 1 to 2,147,483,647.
    */
@@ -1007,7 +1009,7 @@ void portal_options_destroy(portal_options *options);
  *
  * Sending queues and returns. What is sent inside the callbacks of one turn of the loop leaves in
  * one system call per websocket when the turn ends. Messages leave in the order in which the sends
- * took effect; one thread's in its own order.
+ * took effect; one thread's in its own order. Pings and pongs go ahead of them.
  *
  * At half of MAX_QUEUED a client is no longer read, so a handler that answers each message once
  * never meets PORTAL_STATUS_FULL. Who meets it goes on at `drain`; never wait for that inside a
@@ -1044,7 +1046,9 @@ portal_status portal_send(portal_websocket websocket, uint32_t type, const void 
 /**
  * Queues a ping (RFC 6455 section 5.5.2). `pong` is told of the answer.
  *
- * PING_INTERVAL sends pings by itself; their answers are not told.
+ * It leaves at the next frame border, ahead of queued messages (RFC 6455 section 5.5.3), so its
+ * answer does not prove that earlier messages have arrived. PING_INTERVAL sends pings by itself;
+ * their answers are not told.
  *
  * @param websocket  Any id.
  * @param data       `len` bytes, which come back in the answer. Borrowed until the call returns.
@@ -1068,8 +1072,8 @@ portal_status portal_ping(portal_websocket websocket, const void *data, size_t l
  * Begins the closing handshake (RFC 6455 section 7) and returns.
  *
  * What was queued before leaves first. After the call no new message, pong or drain begins; what
- * arrives is dropped. `disconnect` follows, never inside the call. A client that does not answer
- * within CLOSE_TIMEOUT is ended.
+ * arrives is dropped. `disconnect` follows, never inside the call. A client that neither takes bytes
+ * nor answers within CLOSE_TIMEOUT is ended.
  *
  * @param websocket  Any id.
  * @param code       1000, 1001, 1003, 1007 to 1014, 3000 to 4999; 0 is 1000.
@@ -1087,7 +1091,9 @@ portal_status portal_ping(portal_websocket websocket, const void *data, size_t l
  * @threads  Any thread, and inside any callback.
  * @since    0.1
  */
-portal_status portal_close(portal_websocket websocket, uint32_t code, const char *reason);
+portal_status portal_close(portal_websocket websocket,
+                           uint32_t code,
+                           const char *reason);
 
 /**
  * Hands what is queued to the system now, not at the end of the turn.

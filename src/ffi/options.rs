@@ -69,11 +69,13 @@ pub enum portal_option {
     ///
     /// Number, ms. Default 0. Range 0 to 2,147,483,647.
     PORTAL_OPTION_IDLE_TIMEOUT = 12,
-    /// Between two pings; 0 = none. A client from which nothing came by the next one is gone (1006).
+    /// Between two pings; 0 = none. A client from which nothing came by the next one is gone (1006);
+    /// one that is behind with receiving is not, as long as its system acknowledges bytes.
     ///
     /// Number, ms. Default 30,000. Range 0 to 2,147,483,647.
     PORTAL_OPTION_PING_INTERVAL = 13,
-    /// From our close frame (or portal_close) to ending the connection.
+    /// From portal_close, or our close frame, to ending the connection. It begins again when the
+    /// client's system acknowledges bytes and when the close frame leaves, 12 times at most.
     ///
     /// Number, ms. Default 5,000. Range 1 to 2,147,483,647.
     PORTAL_OPTION_CLOSE_TIMEOUT = 14,

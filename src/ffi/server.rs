@@ -111,8 +111,8 @@ pub extern "C" fn portal_server_port(server: portal_server) -> u32 {
 
 /// Closes a server and waits until it has closed.
 ///
-/// It stops accepting, sends close 1001 to every client, waits up to CLOSE_TIMEOUT for their
-/// answers and for queued data, and ends the rest. When the call returns, no callback of that
+/// It stops accepting, sends close 1001 to every client, waits as CLOSE_TIMEOUT says for
+/// their answers and for queued data, and ends the rest. When the call returns, no callback of that
 /// server runs any more and the port is free. It waits for running handlers however long, so hold
 /// no lock that a handler takes. Inside a callback of any server it only begins. With HOST dispatch
 /// it serves on the calling thread what no other thread serves. A second close at the same time

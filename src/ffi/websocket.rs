@@ -2,7 +2,7 @@
 //!
 //! Sending queues and returns. What is sent inside the callbacks of one turn of the loop leaves in
 //! one system call per websocket when the turn ends. Messages leave in the order in which the sends
-//! took effect; one thread's in its own order.
+//! took effect; one thread's in its own order. Pings and pongs go ahead of them.
 //!
 //! At half of MAX_QUEUED a client is no longer read, so a handler that answers each message once
 //! never meets PORTAL_STATUS_FULL. Who meets it goes on at `drain`; never wait for that inside a
@@ -71,7 +71,9 @@ fn message_kind(number: u32) -> Outcome<Kind> {
 
 /// Queues a ping (RFC 6455 section 5.5.2). `pong` is told of the answer.
 ///
-/// PING_INTERVAL sends pings by itself; their answers are not told.
+/// It leaves at the next frame border, ahead of queued messages (RFC 6455 section 5.5.3), so its
+/// answer does not prove that earlier messages have arrived. PING_INTERVAL sends pings by itself;
+/// their answers are not told.
 ///
 /// @param websocket  Any id.
 /// @param data       `len` bytes, which come back in the answer. Borrowed until the call returns.
@@ -104,8 +106,8 @@ pub unsafe extern "C" fn portal_ping(
 /// Begins the closing handshake (RFC 6455 section 7) and returns.
 ///
 /// What was queued before leaves first. After the call no new message, pong or drain begins; what
-/// arrives is dropped. `disconnect` follows, never inside the call. A client that does not answer
-/// within CLOSE_TIMEOUT is ended.
+/// arrives is dropped. `disconnect` follows, never inside the call. A client that neither takes bytes
+/// nor answers within CLOSE_TIMEOUT is ended.
 ///
 /// @param websocket  Any id.
 /// @param code       1000, 1001, 1003, 1007 to 1014, 3000 to 4999; 0 is 1000.

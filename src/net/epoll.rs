@@ -200,6 +200,10 @@ impl Epoll {
         }
     }
 
+    pub fn unacknowledged(&self, token: Token) -> io::Result<usize> {
+        self.socket(token)?.unacknowledged()
+    }
+
     pub fn shutdown_write(&self, token: Token) -> io::Result<()> {
         self.socket(token)?.shutdown_write()
     }

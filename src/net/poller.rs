@@ -202,6 +202,17 @@ impl Poller {
         self.sockets.send_all(batch, tell);
     }
 
+    /// How many of the bytes to be offered next leave as they are: they have been sealed.
+    pub fn committed(&mut self, token: Token) -> usize {
+        let encrypted = self.encrypted(token);
+        encrypted.map_or(0, |encrypted| encrypted.channel.ahead())
+    }
+
+    /// How many bytes, sealed if they are encrypted, the peer's system has not acknowledged.
+    pub fn unacknowledged(&self, token: Token) -> io::Result<usize> {
+        self.sockets.unacknowledged(token)
+    }
+
     /// Says that nothing more will be written; reading goes on.
     pub fn shutdown_write(&mut self, token: Token) -> io::Result<()> {
         if let Some(encrypted) = self.encrypted(token) {

@@ -262,6 +262,10 @@ impl Ring {
         self.note_all();
     }
 
+    pub fn unacknowledged(&self, token: Token) -> io::Result<usize> {
+        self.socket(token)?.unacknowledged()
+    }
+
     pub fn shutdown_write(&self, token: Token) -> io::Result<()> {
         self.socket(token)?.shutdown_write()
     }

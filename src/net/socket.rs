@@ -6,6 +6,8 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use rustix::io::retry_on_intr;
 use rustix::net::{RecvFlags, SendAncillaryBuffer, SendFlags, Shutdown};
 
+use super::sys::send_queue;
+
 /// A connected, non-blocking stream socket: TCP or Unix. Closed when dropped.
 #[derive(Debug)]
 pub struct Socket(OwnedFd);
@@ -34,6 +36,11 @@ impl Socket {
         let mut control = SendAncillaryBuffer::default();
         let send = || rustix::net::sendmsg(&self.0, pieces, &mut control, SendFlags::NOSIGNAL);
         Ok(retry_on_intr(send)?)
+    }
+
+    /// How many bytes the peer's system has not acknowledged.
+    pub(super) fn unacknowledged(&self) -> io::Result<usize> {
+        send_queue::unacknowledged(self.as_fd())
     }
 
     /// Says that nothing more will be written; reading goes on.

@@ -117,6 +117,11 @@ impl Sockets {
         either!(self, sockets => sockets.send_all(batch, tell))
     }
 
+    /// How many bytes the peer's system has not acknowledged.
+    pub fn unacknowledged(&self, token: Token) -> io::Result<usize> {
+        either!(self, sockets => sockets.unacknowledged(token))
+    }
+
     pub fn shutdown_write(&self, token: Token) -> io::Result<()> {
         either!(self, sockets => sockets.shutdown_write(token))
     }

@@ -313,6 +313,28 @@ pub fn split_message(frame: &[u8]) -> Option<(Kind, &[u8])> {
     Some((kind, frame.get(head_len..)?))
 }
 
+/// How long a frame of ours is that begins `bytes`, header included. None when the header is cut.
+#[must_use]
+pub fn frame_len(bytes: &[u8]) -> Option<usize> {
+    let &[_, length] = bytes.first_chunk()?;
+    match length {
+        LENGTH_IN_16 => {
+            let &[_, _, high, low] = bytes.first_chunk()?;
+            Some(4 + usize::from(u16::from_be_bytes([high, low])))
+        }
+        LENGTH_IN_64 => {
+            let length: [u8; 8] = *bytes.get(2..)?.first_chunk()?;
+            usize::try_from(u64::from_be_bytes(length))
+                .ok()?
+                .checked_add(10)
+        }
+        _ => Some(2 + usize::from(length)),
+    }
+}
+
+/// The longest control frame of ours.
+pub const MAX_CONTROL_FRAME: usize = 2 + MAX_CONTROL_PAYLOAD;
+
 /// Appends a ping; what is over [`MAX_CONTROL_PAYLOAD`] is left out.
 pub fn write_ping(out: &mut Vec<u8>, payload: &[u8]) {
     write_control(out, Opcode::Ping, &[payload]);
@@ -504,6 +526,25 @@ mod tests {
             }
         }
         assert_eq!(split_message(b"\x89\x00"), None);
+    }
+
+    #[test]
+    fn a_frame_of_ours_is_as_long_as_its_header_says() {
+        for payload_len in [0, 125, 126, 65_535, 65_536] {
+            let head = data_head(Kind::Text, payload_len as u64);
+            let head = head.as_slice();
+            assert_eq!(frame_len(head), Some(head.len() + payload_len));
+            for cut in 0..head.len() {
+                assert_eq!(frame_len(&head[..cut]), None);
+            }
+        }
+        let mut pong = Vec::new();
+        write_pong(&mut pong, b"hi");
+        assert_eq!(frame_len(&pong), Some(4));
+        assert_eq!(
+            frame_len(&[0x82, 127, 255, 255, 255, 255, 255, 255, 255, 255]),
+            None
+        );
     }
 
     #[test]

@@ -34,8 +34,9 @@ pub use deflate::{Agreement, Deflater, Deflaters, agree};
 pub use error::ProtoError;
 pub use extension::Extension;
 pub use frame::{
-    FrameHead, Header, MAX_CONTROL_PAYLOAD, Opcode, WholeMessage, compressed_head, data_head,
-    parse_header, split_message, write_close, write_ping, write_pong,
+    FrameHead, Header, MAX_CONTROL_FRAME, MAX_CONTROL_PAYLOAD, Opcode, WholeMessage,
+    compressed_head, data_head, frame_len, parse_header, split_message, write_close, write_ping,
+    write_pong,
 };
 pub use handshake::{Offer, check, may_set_header, write_accept};
 pub use head::HeadScanner;

@@ -42,8 +42,11 @@ pub struct Conn {
     pub path: u32,
     /// The tick in which the client was last heard.
     pub heard: u32,
-    /// The tick in which the phase began; while Open, in which Portal last pinged.
+    /// The tick in which the phase began; while Open, in which Portal last pinged. Begins again with
+    /// bytes that the peer has taken.
     pub since: u32,
+    /// Bytes that the kernel has taken for it, wrapping.
+    pub sent: u32,
     pub phase: Phase,
     /// Stands in the loop's list of those with something to write.
     pub dirty: bool,
@@ -80,6 +83,10 @@ pub struct Extra {
     /// Our close frame, until all that was sent before it is in the outbox.
     pub goodbye: Option<(Option<u16>, Vec<u8>)>,
     pub said_goodbye: bool,
+    /// The tick in which the end began; [`Conn::since`] may begin again.
+    pub ending_since: u32,
+    /// The bytes that the peer's system had acknowledged when that was last asked, wrapping.
+    pub acknowledged: Option<u32>,
     /// What was agreed on about compression, until `upgrade` has decided.
     pub agreement: Option<Agreement>,
     /// The client's own compressor, with context takeover, from the first message on that it made
@@ -161,7 +168,7 @@ impl Conn {
     /// The bytes that leave first, if the kernel may take any.
     pub fn first_piece(&self) -> Option<&[u8]> {
         let outbox = self.outbox.as_ref().filter(|_| !self.blocked)?;
-        Some(outbox.first_piece()).filter(|piece| !piece.is_empty())
+        outbox.first_piece()
     }
 
     pub fn hand(&self) -> Option<&Hand> {
@@ -179,6 +186,25 @@ impl Conn {
         self.extra.as_ref().is_some_and(|extra| extra.said_goodbye)
     }
 
+    /// Goes on to the first phase of the end.
+    pub fn begin_ending(&mut self, phase: Phase, now: u32) {
+        self.phase = phase;
+        self.since = now;
+        let extra = self.extra();
+        extra.ending_since = now;
+        extra.acknowledged = None;
+    }
+
+    /// Counts bytes that the kernel has taken.
+    #[inline]
+    pub fn note_sent(&mut self, count: usize, now: u32) {
+        self.sent = self.sent.wrapping_add(count as u32);
+        let ends = matches!(self.phase, Phase::Closing | Phase::Finishing);
+        if count > 0 && (ends || !self.connected) {
+            self.since = now;
+        }
+    }
+
     /// Gives memory back that an open, quiet websocket does not need.
     pub fn shed(&mut self) {
         let needed = self.extra.as_ref().is_some_and(|extra| {
@@ -189,6 +215,7 @@ impl Conn {
                 || extra.hand.is_some()
                 || extra.goodbye.is_some()
                 || extra.said_goodbye
+                || extra.acknowledged.is_some()
                 || extra.farewell.received.is_some()
         });
         if !needed {

@@ -17,6 +17,7 @@ mod options;
 mod outbox;
 mod page;
 mod paths;
+mod piece;
 mod pull;
 mod request;
 mod reservation;

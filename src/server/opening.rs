@@ -318,7 +318,7 @@ impl Loop {
         let _ = slot.advance(token.generation, State::Open);
         let (chosen, headers) = (request.chosen(), request.take_extra_headers());
         let server_header = &self.server.options.server_header;
-        core.say(token, |out| {
+        core.say_response(token, |out| {
             proto::write_accept(out, &accept, chosen, agreement, server_header, &headers);
         });
         if core.closing {

@@ -64,17 +64,26 @@ static void pings_are_answered_without_the_application(void)
     CHECK(journal_is_empty());
 }
 
-static void pings_keep_their_place_among_messages(void)
+static void a_ping_is_never_behind_a_later_message(void)
 {
     portal_websocket websocket;
     client *self = enter(&websocket);
+    int pinged = 0;
 
     CHECK_OK(portal_send(websocket, PORTAL_MESSAGE_TEXT, "one", 3));
     CHECK_OK(portal_ping(websocket, "two", 3));
     CHECK_OK(portal_send(websocket, PORTAL_MESSAGE_TEXT, "three", 5));
-    client_expect_text(self, "one");
-    client_expect(self, PING, "two", 3);
-    client_expect_text(self, "three");
+    /* The ping is ahead of what is queued with it. */
+    for (const char *next = "one"; next != NULL;) {
+        const struct frame frame = client_read(self);
+        if (frame.opcode == PING) {
+            pinged = 1;
+            continue;
+        }
+        CHECK_TEXT((const char *)frame.payload, next);
+        next = strcmp(next, "one") == 0 ? "three" : NULL;
+    }
+    CHECK(pinged);
     leave(self);
 }
 
@@ -91,9 +100,15 @@ static void the_65th_ping_that_waits_is_full(void)
         ++pings;
     CHECK_NUMBER(pings, 64);
     CHECK_STATUS(portal_ping(websocket, "x", 1), PORTAL_STATUS_FULL);
-    client_expect(self, BINARY, dam, 32 << 20);
-    for (int i = 0; i < 64; ++i)
-        client_expect(self, PING, "x", 1);
+    /* The dam is one frame, and most likely begun; else the pings go ahead of it. */
+    for (int i = 0, dammed = 0; i < 64 + 1; ++i) {
+        const struct frame frame = client_read(self);
+        if (frame.opcode == PING)
+            continue;
+        CHECK(frame.opcode == BINARY && !dammed);
+        CHECK_NUMBER(frame.len, 32 << 20);
+        dammed = 1;
+    }
     EVENTUALLY(portal_ping(websocket, "y", 1) == PORTAL_STATUS_OK);
     client_expect(self, PING, "y", 1);
     free(dam);
@@ -111,7 +126,7 @@ int main(void)
     RUN(pong_is_told_what_the_ping_said);
     RUN(unsolicited_pongs_are_told_too);
     RUN(pings_are_answered_without_the_application);
-    RUN(pings_keep_their_place_among_messages);
+    RUN(a_ping_is_never_behind_a_later_message);
     RUN(the_65th_ping_that_waits_is_full);
     CHECK_OK(portal_server_close(server));
     return 0;

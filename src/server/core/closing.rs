@@ -19,8 +19,7 @@ impl Core {
         };
         let ours = conn.phase == Phase::Open;
         if ours {
-            conn.phase = Phase::Closing;
-            conn.since = now;
+            conn.begin_ending(Phase::Closing, now);
         }
         let extra = conn.extra();
         extra.farewell.received = Some(code.unwrap_or(1005));
@@ -42,8 +41,7 @@ impl Core {
         };
         let said = conn.has_said_goodbye();
         conn.session.abandon(&mut self.scratch);
-        conn.phase = Phase::Finishing;
-        conn.since = now;
+        conn.begin_ending(Phase::Finishing, now);
         let code = error.close_code();
         let extra = conn.extra();
         extra.goodbye = None;
@@ -80,8 +78,7 @@ impl Core {
         else {
             return;
         };
-        conn.phase = Phase::Closing;
-        conn.since = now;
+        conn.begin_ending(Phase::Closing, now);
         conn.session.drop_messages();
         conn.extra().goodbye = Some((Some(code), reason));
         // The client's close frame may be among what was kept.
@@ -244,13 +241,20 @@ impl Core {
             // Fails only if it is not polled any more.
             let _ = self.poller.stop_listening(&listener);
         }
+        let now = self.clock.now();
         for group in 0..self.conns.groups() {
             let tokens: Vec<Token> = self.conns.group(group).collect();
             for token in tokens {
-                let phase = self.conns.get(token).map(|conn| conn.phase);
-                match phase {
-                    Some(Phase::Opening) => self.end(token, None),
-                    Some(Phase::Open) => self.close_by_server(token),
+                let Some(conn) = self.conns.get(token) else {
+                    continue;
+                };
+                match conn.phase {
+                    Phase::Opening => self.end(token, None),
+                    Phase::Open => self.close_by_server(token),
+                    // Of a page that is taken slowly, as long as of a websocket from now on.
+                    Phase::Finishing | Phase::Lingering if !conn.connected => {
+                        conn.extra().ending_since = now;
+                    }
                     _ => (),
                 }
             }

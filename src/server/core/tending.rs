@@ -6,7 +6,10 @@ use super::Core;
 use crate::net::Token;
 use crate::proto;
 use crate::server::clock::{ROUND, Ticks};
-use crate::server::conns::Phase;
+use crate::server::conns::{Conn, Phase};
+
+/// Who takes little by little what is left at the end has so many times CLOSE_TIMEOUT.
+const MAX_CLOSE_TIMEOUTS: u32 = 12;
 
 /// The payload of Portal's own pings; their answers are not the application's business.
 const PING: &[u8] = b"\xf0\x9f\x9a\xaa\x00\x07\xe6\x0b";
@@ -88,20 +91,19 @@ impl Core {
                 }
                 self.end(token, None);
             }
-            Phase::Closing | Phase::Finishing | Phase::Lingering if age >= periods.close => {
-                self.end(token, None);
+            Phase::Closing | Phase::Finishing | Phase::Lingering => self.look_after_ending(token),
+            Phase::Open if conn.keeping && !conn.blocked => {
+                // It waits for us, and not we for it.
+                conn.heard = now;
+                self.reconsider(token);
             }
-            Phase::Closing => self.say_goodbye(token),
-            Phase::Open if conn.keeping => self.look_after_keeping(token, silence),
-            Phase::Open if periods.idle > 0 && silence >= periods.idle => {
+            Phase::Open if periods.idle > 0 && silence >= periods.idle && !conn.keeping => {
                 self.close_by_server(token);
             }
             Phase::Open if periods.ping > 0 && silence >= periods.ping => {
                 if !conn.pinged {
-                    conn.pinged = true;
-                    conn.since = now;
-                    self.say(token, |out| proto::write_ping(out, PING));
-                } else if age >= periods.ping {
+                    self.ping(token);
+                } else if age >= periods.ping && !self.goes_on_taking(token) {
                     log::info!("a client has not answered a ping in time");
                     self.end(token, None);
                 }
@@ -110,20 +112,90 @@ impl Core {
         }
     }
 
-    /// A client that is not read from: its taking bytes is its sign of life.
-    fn look_after_keeping(&mut self, token: Token, silence: u32) {
+    /// Asks a client that is silent for a sign of life.
+    fn ping(&mut self, token: Token) {
         let now = self.clock.now();
-        let ping = self.periods.ping;
+        let Some((acknowledged, waits)) = self.acknowledged(token) else {
+            return;
+        };
         let Some(conn) = self.conns.get(token) else {
             return;
         };
-        if !conn.blocked {
-            // It waits for us, and not we for it.
-            conn.heard = now;
-            self.reconsider(token);
-        } else if ping > 0 && silence >= ping.saturating_mul(2) {
-            log::info!("a client has taken no bytes in time");
-            self.end(token, None);
+        conn.pinged = true;
+        conn.since = now;
+        if waits {
+            // The ping stands behind what the peer has not taken yet.
+            conn.extra().acknowledged = Some(acknowledged);
+        } else if let Some(extra) = conn.extra.as_mut() {
+            extra.acknowledged = None;
         }
+        self.say_control(token, |out| proto::write_ping(out, PING));
+    }
+
+    /// The end of a connection may take CLOSE_TIMEOUT; it begins again with bytes that the peer takes.
+    fn look_after_ending(&mut self, token: Token) {
+        let now = self.clock.now();
+        let Self { conns, periods, .. } = self;
+        let Some(conn) = conns.get(token) else { return };
+        let age = now.wrapping_sub(conn.since);
+        let whole = now.wrapping_sub(conn.extra().ending_since);
+        let is_bounded = conn.connected || self.closing;
+        let over = is_bounded && whole >= periods.close.saturating_mul(MAX_CLOSE_TIMEOUTS);
+        if over || age >= periods.close && !self.goes_on_taking(token) {
+            return self.end(token, None);
+        }
+        let Some(conn) = self.conns.get(token) else {
+            return;
+        };
+        if conn.phase == Phase::Closing {
+            self.say_goodbye(token);
+        }
+        let noted = |conn: &mut Conn| conn.extra().acknowledged.is_some();
+        if !self.conns.get(token).is_none_or(noted) {
+            self.note_acknowledged(token);
+        }
+    }
+
+    /// Whether the peer's system has acknowledged bytes since this was last asked; then its time
+    /// begins again. A clock that ends must ask, and no other.
+    fn goes_on_taking(&mut self, token: Token) -> bool {
+        let now = self.clock.now();
+        let Some((acknowledged, _)) = self.acknowledged(token) else {
+            return false;
+        };
+        let Some(conn) = self.conns.get(token) else {
+            return false;
+        };
+        let Some(before) = conn
+            .extra
+            .as_mut()
+            .and_then(|extra| extra.acknowledged.as_mut())
+        else {
+            return false;
+        };
+        let more = acknowledged.wrapping_sub(*before).cast_signed() > 0;
+        *before = acknowledged;
+        if more {
+            conn.since = now;
+        }
+        more
+    }
+
+    /// Notes what the peer's system has acknowledged, for the first time that it is asked.
+    fn note_acknowledged(&mut self, token: Token) {
+        let Some((acknowledged, _)) = self.acknowledged(token) else {
+            return;
+        };
+        if let Some(conn) = self.conns.get(token) {
+            conn.extra().acknowledged.get_or_insert(acknowledged);
+        }
+    }
+
+    /// How many bytes the peer's system has acknowledged, wrapping, and whether others wait for that.
+    fn acknowledged(&mut self, token: Token) -> Option<(u32, bool)> {
+        let conn = self.conns.get(token)?;
+        let unacknowledged = self.poller.unacknowledged(token).unwrap_or(0);
+        let waits = unacknowledged > 0 || conn.outbox.is_some();
+        Some((conn.sent.wrapping_sub(unacknowledged as u32), waits))
     }
 }

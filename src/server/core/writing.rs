@@ -171,11 +171,16 @@ impl Core {
             return Err(ServerError::Memory);
         }
         if sent > 0 {
+            let now = self.clock.now();
+            self.conns.place(token).note_sent(sent, now);
             let left = reservation.part(sent as u64);
             self.release(token, left);
         }
         reservation.queued();
         if sent < cost {
+            if sent > 0 {
+                self.outbox(token).end_at_border();
+            }
             self.await_writability(token);
         }
         Ok(())
@@ -183,10 +188,9 @@ impl Core {
 
     /// Queues a ping of the application's, which is counted.
     pub fn queue_ping(&mut self, reservation: Reservation, payload: &[u8]) {
-        let mut frame = Vec::with_capacity(ping_cost(payload));
-        proto::write_ping(&mut frame, payload);
         self.queue(reservation, |outbox| {
-            outbox.append(&frame, &[])?;
+            let write = |out: &mut Vec<u8>| proto::write_ping(out, payload);
+            outbox.write_control(ping_cost(payload), write)?;
             outbox.pings += 1;
             Ok::<(), TryReserveError>(())
         });
@@ -203,7 +207,7 @@ impl Core {
         if conn.blocked {
             conn.extra().pong = Some(payload.to_vec());
         } else {
-            self.say(token, |out| proto::write_pong(out, payload));
+            self.say_control(token, |out| proto::write_pong(out, payload));
         }
     }
 
@@ -214,12 +218,34 @@ impl Core {
             .is_some_and(|conn| conn.outbox.is_some())
     }
 
-    /// Queues what is not counted: control frames and responses.
+    /// Queues a frame that is not counted, behind all others.
     pub fn say(&mut self, token: Token, write: impl FnOnce(&mut Vec<u8>)) {
+        self.say_by(token, |outbox| outbox.write(write));
+    }
+
+    /// Queues a ping or a pong that is not counted, ahead of messages.
+    pub(super) fn say_control(&mut self, token: Token, write: impl FnOnce(&mut Vec<u8>)) {
+        self.say_by(token, |outbox| outbox.write_control(0, write));
+    }
+
+    /// Queues a response to a request.
+    pub fn say_response(&mut self, token: Token, write: impl FnOnce(&mut Vec<u8>)) {
+        self.say_by(token, |outbox| {
+            outbox.write(write)?;
+            outbox.end_at_border();
+            Ok(())
+        });
+    }
+
+    fn say_by(
+        &mut self,
+        token: Token,
+        put: impl FnOnce(&mut Outbox) -> Result<(), TryReserveError>,
+    ) {
         if self.conns.get(token).is_none() {
             return;
         }
-        if self.outbox(token).write(write).is_err() {
+        if put(self.outbox(token)).is_err() {
             self.end(token, Some(io::ErrorKind::OutOfMemory.into()));
         }
         self.mark_dirty(token);
@@ -321,19 +347,19 @@ impl Core {
         let Some(outbox) = conn.outbox.as_mut() else {
             return self.said_all(token);
         };
+        if let Some(pong) = conn.extra.as_mut().and_then(|extra| extra.pong.take())
+            && outbox
+                .write_control(0, |out| proto::write_pong(out, &pong))
+                .is_err()
+        {
+            return self.end(token, Some(io::ErrorKind::OutOfMemory.into()));
+        }
         let (sent, counted, result) = outbox.send(poller, token, first);
         while let Some(buffer) = outbox.take_spent() {
             scratch.recycle(buffer);
         }
         traffic.bytes_out += sent as u64;
-        if sent > 0 && conn.keeping {
-            // While nothing is read from a client, its taking bytes is its sign of life.
-            conn.heard = clock.now();
-        }
-        if sent > 0 && !conn.connected {
-            // A page may be long, and who takes it slow.
-            conn.since = clock.now();
-        }
+        conn.note_sent(sent, clock.now());
         if result.is_ok()
             && let Some(outbox) = conn.outbox.take()
         {
@@ -374,10 +400,6 @@ impl Core {
         let Some(conn) = self.conns.get(token) else {
             return;
         };
-        if let Some(pong) = conn.extra.as_mut().and_then(|extra| extra.pong.take()) {
-            self.say(token, |out| proto::write_pong(out, &pong));
-            return self.write(token);
-        }
         if conn.phase == Phase::Finishing {
             self.finish_writing(token);
         }
@@ -385,8 +407,10 @@ impl Core {
 
     /// Says that nothing more will be written, and waits for the client's end.
     fn finish_writing(&mut self, token: Token) {
+        let now = self.clock.now();
         let conn = self.conns.place(token);
         conn.phase = Phase::Lingering;
+        conn.since = now;
         if conn.deaf || self.poller.shutdown_write(token).is_err() {
             self.end(token, None);
         }
