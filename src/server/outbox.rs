@@ -112,6 +112,7 @@ impl Outbox {
     ) -> Result<(), TryReserveError> {
         if self.unsent == 0 {
             self.write(write)?;
+            self.control_end = self.front.bytes.len();
         } else {
             self.control.try_reserve(MAX_CONTROL_FRAME)?;
             let before = self.control.len();
@@ -384,6 +385,20 @@ mod tests {
                 assert_eq!(frames(&left), expected, "{taken} {large}");
             }
         }
+    }
+
+    #[test]
+    fn pings_leave_in_the_order_in_which_they_came() {
+        let mut outbox = Outbox::default();
+        queue_ping(&mut outbox, b"1");
+        queue_message(&mut outbox, b"m");
+        queue_ping(&mut outbox, b"2");
+        let mut left = take(&mut outbox, 1, 0);
+        queue_ping(&mut outbox, b"3");
+        left.extend(drain(&mut outbox, 1, 0));
+        let ping = |payload| (0x89, Some(payload));
+        let expected = [ping(b'1'), ping(b'2'), ping(b'3'), (0x82, Some(b'm'))];
+        assert_eq!(frames(&left), expected);
     }
 
     #[test]

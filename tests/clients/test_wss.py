@@ -100,6 +100,58 @@ def test_a_thousand_messages_may_be_under_way(server, context):
             assert client.recv(DEADLINE) == str(number) * (number % 50)
 
 
+def masked(opcode, payload):
+    """A client's frame whose mask changes nothing."""
+    assert len(payload) < 126 or len(payload) >= 65_536
+    length = struct.pack("!B", 0x80 | len(payload)) if len(payload) < 126 else struct.pack("!BQ", 0xff, len(payload))
+    return bytes([0x80 | opcode]) + length + bytes(4) + payload
+
+
+def split_frames(stream):
+    """The opcodes and payloads of a server's frames, the last of which may be cut."""
+    at = 0
+    while len(stream) >= at + 2:
+        length = stream[at + 1]
+        head = {126: 4, 127: 10}.get(length, 2)
+        if head > 2:
+            length = int.from_bytes(stream[at + 2:at + head], "big")
+        if len(stream) < at + head + length:
+            return
+        yield stream[at] & 15, stream[at + head:at + head + length]
+        at += head + length
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_pongs_stand_between_messages_wherever_sealed_bytes_were_cut(servers, context, way):
+    messages = [bytes([number]) * 256 * 1024 for number in range(24)]
+    plain = socket.create_connection(("localhost", servers[way].port), DEADLINE)
+    plain.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 32 * 1024)
+    with context.wrap_socket(plain, server_hostname="localhost") as client:
+        read_tickets(client)
+        client.settimeout(DEADLINE)
+        client.sendall(UPGRADE)
+        received = bytearray(client.recv(65_536))
+        head = received.index(b"\r\n\r\n") + 4
+        for message in messages:
+            client.sendall(masked(2, message))
+        pings = 0
+        while len(list(split_frames(received[head:]))) < len(messages) // 2:
+            pings += 1
+            client.sendall(masked(9, str(pings).encode()))
+            for _ in range(20):
+                received += client.recv(16_384)
+        while sum(opcode == 2 for opcode, _ in split_frames(received[head:])) < len(messages):
+            for _ in range(50):
+                received += client.recv(16_384)
+                if len(received) > sum(map(len, messages)):
+                    break
+        frames = list(split_frames(received[head:]))
+        assert [payload for opcode, payload in frames if opcode == 2] == messages
+        pongs = [int(payload) for opcode, payload in frames if opcode == 10]
+        assert pongs and pongs == sorted(set(pongs))
+        assert {opcode for opcode, _ in frames} == {2, 10}
+
+
 def test_curl_speaks_to_it(server, servers, secured):
     """libcurl's WebSocket support, with and without TLS."""
     for url in [f"wss://localhost:{server.port}/", f"ws://localhost:{servers['plain'].port}/"]:
