@@ -195,12 +195,12 @@ impl Conn {
         extra.acknowledged = None;
     }
 
-    /// Counts bytes that the kernel has taken.
+    /// Counts bytes that the kernel has taken. Who takes a page, or what is left at the end, has its
+    /// time anew.
     #[inline]
     pub fn note_sent(&mut self, count: usize, now: u32) {
         self.sent = self.sent.wrapping_add(count as u32);
-        let ends = matches!(self.phase, Phase::Closing | Phase::Finishing);
-        if count > 0 && (ends || !self.connected) {
+        if self.phase != Phase::Open && count > 0 {
             self.since = now;
         }
     }

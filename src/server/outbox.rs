@@ -173,6 +173,7 @@ impl Outbox {
         (before - self.unsent, counted_before - self.counted, answer)
     }
 
+    #[inline]
     fn send_once(&mut self, poller: &mut Poller, token: Token) -> io::Result<usize> {
         if !self.control.is_empty() {
             self.place_control(poller.committed(token))?;
@@ -180,6 +181,10 @@ impl Outbox {
         if self.rest.is_empty() {
             return poller.send(token, &self.front.bytes[self.sent..]);
         }
+        self.send_gathered(poller, token)
+    }
+
+    fn send_gathered(&self, poller: &mut Poller, token: Token) -> io::Result<usize> {
         let pieces = std::iter::once(&self.front.bytes[self.sent..])
             .chain(self.rest.iter().map(|piece| piece.bytes.as_slice()));
         let mut gathered = [IoSlice::new(&[]); GATHERED];
@@ -193,6 +198,7 @@ impl Outbox {
 
     /// Puts the control frames at the first frame border behind the `committed` bytes that leave next
     /// as they are, and behind earlier control frames.
+    #[cold]
     fn place_control(&mut self, committed: usize) -> Result<(), TryReserveError> {
         self.rest.try_reserve(1)?;
         let mut from = self.control_end.max(self.sent + committed);

@@ -44,9 +44,12 @@ impl Piece {
 
     /// Puts control frames in at a border.
     pub fn insert(&mut self, control: &[u8], at: usize) -> Result<(), TryReserveError> {
+        let len = self.bytes.len();
         self.bytes.try_reserve(control.len())?;
         self.bytes.extend_from_slice(control);
-        self.bytes[at..].rotate_right(control.len());
+        let behind = at + control.len();
+        self.bytes.copy_within(at..len, behind);
+        self.bytes[at..behind].copy_from_slice(control);
         Ok(())
     }
 

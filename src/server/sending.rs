@@ -25,12 +25,16 @@ pub fn send(websocket: u64, kind: Kind, data: &[u8]) -> Answer {
     let mailbox = address.mailbox;
     let limit = mailbox.max_queued();
     let here = Loop::current(mailbox, |current| {
-        let reservation = Reservation::of_message(address, cost, limit)?;
+        address
+            .slot
+            .reserve(address.token.generation, cost, limit)?;
         let mut core = current.core.borrow_mut();
         if mailbox.has_mail() {
+            let reservation = Reservation::counted(address, cost, 0);
             core.take_mail();
+            reservation.queued();
         }
-        core.send(reservation, kind, &head, data)
+        core.send(address, kind, &head, data)
     });
     here.unwrap_or_else(|| mail(address, &head, data, limit))
 }

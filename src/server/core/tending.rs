@@ -46,10 +46,16 @@ impl Core {
     }
 
     /// Looks after the connections whose turn has come in these ticks.
+    #[inline]
     pub fn sweep(&mut self, ticks: Ticks) {
-        if ticks.count == 0 {
-            return;
+        if ticks.count > 0 {
+            self.sweep_groups(ticks);
         }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn sweep_groups(&mut self, ticks: Ticks) {
         self.accepting |= self.stalled && self.listener.is_some();
         if ticks.first / ROUND != ticks.first.wrapping_add(ticks.count) / ROUND {
             self.scratch.shed();

@@ -6,10 +6,11 @@ use std::io::{self, IoSlice};
 use super::{Core, Due};
 use crate::net::Token;
 use crate::proto::{self, FrameHead, Kind};
-use crate::server::conns::{Conn, Phase};
+use crate::server::conns::{Conn, Extra, Phase};
 use crate::server::mailbox::ping_cost;
 use crate::server::outbox::{Outbox, PIECE};
 use crate::server::reservation::Reservation;
+use crate::server::slots::Address;
 use crate::server::{Answer, ServerError};
 
 /// A message of so many bytes is written at once, without a copy, if nothing is queued before it.
@@ -47,15 +48,11 @@ impl Core {
     }
 
     /// Queues one message whose bytes are counted; large ones leave at once where they can.
+    ///
+    /// Until a short one is queued nothing can fail, so no [`Reservation`] is made of what is counted.
     #[inline]
-    pub fn send(
-        &mut self,
-        reservation: Reservation,
-        kind: Kind,
-        head: &FrameHead,
-        body: &[u8],
-    ) -> Answer {
-        let token = reservation.token();
+    pub fn send(&mut self, address: Address, kind: Kind, head: &FrameHead, body: &[u8]) -> Answer {
+        let token = address.token;
         let is_short = body.len() < DIRECT;
         let stays_plain = body.len() < self.deflate_from;
         let Self {
@@ -70,7 +67,6 @@ impl Core {
                 .outbox
                 .get_or_insert_with(|| outboxes.pop().unwrap_or_default());
             if outbox.append_short(head, body) {
-                reservation.queued();
                 self.traffic.messages_out += 1;
                 if !conn.dirty {
                     conn.dirty = true;
@@ -79,6 +75,8 @@ impl Core {
                 return Ok(());
             }
         }
+        let cost = head.as_slice().len() + body.len();
+        let reservation = Reservation::counted(address, cost as u64, 0);
         self.send_any(reservation, kind, head, body)
     }
 
@@ -347,10 +345,9 @@ impl Core {
         let Some(outbox) = conn.outbox.as_mut() else {
             return self.said_all(token);
         };
-        if let Some(pong) = conn.extra.as_mut().and_then(|extra| extra.pong.take())
-            && outbox
-                .write_control(0, |out| proto::write_pong(out, &pong))
-                .is_err()
+        if let Some(extra) = conn.extra.as_mut()
+            && extra.pong.is_some()
+            && put_pong(outbox, extra).is_err()
         {
             return self.end(token, Some(io::ErrorKind::OutOfMemory.into()));
         }
@@ -424,6 +421,15 @@ impl Core {
         }
         self.reconsider(token);
     }
+}
+
+/// Answers the newest ping, ahead of what is queued.
+#[cold]
+fn put_pong(outbox: &mut Outbox, extra: &mut Extra) -> Result<(), TryReserveError> {
+    let Some(pong) = extra.pong.take() else {
+        return Ok(());
+    };
+    outbox.write_control(0, |out| proto::write_pong(out, &pong))
 }
 
 /// Gives an outbox back to the pool, empty.
