@@ -3,12 +3,9 @@
 use std::collections::{TryReserveError, VecDeque};
 use std::io::{self, IoSlice};
 
-use super::piece::Piece;
+use super::piece::{PIECE, Piece};
 use crate::net::{Poller, Token};
 use crate::proto::{FrameHead, MAX_CONTROL_FRAME};
-
-/// Frames are gathered into pieces of up to this many bytes; a larger frame has its own.
-pub const PIECE: usize = 64 * 1024;
 
 /// At most so many pieces leave in one system call.
 const GATHERED: usize = 16;

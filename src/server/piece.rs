@@ -2,8 +2,10 @@
 
 use std::collections::TryReserveError;
 
-use super::outbox::PIECE;
 use crate::proto;
+
+/// Frames are gathered into pieces of up to this many bytes; a larger frame has its own.
+pub const PIECE: usize = 64 * 1024;
 
 /// Bytes that leave together, frame after frame.
 #[derive(Default)]
