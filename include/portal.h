@@ -301,12 +301,13 @@ typedef enum portal_dispatch {
  * "%00" and what decodes to other than UTF-8 answer 400; an unknown path answers 404.
  *
  * A handler that returns other than 0 has failed, except with PORTAL_STATUS_GONE, so that `return
- * portal_send(...)` is a good handler. `error` is told, with PORTAL_STATUS_HANDLER, the event and
- * what was returned; the websocket stays open unless somebody closes it. `error` is also told,
- * before the `disconnect` that follows, of a broken protocol, a limit passed and a failure of the
- * connection other than the client's leaving. End of stream, reset and timeouts are no errors,
- * only `disconnect`. A failing `disconnect` is told afterwards, as the last callback. What fails
- * before a path is known goes to the log and the statistics.
+ * portal_send(...)` is a good handler; in `upgrade` that has failed, too, and nobody is let in by
+ * mistake. `error` is told, with PORTAL_STATUS_HANDLER, the event and what was returned; the
+ * websocket stays open unless somebody closes it. `error` is also told, before the `disconnect`
+ * that follows, of a broken protocol, a limit passed and a failure of the connection other than
+ * the client's leaving. End of stream, reset and timeouts are no errors, only `disconnect`. A
+ * failing `disconnect` is told afterwards, as the last callback. What fails before a path is known
+ * goes to the log and the statistics.
  */
 
 /**
@@ -389,8 +390,8 @@ typedef struct portal_handlers {
    * A client asks to become a websocket, which is CONNECTING: portal_set_data, portal_data,
    * portal_state_of and portal_abort work; send, ping, close and flush answer BUSY. Return 0 to
    * accept; then `connect` always runs, even if the client has gone meanwhile. Return 400 to 599
-   * to reject with that HTTP status. 1 is reserved. Anything else has failed, and rejects with
-   * 500.
+   * to reject with that HTTP status. 1 is reserved. Anything else has failed, also
+   * PORTAL_STATUS_GONE, and rejects with 500.
    */
   int32_t (*upgrade)(portal_websocket websocket, portal_request *request, void *user_data);
   /**

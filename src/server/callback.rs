@@ -14,7 +14,8 @@ thread_local! {
 static DEBUG_ON_ERROR: AtomicBool = AtomicBool::new(false);
 
 /// What a handler may return without having failed, although it is not 0: PORTAL_STATUS_GONE, so
-/// that returning a send's status makes a good handler.
+/// that returning a send's status makes a good handler. `upgrade` may not: it lets nobody in by
+/// accident.
 const GONE: i32 = -2;
 
 /// Counts a handler of the application's, which is about to run as foreign code.
@@ -79,7 +80,7 @@ pub enum Verdict {
 impl From<i32> for Verdict {
     fn from(code: i32) -> Self {
         match u16::try_from(code) {
-            _ if !has_failed(code) => Self::Accept,
+            Ok(0) => Self::Accept,
             Ok(status @ 400..=599) => Self::Reject(status),
             _ => Self::Failed(code),
         }
@@ -128,7 +129,7 @@ mod tests {
         for status in [400, 403, 599] {
             assert_eq!(Verdict::from(i32::from(status)), Verdict::Reject(status));
         }
-        for code in [1, 399, 600, -3, 65_536 + 400] {
+        for code in [1, 399, 600, -3, GONE, 65_536, 65_536 + 400] {
             assert_eq!(Verdict::from(code), Verdict::Failed(code));
         }
     }

@@ -49,7 +49,7 @@ static void four_hundred_to_599_rejects_with_it(void)
 
 static void anything_else_is_a_failure_and_answers_500(void)
 {
-    static const int32_t failures[] = { 1, -1, 200, 399, 600, INT32_MIN, INT32_MAX };
+    static const int32_t failures[] = { 1, -1, 200, 399, 600, INT32_MIN, INT32_MAX, PORTAL_STATUS_GONE };
 
     for (size_t i = 0; i < COUNT(failures); ++i) {
         struct happening error;
