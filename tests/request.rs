@@ -275,11 +275,24 @@ fn every_handshake_gets_the_answer_that_the_rfcs_ask_for() {
             "Connection: close",
             400,
         ),
+        // As lighttpd sends it.
         (
-            "RFC 9112 9.6",
+            "4.2.1 4",
+            "Connection: Upgrade",
+            "Connection: close, Upgrade",
+            101,
+        ),
+        (
+            "4.2.1 4",
             "Connection: Upgrade",
             "Connection: Upgrade, Close",
-            400,
+            101,
+        ),
+        (
+            "4.2.1 4",
+            "Connection: Upgrade",
+            "Connection: close\r\nConnection: upgrade",
+            101,
         ),
         // Key.
         ("4.2.1 5", KEY, "", 400),

@@ -39,7 +39,8 @@ pub fn check(head: &RequestHead<'_>) -> Result<Offer, Refusal> {
     if !head.wants_websocket() {
         return Err(Refusal::upgrade_required());
     }
-    if !head.lists("Connection", "Upgrade") || head.lists("Connection", "close") {
+    // Beside `close`, too: so says lighttpd, which means the time after the handshake.
+    if !head.lists("Connection", "Upgrade") {
         return Err(Refusal::bad_request(
             "The Connection header does not say Upgrade.",
         ));
