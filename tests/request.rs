@@ -308,6 +308,12 @@ fn every_handshake_gets_the_answer_that_the_rfcs_ask_for() {
             "sec-websocket-key:\t dGhlIHNhbXBsZSBub25jZQ== \r\n",
             101,
         ),
+        (
+            "4.1 7",
+            KEY,
+            "Sec-WebSocket-Key: AQIDBAUGBwgJCgsMDQ4PEC==\r\n",
+            101,
+        ),
         ("4.2.1 5", KEY, "Sec-WebSocket-Key:\r\n", 400),
         (
             "4.2.1 5",

@@ -2,6 +2,8 @@
 
 use std::collections::HashSet;
 
+use base64::alphabet::STANDARD;
+use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig};
 use base64::prelude::{BASE64_STANDARD, Engine as _};
 use sha1::{Digest as _, Sha1};
 
@@ -11,6 +13,13 @@ use super::{Agreement, Extension, Refusal, RequestHead, extension};
 
 /// What every WebSocket server appends to a client's key (RFC 6455 section 1.3).
 const ACCEPT_SUFFIX: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
+
+/// How a key is read: the last digit has four bits that belong to no byte, and the RFC's own example
+/// (section 4.1) has ones there.
+const KEY: GeneralPurpose = GeneralPurpose::new(
+    &STANDARD,
+    GeneralPurposeConfig::new().with_decode_allow_trailing_bits(true),
+);
 
 /// What a client offers in a good opening handshake.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -82,7 +91,7 @@ fn only<'a>(head: &RequestHead<'a>, name: &str) -> Option<&'a [u8]> {
 /// The answer to a key, which must be 16 bytes in base64.
 fn accept(key: &[u8]) -> Option<[u8; 28]> {
     let mut nonce = [0; 18];
-    if BASE64_STANDARD.decode_slice(key, &mut nonce).ok()? != 16 {
+    if KEY.decode_slice(key, &mut nonce).ok()? != 16 {
         return None;
     }
     let digest = Sha1::new()
@@ -204,13 +213,21 @@ mod tests {
     }
 
     #[test]
+    fn the_spare_bits_of_a_key_are_ignored_4_1() {
+        // The example of section 4.1, whose last digit has bits that no byte needs.
+        assert_eq!(
+            accept(b"AQIDBAUGBwgJCgsMDQ4PEC=="),
+            Some(*b"OfS0wDaT5NoxF2gqm7Zj2YtetzM=")
+        );
+    }
+
+    #[test]
     fn a_key_is_base64_of_sixteen_bytes_4_1() {
-        let bad: [&[u8]; 9] = [
+        let bad: [&[u8]; 8] = [
             b"",
             b"dGhlIHNhbXBsZSBub25jZQ",
             b"dGhlIHNhbXBsZSBub25jZQ=",
             b"dGhlIHNhbXBsZSBub25jZQ===",
-            b"dGhlIHNhbXBsZSBub25jZR==",
             b"dGhlIHNhbXBsZSBub25j",
             b"dGhlIHNhbXBsZSBub25jZXM=",
             b"dGhlIHNhbXBsZSBub25jZ_==",
