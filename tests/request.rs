@@ -397,6 +397,38 @@ fn every_handshake_gets_the_answer_that_the_rfcs_ask_for() {
 }
 
 #[test]
+fn http_1_0_needs_no_host_and_cannot_be_upgraded_9110_7_8() {
+    for (request, is_old, upgrades) in [
+        ("GET / HTTP/1.0\r\n\r\n", true, false),
+        (
+            "GET / HTTP/1.0\r\nHost: h\r\nUpgrade: websocket\r\n\r\n",
+            true,
+            false,
+        ),
+        (
+            "GET / HTTP/1.2\r\nHost: h\r\nUpgrade: websocket\r\n\r\n",
+            false,
+            true,
+        ),
+    ] {
+        parsed(request, |head| {
+            assert_eq!(head.is_http_1_0, is_old, "{request:?}");
+            assert_eq!(head.wants_websocket(), upgrades, "{request:?}");
+        });
+    }
+    for request in [
+        "GET / HTTP/1.1\r\n\r\n",
+        "GET / HTTP/1.0\r\nHost: a\r\nHost: b\r\n\r\n",
+        "GET / HTTP/1.0\r\nHost: a b\r\n\r\n",
+    ] {
+        assert!(
+            parse_head(&mut request.as_bytes().to_vec()).is_err(),
+            "{request:?}"
+        );
+    }
+}
+
+#[test]
 fn what_is_no_http_is_refused_before_a_line_has_ended() {
     let cases: [(&str, &[u8]); 4] = [
         ("TLS", b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"),

@@ -14,7 +14,7 @@ use crate::server;
 ///
 /// The answer has an ETag, by which a client that has the page already is answered 304 (RFC 9110
 /// section 13.1.2). The connection stays open for two seconds, or HANDSHAKE_TIMEOUT if that is
-/// shorter, in which the client may ask for more.
+/// shorter, in which the client may ask for more; in HTTP/1.0 it is closed at once.
 ///
 /// @param path          Written as for portal_define_path. Borrowed until the call returns.
 /// @param content_type  The value of the "Content-Type" header, ends in NUL. Copied.

@@ -45,6 +45,9 @@ pub fn check(head: &RequestHead<'_>) -> Result<Offer, Refusal> {
     if head.body_announced() {
         return Err(Refusal::bad_request("A handshake has no body."));
     }
+    if head.is_http_1_0 && head.lists("Upgrade", "websocket") {
+        return Err(Refusal::bad_request("A handshake needs HTTP/1.1."));
+    }
     if !head.wants_websocket() {
         return Err(Refusal::upgrade_required());
     }

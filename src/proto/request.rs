@@ -17,6 +17,8 @@ pub struct RequestHead<'a> {
     pub text: &'a [u8],
     /// `GET`, most of the time; case counts.
     pub method: &'a str,
+    /// Neither a later answer on the same connection nor an upgrade is possible.
+    pub is_http_1_0: bool,
     /// Path and query as sent; without scheme and host where the client sent them, too.
     pub target: Cow<'a, str>,
     /// What stands behind the first `?`, as sent; empty when there is none.
@@ -62,10 +64,10 @@ impl<'a> RequestHead<'a> {
             .any(|value| is_token(value) || elements(value).any(is_token))
     }
 
-    /// Whether the client wants a WebSocket.
+    /// Whether the client wants a WebSocket. In HTTP/1.0 that means nothing (RFC 9110 section 7.8).
     #[must_use]
     pub fn wants_websocket(&self) -> bool {
-        self.lists("Upgrade", "websocket")
+        !self.is_http_1_0 && self.lists("Upgrade", "websocket")
     }
 
     /// Whether a body follows the head.
@@ -87,7 +89,7 @@ impl<'a> RequestHead<'a> {
 /// # Errors
 ///
 /// 431 for more than [`MAX_HEADERS`] headers; 400 for anything that RFC 9112 does not allow, for
-/// HTTP/1.0, and for a target that names no path.
+/// other than HTTP/1.x, and for a target that names no path.
 pub fn parse_head(head: &mut [u8]) -> Result<RequestHead<'_>, Refusal> {
     let empty_lines = head
         .chunks_exact(2)
@@ -99,10 +101,11 @@ pub fn parse_head(head: &mut [u8]) -> Result<RequestHead<'_>, Refusal> {
 
     let mut headers = [const { MaybeUninit::uninit() }; MAX_HEADERS];
     let mut request = httparse::Request::new(&mut []);
-    let (method, target) = match request.parse_with_uninit_headers(head, &mut headers) {
+    let (method, target, is_http_1_0) = match request.parse_with_uninit_headers(head, &mut headers) {
         Ok(httparse::Status::Complete(len)) if len == head.len() => (
             request.method.unwrap_or_default(),
             request.path.unwrap_or_default(),
+            request.version == Some(0),
         ),
         Err(httparse::Error::TooManyHeaders) => {
             return Err(Refusal::head_too_large("The request has too many headers."));
@@ -132,6 +135,7 @@ pub fn parse_head(head: &mut [u8]) -> Result<RequestHead<'_>, Refusal> {
     let head = RequestHead {
         text: head,
         method,
+        is_http_1_0,
         target,
         query,
         headers,
@@ -142,8 +146,8 @@ pub fn parse_head(head: &mut [u8]) -> Result<RequestHead<'_>, Refusal> {
     Ok(head)
 }
 
-/// Makes HTTP/1.1 of every HTTP/1.x from that on: `httparse` knows no later one, and they mean the
-/// same to us (RFC 9110 section 2.5).
+/// Makes HTTP/1.1 of every later HTTP/1.x: `httparse` does not know them, and they mean the same to
+/// us (RFC 9110 section 2.5).
 fn normalise_version(head: &mut [u8]) -> Result<(), Refusal> {
     let line_len = line_len(head);
     match &mut head[..line_len] {
@@ -157,9 +161,9 @@ fn normalise_version(head: &mut [u8]) -> Result<(), Refusal> {
             b'/',
             b'1',
             b'.',
-            minor @ b'1'..=b'9',
+            minor @ b'0'..=b'9',
         ] => {
-            *minor = b'1';
+            *minor = b'1'.min(*minor);
             Ok(())
         }
         _ => Err(Refusal::bad_request("HTTP/1.1 is spoken here.")),
@@ -198,12 +202,13 @@ fn without_host(target: &str) -> Option<&str> {
     is_plausible_host(host.as_bytes()).then_some(rest)
 }
 
-/// Exactly one `Host` (RFC 9112 section 3.2).
+/// Exactly one `Host` (RFC 9112 section 3.2), or none in HTTP/1.0.
 fn check_host(head: &RequestHead<'_>) -> Result<(), Refusal> {
     let mut hosts = head.header("Host");
     match (hosts.next(), hosts.next()) {
         (Some(host), None) if is_plausible_host(host) => Ok(()),
         (Some(_), None) => Err(Refusal::bad_request("The Host header holds no host.")),
+        (None, _) if head.is_http_1_0 => Ok(()),
         (None, _) => Err(Refusal::bad_request("The Host header is missing.")),
         (Some(_), Some(_)) => Err(Refusal::bad_request("The Host header comes twice.")),
     }

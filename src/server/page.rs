@@ -54,7 +54,7 @@ impl Page {
             unchanged: request.lists("If-None-Match", "*")
                 || request.lists("If-None-Match", &self.etag)
                 || request.lists("If-None-Match", &format!("W/{}", self.etag)),
-            keep_alive: !request.lists("Connection", "close"),
+            keep_alive: !request.is_http_1_0 && !request.lists("Connection", "close"),
         }
     }
 

@@ -156,6 +156,71 @@ static void a_big_page_arrives_whole(void)
     free(body);
 }
 
+/* Older proxies and health checks speak HTTP/1.0; the end of the connection is the end of the answer. */
+static void http_1_0_is_answered_and_closed(void)
+{
+    static const struct { const char *request; int status; size_t len; } cases[] = {
+        { "GET /old HTTP/1.0\r\n\r\n", 200, 4 },
+        { "HEAD /old HTTP/1.0\r\n\r\n", 200, 0 },
+        { "GET /old HTTP/1.0\r\nHost: localhost\r\nConnection: keep-alive\r\n\r\n", 200, 4 },
+        { "GET /old?now HTTP/1.0\r\nHost: localhost\r\nConnection: close\r\n\r\n", 200, 4 },
+        { "GET /old HTTP/1.0\r\nHost: a\r\nHost: b\r\n\r\n", 400, 0 },
+        { "GET /old HTTP/1.0\r\nHost: a b\r\n\r\n", 400, 0 },
+        { "POST /old HTTP/1.0\r\n\r\n", 405, 0 },
+        { "GET /nowhere HTTP/1.0\r\n\r\n", 404, 0 },
+        { "GET /only-path HTTP/1.0\r\n\r\n", 426, 0 },
+        { "GET /old HTTP/0.9\r\n\r\n", 400, 0 },
+        { "GET /old HTTP/1.1\r\n\r\n", 400, 0 },
+    };
+
+    CHECK_OK(portal_define_page("/old", "text/plain", "page", 4));
+    define_echo("/only-path");
+    for (size_t i = 0; i < COUNT(cases); ++i) {
+        client *self = client_dial(port);
+        struct response response;
+
+        client_send_bytes(self, cases[i].request, strlen(cases[i].request));
+        response = client_response(self);
+        if (response.status != cases[i].status)
+            FAIL("%d, not %d, was the answer to:\n%s", response.status, cases[i].status, cases[i].request);
+        CHECK(strstr(response.head, "\r\nConnection: close") != NULL);
+        if (response.status == 200)
+            CHECK_NUMBER(response.body_len, cases[i].len);
+        client_destroy(self);
+    }
+    CHECK_OK(portal_undefine_page("/old"));
+    CHECK_OK(portal_undefine_path("/only-path"));
+}
+
+/* RFC 9110 section 7.8: in HTTP/1.0 nothing can be upgraded. */
+static void a_handshake_in_http_1_0_is_refused(void)
+{
+    static const char request[] = "GET /%s HTTP/1.0\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n";
+    static const struct { const char *name; int status; } cases[] = { { "path", 400 }, { "page", 200 }, { "both", 200 } };
+
+    define_echo("/path");
+    define_echo("/both");
+    CHECK_OK(portal_define_page("/page", "text/plain", "page", 4));
+    CHECK_OK(portal_define_page("/both", "text/plain", "page", 4));
+    for (size_t i = 0; i < COUNT(cases); ++i) {
+        char filled[300];
+        client *self = client_dial(port);
+        struct response response;
+
+        snprintf(filled, sizeof filled, request, cases[i].name);
+        client_send_bytes(self, filled, strlen(filled));
+        response = client_response(self);
+        CHECK_NUMBER(response.status, cases[i].status);
+        CHECK(response_has(&response, "Connection: close"));
+        client_destroy(self);
+    }
+    CHECK_OK(portal_undefine_page("/page"));
+    CHECK_OK(portal_undefine_page("/both"));
+    CHECK_OK(portal_undefine_path("/path"));
+    CHECK_OK(portal_undefine_path("/both"));
+}
+
 int main(void)
 {
     for (enum way way = BY_LOOP; way <= BY_PULL; ++way) {
@@ -168,6 +233,8 @@ int main(void)
         RUN(a_page_may_be_redefined_and_undefined);
         RUN(a_page_and_a_path_may_share_a_name);
         RUN(a_big_page_arrives_whole);
+        RUN(http_1_0_is_answered_and_closed);
+        RUN(a_handshake_in_http_1_0_is_refused);
         CHECK_OK(portal_server_close(server));
     }
     serve_by(BY_LOOP);
