@@ -879,8 +879,8 @@ typedef enum portal_option {
   PORTAL_OPTION_CLOSE_TIMEOUT = 14,
   /**
    * The origins that may connect (RFC 6455 section 10.2), separated by commas, none twice, each
-   * exactly scheme://host[:port]; empty = any. Another Origin is answered 403; a request without
-   * one passes.
+   * exactly scheme://host[:port]; empty = any. A scheme's own port is the same as none. Another
+   * Origin is answered 403; a request without one passes.
    *
    * Text. Default "".
    */

@@ -80,8 +80,8 @@ pub enum portal_option {
     /// Number, ms. Default 5,000. Range 1 to 2,147,483,647.
     PORTAL_OPTION_CLOSE_TIMEOUT = 14,
     /// The origins that may connect (RFC 6455 section 10.2), separated by commas, none twice, each
-    /// exactly scheme://host[:port]; empty = any. Another Origin is answered 403; a request without
-    /// one passes.
+    /// exactly scheme://host[:port]; empty = any. A scheme's own port is the same as none. Another
+    /// Origin is answered 403; a request without one passes.
     ///
     /// Text. Default "".
     PORTAL_OPTION_ORIGINS = 15,

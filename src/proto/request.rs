@@ -101,7 +101,8 @@ pub fn parse_head(head: &mut [u8]) -> Result<RequestHead<'_>, Refusal> {
 
     let mut headers = [const { MaybeUninit::uninit() }; MAX_HEADERS];
     let mut request = httparse::Request::new(&mut []);
-    let (method, target, is_http_1_0) = match request.parse_with_uninit_headers(head, &mut headers) {
+    let (method, target, is_http_1_0) = match request.parse_with_uninit_headers(head, &mut headers)
+    {
         Ok(httparse::Status::Complete(len)) if len == head.len() => (
             request.method.unwrap_or_default(),
             request.path.unwrap_or_default(),

@@ -122,7 +122,7 @@ impl Loop {
         let is_one = |origin: &[u8]| {
             allowed
                 .iter()
-                .any(|one| one.as_bytes().eq_ignore_ascii_case(origin))
+                .any(|one| proto::is_same_origin(one.as_bytes(), origin))
         };
         allowed.is_empty() || request.origin().is_none_or(is_one)
     }

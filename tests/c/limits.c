@@ -51,12 +51,29 @@ static void another_origin_answers_403(void)
     CHECK_NUMBER(knock("Origin: http://localhost:8080\r\n"), 101);
     CHECK_NUMBER(knock("Origin: HTTPS://Example.org\r\n"), 101);
     CHECK_NUMBER(knock("Origin: https://example.org/\r\n"), 403);
-    CHECK_NUMBER(knock("Origin: https://example.org:443\r\n"), 403);
     CHECK_NUMBER(knock("Origin: http://example.org\r\n"), 403);
     CHECK_NUMBER(knock("Origin: https://example.org:444\r\n"), 403);
     CHECK_NUMBER(knock("Origin: https://example.org.evil.test\r\n"), 403);
     CHECK_NUMBER(knock("Origin: http://localhost\r\n"), 403);
     CHECK_NUMBER(knock("Origin: null\r\n"), 403);
+    CHECK_OK(portal_server_close(server));
+}
+
+static void a_schemes_own_port_is_the_same_as_none(void)
+{
+    const portal_server server = SERVE({ PORTAL_OPTION_ORIGINS,
+        .text = "https://a.example:443, http://b.example:80, https://c.example, http://d.example:443" });
+
+    port = portal_server_port(server);
+    CHECK_NUMBER(knock("Origin: https://a.example\r\n"), 101);
+    CHECK_NUMBER(knock("Origin: https://a.example:443\r\n"), 101);
+    CHECK_NUMBER(knock("Origin: http://b.example\r\n"), 101);
+    CHECK_NUMBER(knock("Origin: https://c.example:443\r\n"), 101);
+    CHECK_NUMBER(knock("Origin: http://d.example:443\r\n"), 101);
+    CHECK_NUMBER(knock("Origin: http://a.example\r\n"), 403);
+    CHECK_NUMBER(knock("Origin: https://a.example:80\r\n"), 403);
+    CHECK_NUMBER(knock("Origin: https://b.example\r\n"), 403);
+    CHECK_NUMBER(knock("Origin: http://d.example\r\n"), 403);
     CHECK_OK(portal_server_close(server));
 }
 
@@ -277,6 +294,7 @@ int main(void)
         RUN(over_max_connections_answers_503);
         RUN(over_max_connections_per_ip_answers_429);
         RUN(another_origin_answers_403);
+        RUN(a_schemes_own_port_is_the_same_as_none);
         RUN(the_servers_first_subprotocol_that_is_offered_is_chosen);
         RUN(the_server_header_is_sent_when_set);
         RUN(a_message_may_be_as_large_as_allowed_and_no_larger);
