@@ -383,7 +383,8 @@ typedef struct portal_handlers {
                         void *user_data);
   /**
    * Something went wrong with this websocket. When it is to be closed for it, its state is
-   * CLOSING and `disconnect` follows.
+   * CLOSING and `disconnect` follows. Without this function a handler that fails is named in the
+   * log, at level 2.
    */
   void (*error)(portal_websocket websocket, const portal_error *error, void *user_data);
   /**

@@ -10,7 +10,7 @@ use super::path::{portal_error, portal_handlers};
 use super::status::portal_status_value;
 use super::types::{portal_request, portal_websocket};
 use crate::proto::Kind;
-use crate::server::{self, Application, Failure, Request};
+use crate::server::{self, Application, Failure, Request, ServerError};
 
 /// A pointer of the host's, which we pass along and never follow.
 #[derive(Clone, Copy)]
@@ -29,6 +29,7 @@ impl UserData {
 
 /// One definition of a path: the host's functions, and when to release what they share.
 pub(super) struct Handlers {
+    path: String,
     functions: portal_handlers,
     user_data: UserData,
     /// Whether the definition succeeded, so that dropping it ends something.
@@ -36,12 +37,21 @@ pub(super) struct Handlers {
 }
 
 impl Handlers {
-    pub(super) fn new(functions: portal_handlers, user_data: *mut c_void) -> Self {
-        Self {
+    /// Fails when memory for the path is refused.
+    pub(super) fn new(
+        path: &str,
+        functions: portal_handlers,
+        user_data: *mut c_void,
+    ) -> Result<Self, ServerError> {
+        let mut copy = String::new();
+        copy.try_reserve_exact(path.len())?;
+        copy.push_str(path);
+        Ok(Self {
+            path: copy,
             functions,
             user_data: UserData(user_data),
             armed: AtomicBool::new(false),
-        }
+        })
     }
 
     /// From now on, the last use is followed by `release`.
@@ -101,13 +111,14 @@ impl Application for Handlers {
         call(|| unsafe { disconnect(websocket, code, reason, self.user_data.pointer()) })
     }
 
-    fn error(&self, websocket: portal_websocket, failure: &Failure) {
+    fn error(&self, websocket: portal_websocket, failure: &Failure) -> bool {
         let Some(error) = self.functions.error else {
-            return;
+            return false;
         };
         let report = report(failure, &failure.message);
         // SAFETY: the host's function, with what the header promises it.
         call(|| unsafe { error(websocket, &raw const report, self.user_data.pointer()) });
+        true
     }
 
     fn drain(&self, websocket: portal_websocket) {
@@ -125,6 +136,10 @@ impl Application for Handlers {
         let (data, len) = lend(terminated);
         // SAFETY: the host's function, with what the header promises it.
         call(|| unsafe { pong(websocket, data, len, self.user_data.pointer()) });
+    }
+
+    fn path(&self) -> &str {
+        &self.path
     }
 
     fn user_data(&self) -> *mut c_void {
@@ -231,7 +246,8 @@ mod tests {
                 pong: Some(pong),
                 release: Some(release),
             };
-            Handlers::new(functions, ptr::from_ref(self).cast_mut().cast())
+            Handlers::new("/path", functions, ptr::from_ref(self).cast_mut().cast())
+                .expect("memory for a path")
         }
 
         fn heard(&self) -> Vec<String> {
@@ -322,7 +338,7 @@ mod tests {
         assert_eq!(handlers.message(5, Kind::Binary, b"\0"), 0);
         handlers.pong(5, b"p\0");
         handlers.drain(5);
-        handlers.error(5, &failure_of(FailureKind::TooBig));
+        assert!(handlers.error(5, &failure_of(FailureKind::TooBig)));
         assert_eq!(handlers.disconnect(5, 1009, c"bye"), 0);
 
         let size = size_of::<portal_error>();
@@ -354,7 +370,8 @@ mod tests {
             pong: None,
             release: None,
         };
-        let handlers = Handlers::new(functions, ptr::null_mut());
+        let handlers =
+            Handlers::new("/path", functions, ptr::null_mut()).expect("memory for a path");
         handlers.arm();
         let request = Request::example();
 
@@ -362,7 +379,7 @@ mod tests {
         assert_eq!(handlers.connect(5, &request), 0);
         assert_eq!(handlers.message(5, Kind::Text, b"\0"), 0);
         assert_eq!(handlers.disconnect(5, 1000, c""), 0);
-        handlers.error(5, &failure_of(FailureKind::Io));
+        assert!(!handlers.error(5, &failure_of(FailureKind::Io)));
         handlers.drain(5);
         handlers.pong(5, b"\0");
         assert!(handlers.user_data().is_null());

@@ -98,7 +98,8 @@ pub struct portal_handlers {
         ) -> i32,
     >,
     /// Something went wrong with this websocket. When it is to be closed for it, its state is
-    /// CLOSING and `disconnect` follows.
+    /// CLOSING and `disconnect` follows. Without this function a handler that fails is named in the
+    /// log, at level 2.
     pub error: Option<
         unsafe extern "C" fn(
             websocket: portal_websocket,
@@ -172,7 +173,7 @@ pub unsafe extern "C" fn portal_define_path(
         let path = unsafe { text(path) }?;
         // SAFETY: `size` bytes, or NULL, as the comment asks.
         let functions = unsafe { read_handlers(handlers) }?;
-        let application = Arc::new(Handlers::new(functions, user_data));
+        let application = Arc::new(Handlers::new(path, functions, user_data)?);
         server::define_path(path, application.clone())?;
         application.arm();
         Ok(())

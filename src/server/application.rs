@@ -93,10 +93,13 @@ pub trait Application: Send + Sync {
     /// `terminated` is the payload and one NUL behind it that does not count.
     fn message(&self, websocket: u64, kind: Kind, terminated: &[u8]) -> i32;
     fn disconnect(&self, websocket: u64, code: u16, reason: &CStr) -> i32;
-    fn error(&self, websocket: u64, failure: &Failure);
+    /// False when there is no handler for it, so that nobody was told.
+    fn error(&self, websocket: u64, failure: &Failure) -> bool;
     fn drain(&self, websocket: u64);
     /// `terminated` as in [`Application::message`].
     fn pong(&self, websocket: u64, terminated: &[u8]);
+    /// The path as the application has defined it.
+    fn path(&self) -> &str;
     /// The pointer that the application gave with the definition; never followed.
     fn user_data(&self) -> *mut c_void;
 }

@@ -103,13 +103,19 @@ pub fn ask_only(application: &dyn Application, websocket: u64, request: &Request
     verdict
 }
 
-/// Tells `error` that a handler has failed.
+/// Tells `error`, or else the log, that a handler has failed.
 #[cold]
 fn tell_failed(application: &dyn Application, websocket: u64, event: EventKind, code: i32) {
     if DEBUG_ON_ERROR.load(Ordering::Relaxed) {
         process::stop_in_debugger();
     }
-    application.error(websocket, &Failure::of_handler(event, code));
+    if !application.error(websocket, &Failure::of_handler(event, code)) {
+        log::warn!(
+            "the handler of {} of {} returned {code} for websocket {websocket}; there is none of error to be told",
+            event.name(),
+            application.path(),
+        );
+    }
 }
 
 #[cfg(test)]

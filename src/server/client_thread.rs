@@ -245,7 +245,9 @@ impl Client {
             Handed::Connect(request) => self.handle(application, EventKind::Connect, || {
                 application.connect(websocket, &request)
             }),
-            Handed::Failure(failure) => application.error(websocket, &failure),
+            Handed::Failure(failure) => {
+                application.error(websocket, &failure);
+            }
             Handed::Disconnect(code, reason) => {
                 // Fails only if it is CLOSED already.
                 let _ = self.slot.advance(self.token.generation, State::Closed);

@@ -4,6 +4,8 @@
 #include "journal.h"
 #include "serve.h"
 
+#include <pthread.h>
+
 static int32_t failure;
 
 static int32_t fail_to_connect(portal_websocket websocket, const portal_request *request, void *user_data)
@@ -84,6 +86,92 @@ static void without_handlers_nothing_fails(uint32_t port)
     client_farewell(self);
 }
 
+/* ---- nobody hears of it but the log ---- */
+
+static char told[16][200];
+static size_t told_count;
+static pthread_mutex_t telling = PTHREAD_MUTEX_INITIALIZER;
+
+static void hear(uint32_t level, const char *line, void *user_data)
+{
+    pthread_mutex_lock(&telling);
+    CHECK_NUMBER(level, 2);
+    CHECK(told_count < COUNT(told));
+    snprintf(told[told_count++], sizeof *told, "%s", line);
+    pthread_mutex_unlock(&telling);
+}
+
+static size_t lines_told(void)
+{
+    size_t count;
+
+    pthread_mutex_lock(&telling);
+    count = told_count;
+    pthread_mutex_unlock(&telling);
+    return count;
+}
+
+/* Waits for line `number`, which names the handler, the path, the websocket and the value. */
+static void expect_line(size_t number, const char *handler, const char *path, portal_websocket websocket)
+{
+    char id[24], value[12];
+
+    snprintf(id, sizeof id, "%llu", (unsigned long long)websocket);
+    snprintf(value, sizeof value, "%d", (int)failure);
+    EVENTUALLY(lines_told() > number);
+    for (size_t i = 0; i < 4; ++i) {
+        const char *const part = ((const char *const[]){ handler, path, id, value })[i];
+        if (strstr(told[number], part) == NULL)
+            FAIL("\"%s\" does not name %s", told[number], part);
+    }
+}
+
+static portal_websocket candidate;
+
+static int32_t fail_to_upgrade(portal_websocket websocket, portal_request *request, void *user_data)
+{
+    candidate = websocket;
+    return failure;
+}
+
+static void a_failure_that_no_handler_is_told_is_logged(uint32_t port)
+{
+    portal_handlers unheard = { .size = sizeof unheard, .connect = fail_to_connect, .message = fail_to_listen,
+        .disconnect = fail_to_part };
+    const portal_handlers refusing = { .size = sizeof refusing, .upgrade = fail_to_upgrade };
+    portal_websocket websocket;
+    client *self;
+
+    failure = -42;
+    told_count = 0;
+    define("/unheard/{name}", &unheard, NULL);
+    define("/refused", &refusing, NULL);
+    CHECK_OK(portal_set_log(2, hear, NULL));
+    self = client_connect(port, "/unheard/of");
+    websocket = journal_expect(PORTAL_EVENT_CONNECT).websocket;
+    client_say(self, "words");
+    journal_expect(PORTAL_EVENT_MESSAGE);
+    expect_line(1, "message", "/unheard/{name}", websocket);
+    expect_line(0, "connect", "/unheard/{name}", websocket);
+    client_farewell(self);
+    journal_expect(PORTAL_EVENT_DISCONNECT);
+    expect_line(2, "disconnect", "/unheard/{name}", websocket);
+    CHECK_NUMBER(client_status(port, "/refused", ""), 500);
+    expect_line(3, "upgrade", "/refused", candidate);
+
+    /* What is told to a handler is the handler's business. */
+    unheard.error = record_error;
+    define("/unheard/{name}", &unheard, NULL);
+    self = client_connect(port, "/unheard/of");
+    journal_expect(PORTAL_EVENT_CONNECT);
+    expect_error(PORTAL_EVENT_CONNECT, PORTAL_STATE_OPEN);
+    client_farewell(self);
+    journal_expect(PORTAL_EVENT_DISCONNECT);
+    expect_error(PORTAL_EVENT_DISCONNECT, PORTAL_STATE_CLOSED);
+    CHECK_NUMBER(lines_told(), 4);
+    CHECK_OK(portal_set_log(1, NULL, NULL));
+}
+
 int main(void)
 {
     const portal_handlers failing = { .size = sizeof failing, .connect = fail_to_connect, .message = fail_to_listen,
@@ -97,6 +185,7 @@ int main(void)
         every_failing_handler_is_told(port);
         gone_is_no_failure(port);
         without_handlers_nothing_fails(port);
+        a_failure_that_no_handler_is_told_is_logged(port);
         CHECK_OK(portal_server_close(server));
         CHECK(journal_is_empty());
     }
