@@ -6,9 +6,10 @@
 //!
 //! A path is exact ("/echo"), may hold parameters ("/room/{name}") and may end in a catch-all
 //! ("/files/{*rest}"). Exact beats parameter beats catch-all. "{{" is a literal brace. Case and
-//! trailing slashes count, nothing is normalised, and the query string is no part of it. A request
-//! is split at "/" first and decoded then, so "%2F" stays inside a parameter. Malformed escapes,
-//! "%00" and what decodes to other than UTF-8 answer 400; an unknown path answers 404.
+//! trailing slashes count, nothing is normalised, and the query string is no part of it: a path
+//! with "?" or "#" is PORTAL_STATUS_ARGUMENT. ":id" and "*" are literal, which the log says at level
+//! 2. A request is split at "/" first and decoded then, so "%2F" stays inside a parameter. Malformed
+//! escapes, "%00" and what decodes to other than UTF-8 answer 400; an unknown path answers 404.
 //!
 //! A handler that returns other than 0 has failed, except with PORTAL_STATUS_GONE, so that `return
 //! portal_send(...)` is a good handler; in `upgrade` that has failed, too, and nobody is let in by

@@ -173,6 +173,7 @@ pub fn define_path(path: &str, application: Arc<dyn Application>) -> Result<(), 
     let old = table.change();
     drop(table);
     drop((replaced, old));
+    warn_of_literals(path);
     Ok(())
 }
 
@@ -199,7 +200,10 @@ pub fn define_page(path: &str, page: Page) -> Result<(), ServerError> {
     check_path(path)?;
     let mut table = table();
     table.pages.remove(path);
-    table.pages.insert(path, Arc::new(page))
+    table.pages.insert(path, Arc::new(page))?;
+    drop(table);
+    warn_of_literals(path);
+    Ok(())
 }
 
 pub fn undefine_page(path: &str) -> Result<(), ServerError> {
@@ -210,9 +214,24 @@ pub fn undefine_page(path: &str) -> Result<(), ServerError> {
         .ok_or(ServerError::Argument)
 }
 
+/// A request's path never holds a query or a fragment.
 fn check_path(path: &str) -> Result<(), ServerError> {
-    let fine = path.starts_with('/') && !path.contains('\0');
+    let fine = path.starts_with('/') && !path.contains(['\0', '?', '#']);
     fine.then_some(()).ok_or(ServerError::Argument)
+}
+
+/// Tells the log what of a path, which is defined now, is literal although other routers would take
+/// it for a pattern.
+fn warn_of_literals(path: &str) {
+    let pattern = |segment| match str::as_bytes(segment) {
+        [b':', _, ..] => Some(("parameter", &segment[1..])),
+        b"*" => Some(("catch-all", "*rest")),
+        [b'*', _, ..] => Some(("catch-all", segment)),
+        _ => None,
+    };
+    if let Some((kind, inside)) = path.split('/').find_map(pattern) {
+        log::warn!("the path {path} is literal; a {kind} is written {{{inside}}}");
+    }
 }
 
 impl Table {

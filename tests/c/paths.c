@@ -86,6 +86,59 @@ static void nothing_is_normalised(void)
     }
 }
 
+/* A request's query is cut off and its fragment is never sent, so neither would be met. */
+static void a_query_or_a_fragment_in_a_path_is_an_argument(void)
+{
+    static const char *const refused[] = { "/e?x=1", "/g#f", "/?", "/#", "/room/{name}?x", "/files/{*rest}#x", "/a/{x?}" };
+    const portal_handlers handlers = { .size = sizeof handlers };
+
+    for (size_t i = 0; i < COUNT(refused); ++i) {
+        if (portal_define_path(refused[i], &handlers, NULL) != PORTAL_STATUS_ARGUMENT)
+            FAIL("%s was taken for a path", refused[i]);
+        if (portal_define_page(refused[i], "text/plain", "x", 1) != PORTAL_STATUS_ARGUMENT)
+            FAIL("%s was taken for a page's path", refused[i]);
+    }
+}
+
+static char told[200];
+static size_t told_count;
+
+static void hear(uint32_t level, const char *line, void *user_data)
+{
+    CHECK_NUMBER(level, 2);
+    snprintf(told, sizeof told, "%s", line);
+    ++told_count;
+}
+
+static void what_other_routers_take_for_a_pattern_is_literal_and_logged(void)
+{
+    static const struct { const char *path, *hint; } literal[] = {
+        { "/a/:id", "{id}" }, { "/:id/b", "{id}" }, { "/room/*", "{*rest}" }, { "/room/*any", "{*any}" },
+    };
+    static const char *const unsuspicious[] = { "/a/:", "/a/b:c", "/a*/b", "/a/{x}", "/a/{*x}", "/a/{{*}}" };
+    const portal_handlers handlers = { .size = sizeof handlers };
+
+    CHECK_OK(portal_set_log(2, hear, NULL));
+    for (size_t i = 0; i < COUNT(literal); ++i) {
+        told_count = 0;
+        define(literal[i].path, &handlers, NULL);
+        CHECK_NUMBER(told_count, 1);
+        CHECK(strstr(told, literal[i].path) != NULL && strstr(told, literal[i].hint) != NULL);
+        CHECK_OK(portal_define_page(literal[i].path, "text/plain", "x", 1));
+        CHECK_NUMBER(told_count, 2);
+        CHECK_NUMBER(client_status(port, literal[i].path, ""), 101);
+        CHECK_OK(portal_undefine_page(literal[i].path));
+        CHECK_OK(portal_undefine_path(literal[i].path));
+    }
+    told_count = 0;
+    for (size_t i = 0; i < COUNT(unsuspicious); ++i) {
+        define(unsuspicious[i], &handlers, NULL);
+        CHECK_OK(portal_undefine_path(unsuspicious[i]));
+    }
+    CHECK_NUMBER(told_count, 0);
+    CHECK_OK(portal_set_log(1, NULL, NULL));
+}
+
 static void malformed_escapes_answer_400(void)
 {
     static const char *const malformed[] = { "/room/%", "/room/%4", "/room/%zz", "/room/%00", "/room/a%00b",
@@ -213,6 +266,8 @@ int main(void)
     RUN(escapes_are_decoded_after_splitting);
     RUN(a_doubled_brace_is_a_brace);
     RUN(nothing_is_normalised);
+    RUN(a_query_or_a_fragment_in_a_path_is_an_argument);
+    RUN(what_other_routers_take_for_a_pattern_is_literal_and_logged);
     RUN(malformed_escapes_answer_400);
     RUN(other_methods_answer_405);
     RUN(what_is_no_upgrade_answers_426);
