@@ -841,7 +841,8 @@ typedef enum portal_option {
    */
   PORTAL_OPTION_MAX_FRAGMENTS = 8,
   /**
-   * Request line and headers. Over it the client is answered 431.
+   * Request line and headers. Over it the client is answered 431, and so it is for more than 100
+   * headers, however small.
    *
    * Number, bytes. Default 16,384. Range 128 to 16,777,216.
    */

@@ -52,7 +52,8 @@ pub enum portal_option {
     ///
     /// Number. Default 131,072. Range 1 to 2,147,483,647.
     PORTAL_OPTION_MAX_FRAGMENTS = 8,
-    /// Request line and headers. Over it the client is answered 431.
+    /// Request line and headers. Over it the client is answered 431, and so it is for more than 100
+    /// headers, however small.
     ///
     /// Number, bytes. Default 16,384. Range 128 to 16,777,216.
     PORTAL_OPTION_MAX_HEADER_SIZE = 9,

@@ -548,6 +548,17 @@ mod tests {
     }
 
     #[test]
+    fn the_header_tells_how_many_headers_a_request_may_have() {
+        let header = include_str!("../../include/portal.h");
+        let words: Vec<&str> = header
+            .split_whitespace()
+            .filter(|word| *word != "*")
+            .collect();
+        let told = format!("more than {} headers", crate::proto::MAX_HEADERS);
+        assert!(words.join(" ").contains(&told));
+    }
+
+    #[test]
     fn defaults_are_those_of_the_table() {
         let options = Options::default();
         assert_eq!(options.host, "::");
