@@ -823,7 +823,8 @@ typedef enum portal_option {
    */
   PORTAL_OPTION_MAX_CONNECTIONS = 5,
   /**
-   * Connections at once from one address; 0 = no limit. One over it is answered 429.
+   * Connections at once from one address, as which an IPv6 /64 counts; 0 = no limit. One over it
+   * is answered 429.
    *
    * Number. Default 0. Range 0 to 9,007,199,254,740,991.
    */

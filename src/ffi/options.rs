@@ -40,7 +40,8 @@ pub enum portal_option {
     ///
     /// Number. Default 0. Range 0 to 9,007,199,254,740,991.
     PORTAL_OPTION_MAX_CONNECTIONS = 5,
-    /// Connections at once from one address; 0 = no limit. One over it is answered 429.
+    /// Connections at once from one address, as which an IPv6 /64 counts; 0 = no limit. One over it
+    /// is answered 429.
     ///
     /// Number. Default 0. Range 0 to 9,007,199,254,740,991.
     PORTAL_OPTION_MAX_CONNECTIONS_PER_IP = 6,

@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::io;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::os::fd::RawFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -435,6 +435,7 @@ impl Server {
     pub fn counted_address(&self, peer: &Peer) -> Option<IpAddr> {
         peer.ip()
             .filter(|_| self.options.max_connections_per_ip > 0)
+            .map(counted_as)
     }
 
     /// Uncounts a connection of loop `number`, and what it counted against the limits.
@@ -455,6 +456,18 @@ impl Server {
             if *count == 0 {
                 addresses.remove(&ip);
             }
+        }
+    }
+}
+
+/// Under which address a client counts. Who has one IPv6 address mostly has all of its /64 (RFC 4291
+/// section 2.5.1), so that counts as one.
+fn counted_as(ip: IpAddr) -> IpAddr {
+    match ip {
+        IpAddr::V4(_) => ip,
+        IpAddr::V6(ip) => {
+            let network = ip.to_bits() & !u128::from(u64::MAX);
+            IpAddr::V6(Ipv6Addr::from_bits(network))
         }
     }
 }
@@ -509,4 +522,24 @@ fn unregister(id: u64) {
     }
     drop(registry);
     drop(ended);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_ipv6_network_of_64_bits_counts_as_one_address() {
+        let counted = |text: &str| counted_as(text.parse().unwrap());
+        for (one, other, same) in [
+            ("2001:db8:1:2::1", "2001:db8:1:2:ffff:ffff:ffff:ffff", true),
+            ("2001:db8:1:2::1", "2001:db8:1:3::1", false),
+            ("2001:db8:1:2::1", "2001:db9:1:2::1", false),
+            ("192.0.2.1", "192.0.2.1", true),
+            ("192.0.2.1", "192.0.2.2", false),
+            ("0.0.0.1", "::1", false),
+        ] {
+            assert_eq!(counted(one) == counted(other), same, "{one} {other}");
+        }
+    }
 }
