@@ -790,10 +790,10 @@ int32_t portal_server_pull(portal_server server,
  */
 typedef enum portal_option {
   /**
-   * Where to listen: a numeric address (brackets allowed), or a name, looked up once at start.
-   * "unix:/path" is a Unix socket: the port must be 0, a stale socket file is replaced, and the
-   * file is removed on close. "::" is all addresses, IPv4 too ("0.0.0.0" where there is no IPv6).
-   * "fd:" is reserved.
+   * Where to listen: a numeric address (brackets allowed), or a name, looked up once at start:
+   * then at all its addresses. "unix:/path" is a Unix socket: the port must be 0, a stale socket
+   * file is replaced, and the file is removed on close. "::" is all addresses, IPv4 too
+   * ("0.0.0.0" where there is no IPv6). "fd:" is reserved.
    *
    * Text. Default "::".
    */

@@ -96,13 +96,18 @@ impl Epoll {
 
     pub fn listen(&mut self, listener: &Listener) -> io::Result<()> {
         let edges = EventFlags::IN | EventFlags::ET;
-        let data = EventData::new_u64(LISTENER);
-        Ok(epoll::add(&self.epoll, listener, data, edges)?)
+        for socket in listener.sockets() {
+            epoll::add(&self.epoll, socket, EventData::new_u64(LISTENER), edges)?;
+        }
+        Ok(())
     }
 
     pub fn stop_listening(&mut self, listener: &Listener) -> io::Result<()> {
         self.acceptable = false;
-        Ok(epoll::delete(&self.epoll, listener)?)
+        for socket in listener.sockets() {
+            epoll::delete(&self.epoll, socket)?;
+        }
+        Ok(())
     }
 
     /// Whether clients may be waiting since it was last asked. Take them all, or ask again later.

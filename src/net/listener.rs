@@ -4,10 +4,11 @@ use std::fmt;
 use std::fs;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rustix::io::Errno;
 use rustix::net::{SocketFlags, acceptfrom_with};
@@ -18,7 +19,8 @@ use super::Socket;
 /// Where to listen.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Address {
-    Inet(SocketAddr),
+    /// All of a name's; their ports are the same.
+    Inet(Vec<SocketAddr>),
     Unix(PathBuf),
 }
 
@@ -32,11 +34,13 @@ impl Address {
             .strip_prefix('[')
             .and_then(|rest| rest.strip_suffix(']'))
             .unwrap_or(host);
-        let mut found = (bare, port).to_socket_addrs()?;
-        found
-            .next()
-            .map(Self::Inet)
-            .ok_or_else(|| io::ErrorKind::AddrNotAvailable.into())
+        let mut found: Vec<SocketAddr> = Vec::new();
+        for address in (bare, port).to_socket_addrs()? {
+            if !found.contains(&address) {
+                found.push(address);
+            }
+        }
+        Ok(Self::Inet(found))
     }
 }
 
@@ -66,18 +70,25 @@ impl fmt::Display for Peer {
     }
 }
 
-/// A listening, non-blocking socket. A Unix socket's file goes when this is dropped.
+/// Listening, non-blocking sockets: one for each address. A Unix socket's file goes when this is
+/// dropped.
 #[derive(Debug)]
 pub struct Listener {
-    socket: socket2::Socket,
+    sockets: Vec<socket2::Socket>,
+    /// The one that is asked first the next time, so that none has to wait for another.
+    first: AtomicUsize,
     port: u16,
     file: Option<SocketFile>,
 }
 
+/// How many ports more are tried when the one that the system chose for a name's first address is
+/// taken at the next.
+const MORE_PORTS: u32 = 15;
+
 impl Listener {
     pub fn bind(address: &Address, backlog: i32) -> io::Result<Self> {
         match address {
-            Address::Inet(address) => Self::bind_inet(*address, backlog),
+            Address::Inet(addresses) => Self::bind_inet(addresses, backlog),
             Address::Unix(path) => Self::bind_unix(path, backlog),
         }
     }
@@ -87,11 +98,32 @@ impl Listener {
         self.port
     }
 
+    /// The sockets, each of which is to be polled.
+    pub fn sockets(&self) -> impl ExactSizeIterator<Item = BorrowedFd<'_>> {
+        self.sockets.iter().map(AsFd::as_fd)
+    }
+
     /// Accepts one connection that is waiting, or answers `WouldBlock`.
     pub fn accept(&self) -> io::Result<(Socket, Peer)> {
+        if let [socket] = &self.sockets[..] {
+            return Self::accept_from(socket);
+        }
+        let (before, after) = self
+            .sockets
+            .split_at(self.first.fetch_add(1, Ordering::Relaxed) % self.sockets.len());
+        for socket in after.iter().chain(before) {
+            match Self::accept_from(socket) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => (),
+                answer => return answer,
+            }
+        }
+        Err(io::ErrorKind::WouldBlock.into())
+    }
+
+    fn accept_from(socket: &socket2::Socket) -> io::Result<(Socket, Peer)> {
         let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
         loop {
-            match acceptfrom_with(&self.socket, flags) {
+            match acceptfrom_with(socket, flags) {
                 Ok((descriptor, address)) => {
                     let peer = address.and_then(|address| SocketAddr::try_from(address).ok());
                     let peer = peer.map_or(Peer::Unix, |address| {
@@ -107,64 +139,96 @@ impl Listener {
         }
     }
 
-    fn bind_inet(address: SocketAddr, backlog: i32) -> io::Result<Self> {
-        let any = SocketAddr::new(IpAddr::V6(Ipv6Addr::UNSPECIFIED), address.port());
-        match Self::bind_exactly(address, backlog) {
-            Err(error) if address == any && is_without_ipv6(&error) => {
-                let any = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), address.port());
-                Self::bind_exactly(any, backlog)
+    fn bind_inet(addresses: &[SocketAddr], backlog: i32) -> io::Result<Self> {
+        let any = |ip: IpAddr| {
+            let port = addresses.first().map_or(0, SocketAddr::port);
+            [SocketAddr::new(ip, port)]
+        };
+        match Self::bind_each(addresses, backlog) {
+            Err(error) if is_absent(&error) && addresses == any(Ipv6Addr::UNSPECIFIED.into()) => {
+                Self::bind_each(&any(Ipv4Addr::UNSPECIFIED.into()), backlog)
             }
             answer => answer,
         }
     }
 
-    fn bind_exactly(address: SocketAddr, backlog: i32) -> io::Result<Self> {
-        let socket = socket2::Socket::new(Domain::for_address(address), Type::STREAM, None)?;
-        if address.is_ipv6() {
-            socket.set_only_v6(false)?;
+    fn bind_each(addresses: &[SocketAddr], backlog: i32) -> io::Result<Self> {
+        let chosen_by_us = addresses.iter().any(|address| address.port() != 0);
+        let mut more = if chosen_by_us { 0 } else { MORE_PORTS };
+        loop {
+            match Self::bind_each_once(addresses, backlog) {
+                Err(error) if error.kind() == io::ErrorKind::AddrInUse && more > 0 => more -= 1,
+                answer => return answer,
+            }
         }
-        // A port whose last connections are still in TIME_WAIT is free; one with a listener is not.
-        socket.set_reuse_address(true)?;
-        // Accepted sockets inherit it.
-        socket.set_tcp_nodelay(true)?;
-        socket.bind(&address.into())?;
-        let port = socket
-            .local_addr()?
-            .as_socket()
-            .map_or(0, |address| address.port());
-        Self::listen(socket, port, backlog, None)
+    }
+
+    /// Listens on those of the addresses that this machine has.
+    fn bind_each_once(addresses: &[SocketAddr], backlog: i32) -> io::Result<Self> {
+        let mut listener = Self::new(0, None);
+        let mut absent = io::ErrorKind::AddrNotAvailable.into();
+        for &(mut address) in addresses {
+            if listener.port != 0 {
+                address.set_port(listener.port);
+            }
+            match bind_exactly(address, addresses.len() > 1) {
+                Ok(socket) => {
+                    let local = socket.local_addr()?.as_socket();
+                    listener.port = local.map_or(0, |address| address.port());
+                    listener.sockets.push(socket);
+                }
+                Err(error) if is_absent(&error) => {
+                    log::info!("{address} is none of this machine's: {error}");
+                    absent = error;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        match listener.sockets.is_empty() {
+            true => Err(absent),
+            false => listener.listen(backlog),
+        }
     }
 
     fn bind_unix(path: &Path, backlog: i32) -> io::Result<Self> {
         remove_stale(path)?;
         let socket = socket2::Socket::new(Domain::UNIX, Type::STREAM, None)?;
         socket.bind(&SockAddr::unix(path)?)?;
-        let file = SocketFile::at(path)?;
-        Self::listen(socket, 0, backlog, Some(file))
+        let mut listener = Self::new(0, Some(SocketFile::at(path)?));
+        listener.sockets.push(socket);
+        listener.listen(backlog)
     }
 
-    fn listen(
-        socket: socket2::Socket,
-        port: u16,
-        backlog: i32,
-        file: Option<SocketFile>,
-    ) -> io::Result<Self> {
-        socket.listen(backlog)?;
-        socket.set_nonblocking(true)?;
-        Ok(Self { socket, port, file })
+    fn new(port: u16, file: Option<SocketFile>) -> Self {
+        Self {
+            sockets: Vec::new(),
+            first: AtomicUsize::new(0),
+            port,
+            file,
+        }
+    }
+
+    fn listen(self, backlog: i32) -> io::Result<Self> {
+        for socket in &self.sockets {
+            socket.listen(backlog)?;
+            socket.set_nonblocking(true)?;
+        }
+        Ok(self)
     }
 }
 
-impl AsFd for Listener {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.socket.as_fd()
+/// `apart`: not for IPv4, too, because there are other addresses.
+fn bind_exactly(address: SocketAddr, apart: bool) -> io::Result<socket2::Socket> {
+    let socket = socket2::Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+    if address.is_ipv6() {
+        socket.set_only_v6(apart)?;
     }
-}
-
-impl AsRawFd for Listener {
-    fn as_raw_fd(&self) -> RawFd {
-        self.socket.as_raw_fd()
-    }
+    // A port whose last connections are still in TIME_WAIT is free; one with a listener is not.
+    socket.set_reuse_address(true)?;
+    // Accepted sockets inherit it.
+    socket.set_tcp_nodelay(true)?;
+    socket.bind(&address.into())?;
+    Ok(socket)
 }
 
 impl Drop for Listener {
@@ -216,7 +280,8 @@ fn remove_stale(path: &Path) -> io::Result<()> {
     }
 }
 
-fn is_without_ipv6(error: &io::Error) -> bool {
+/// Whether an address cannot be listened on because this machine does not have it, or its kind.
+fn is_absent(error: &io::Error) -> bool {
     matches!(
         error.raw_os_error(),
         Some(libc::EAFNOSUPPORT | libc::EADDRNOTAVAIL)
@@ -225,11 +290,18 @@ fn is_without_ipv6(error: &io::Error) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::net::TcpStream;
+    use std::time::{Duration, Instant};
+
+    use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
     use super::*;
+
+    const DEADLINE: Duration = Duration::from_secs(20);
 
     #[test]
     fn an_address_is_numeric_bracketed_a_name_or_a_file() {
-        let inet = |text: &str| Address::Inet(text.parse().unwrap());
+        let inet = |text: &str| Address::Inet(vec![text.parse().unwrap()]);
         assert_eq!(
             Address::resolve("127.0.0.1", 1).unwrap(),
             inet("127.0.0.1:1")
@@ -248,6 +320,68 @@ mod tests {
         let first = Listener::bind(&Address::resolve("127.0.0.1", 0).unwrap(), 1).unwrap();
         let same = Address::resolve("127.0.0.1", first.port()).unwrap();
         let refused = Listener::bind(&same, 1).unwrap_err();
+        assert_eq!(refused.kind(), io::ErrorKind::AddrInUse);
+    }
+
+    fn both(port: u16) -> Address {
+        let v4 = SocketAddr::new(Ipv4Addr::LOCALHOST.into(), port);
+        let v6 = SocketAddr::new(Ipv6Addr::LOCALHOST.into(), port);
+        Address::Inet(vec![v4, v6])
+    }
+
+    #[test]
+    fn every_address_of_a_name_is_listened_on_at_the_same_port() {
+        let listener = Listener::bind(&both(0), 8).unwrap();
+        assert_eq!(listener.sockets().len(), 2);
+        let Address::Inet(addresses) = both(listener.port()) else {
+            unreachable!()
+        };
+        let clients: Vec<TcpStream> = addresses
+            .iter()
+            .flat_map(|address| [address; 3])
+            .map(|address| TcpStream::connect(address).unwrap())
+            .collect();
+        let mut expected: Vec<_> = clients
+            .iter()
+            .map(|client| Peer::Inet(client.local_addr().unwrap()))
+            .collect();
+        let deadline = Instant::now() + DEADLINE;
+        while !expected.is_empty() {
+            match listener.accept() {
+                Ok((_, peer)) => expected.retain(|one| *one != peer),
+                Err(error) => assert_eq!(error.kind(), io::ErrorKind::WouldBlock),
+            }
+            assert!(Instant::now() < deadline, "{expected:?} are not accepted");
+        }
+        let nobody = listener.accept().unwrap_err();
+        assert_eq!(nobody.kind(), io::ErrorKind::WouldBlock);
+    }
+
+    #[test]
+    fn no_address_waits_while_another_is_busy() {
+        let listener = Listener::bind(&both(0), 8).unwrap();
+        let port = listener.port();
+        let dial = |ip: IpAddr| TcpStream::connect((ip, port)).unwrap();
+        let _many: Vec<_> = (0..4).map(|_| dial(Ipv4Addr::LOCALHOST.into())).collect();
+        let _one = dial(Ipv6Addr::LOCALHOST.into());
+        for socket in listener.sockets() {
+            let timeout = Timespec::try_from(DEADLINE).unwrap();
+            let mut waiting = [PollFd::from_borrowed_fd(socket, PollFlags::IN)];
+            assert_eq!(poll(&mut waiting, Some(&timeout)), Ok(1));
+        }
+        let accepted = (0..2).map(|_| listener.accept().unwrap().1.ip().unwrap());
+        assert_eq!(accepted.filter(IpAddr::is_ipv6).count(), 1);
+    }
+
+    #[test]
+    fn an_address_that_the_machine_does_not_have_is_passed_over_and_a_taken_one_is_not() {
+        let absent = SocketAddr::new(Ipv4Addr::new(192, 0, 2, 1).into(), 0);
+        let here = SocketAddr::new(Ipv4Addr::LOCALHOST.into(), 0);
+        let listener = Listener::bind(&Address::Inet(vec![absent, here]), 1).unwrap();
+        assert_eq!(listener.sockets().len(), 1);
+        assert!(Listener::bind(&Address::Inet(vec![absent]), 1).is_err());
+
+        let refused = Listener::bind(&both(listener.port()), 1).unwrap_err();
         assert_eq!(refused.kind(), io::ErrorKind::AddrInUse);
     }
 

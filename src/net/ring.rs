@@ -61,8 +61,9 @@ enum Wish {
     Write(Token),
     Wake,
     Timer,
-    Listen,
-    StopListening,
+    /// To one of the listeners.
+    Listen(u32),
+    StopListening(u32),
     StopReceiving(Token),
 }
 
@@ -72,7 +73,8 @@ pub struct Ring {
     wishes: Vec<Wish>,
     waker: Arc<Waker>,
     timer: Signal,
-    listener: Option<RawFd>,
+    /// Sockets that listen; none while nobody is to be accepted.
+    listeners: Vec<RawFd>,
     places: Vec<Place>,
     /// Of each piece: how much of it was read, and the next one of the same connection.
     pieces: Vec<Piece>,
@@ -145,7 +147,7 @@ impl Ring {
             wishes: vec![Wish::Wake, Wish::Timer],
             waker: Arc::clone(waker),
             timer: Signal::timer()?,
-            listener: None,
+            listeners: Vec::new(),
             places: Vec::new(),
             pieces: Vec::new(),
             kept: HashMap::new(),
@@ -157,16 +159,24 @@ impl Ring {
     }
 
     pub fn listen(&mut self, listener: &Listener) -> io::Result<()> {
-        self.listener = Some(listener.as_raw_fd());
-        self.wishes.push(Wish::Listen);
+        self.listeners = listener
+            .sockets()
+            .map(|socket| socket.as_raw_fd())
+            .collect();
+        self.wishes.extend(self.listeners().map(Wish::Listen));
         Ok(())
     }
 
     pub fn stop_listening(&mut self, _listener: &Listener) -> io::Result<()> {
         self.acceptable = false;
-        self.listener = None;
-        self.wishes.push(Wish::StopListening);
+        self.wishes
+            .extend(self.listeners().map(Wish::StopListening));
+        self.listeners.clear();
         Ok(())
+    }
+
+    fn listeners(&self) -> impl Iterator<Item = u32> + use<> {
+        0..self.listeners.len() as u32
     }
 
     pub fn take_acceptable(&mut self) -> bool {
@@ -416,7 +426,7 @@ impl Ring {
         let Self {
             kernel,
             places,
-            listener,
+            listeners,
             waker,
             timer,
             ..
@@ -439,10 +449,12 @@ impl Ring {
             }),
             Wish::Wake => kernel.watch(waker.as_raw_fd(), kind::WAKE),
             Wish::Timer => kernel.watch(timer.as_raw_fd(), kind::TIMER),
-            Wish::Listen => {
-                listener.map_or(Ok(()), |listener| kernel.watch(listener, kind::LISTEN))
+            Wish::Listen(number) => listeners.get(number as usize).map_or(Ok(()), |listener| {
+                kernel.watch(*listener, kind::LISTEN | u64::from(number))
+            }),
+            Wish::StopListening(number) => {
+                kernel.cancel(kind::LISTEN | u64::from(number), ring::SILENT)
             }
-            Wish::StopListening => kernel.cancel(kind::LISTEN, ring::SILENT),
             Wish::StopReceiving(token) => {
                 kernel.cancel(mark(kind::RECEIVE, token), mark(kind::CANCEL, token))
             }
@@ -471,9 +483,9 @@ impl Ring {
             kind::WAKE if !completion.more => self.wishes.push(Wish::Wake),
             kind::TIMER if !completion.more => self.wishes.push(Wish::Timer),
             kind::LISTEN => {
-                self.acceptable |= self.listener.is_some();
+                self.acceptable |= !self.listeners.is_empty();
                 if !completion.more {
-                    self.wishes.push(Wish::Listen);
+                    self.wishes.push(Wish::Listen(token.index));
                 }
             }
             kind::CANCEL if completion.result < 0 => self.note_not_cancelled(token),

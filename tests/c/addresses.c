@@ -3,9 +3,29 @@
 #include "client.h"
 #include "serve.h"
 
+#include <dlfcn.h>
+#include <netdb.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
+
+/* ---- a resolver that knows one name more: portal.test is an IPv4 and an IPv6 address of this machine ---- */
+
+typedef int resolver(const char *, const char *, const struct addrinfo *, struct addrinfo **);
+
+int getaddrinfo(const char *name, const char *service, const struct addrinfo *hints, struct addrinfo **found)
+{
+    resolver *real;
+    int failed;
+
+    *(void **)&real = dlsym(RTLD_NEXT, "getaddrinfo"); /* POSIX's own way */
+    if (name == NULL || strcmp(name, "portal.test") != 0)
+        return real(name, service, hints, found);
+    failed = real("127.0.0.1", service, hints, found);
+    if (failed == 0)
+        failed = real("::1", service, hints, &(*found)->ai_next);
+    return failed;
+}
 
 static int32_t tell_peer(portal_websocket websocket, const portal_request *request, void *user_data)
 {
@@ -62,6 +82,44 @@ static void a_host_may_be_an_address_or_a_name(void)
     }
     CHECK_OK(try_start(0, "localhost", &server));
     CHECK_OK(portal_server_close(server));
+}
+
+static void every_address_of_a_name_is_served(void)
+{
+    for (enum way way = BY_LOOP; way <= BY_POLL; ++way) {
+        portal_server server;
+        uint32_t port;
+
+        serve_by(way);
+        server = SERVE({ PORTAL_OPTION_HOST, .text = "portal.test" }, { PORTAL_OPTION_THREADS, 2 });
+        port = portal_server_port(server);
+        CHECK(port != 0);
+        for (int time = 0; time < 3; ++time) {
+            expect_peer(client_dial_address("::1", port), "[::1]:");
+            expect_peer(client_dial_address("127.0.0.1", port), "127.0.0.1:");
+        }
+        CHECK_OK(portal_server_close(server));
+    }
+    serve_by(BY_LOOP);
+}
+
+static void an_address_of_a_name_that_is_taken_is_not_passed_over(void)
+{
+    static const char *const taken[] = { "127.0.0.1", "::1" };
+
+    for (size_t i = 0; i < COUNT(taken); ++i) {
+        portal_server first, second = 1;
+        uint32_t port;
+
+        CHECK_OK(try_start(0, taken[i], &first));
+        port = portal_server_port(first);
+        CHECK_STATUS(try_start(port, "portal.test", &second), PORTAL_STATUS_ADDRESS);
+        CHECK_NUMBER(second, 0);
+        CHECK_OK(portal_server_close(first));
+        CHECK_OK(try_start(port, "portal.test", &second)); /* free at once, both */
+        CHECK_NUMBER(portal_server_port(second), port);
+        CHECK_OK(portal_server_close(second));
+    }
 }
 
 static void two_servers_cannot_share_an_address(void)
@@ -162,6 +220,8 @@ int main(void)
 
     RUN(by_default_ipv4_and_ipv6_are_served);
     RUN(a_host_may_be_an_address_or_a_name);
+    RUN(every_address_of_a_name_is_served);
+    RUN(an_address_of_a_name_that_is_taken_is_not_passed_over);
     RUN(two_servers_cannot_share_an_address);
     RUN(an_address_of_another_machine_is_refused);
     RUN(a_unix_socket_is_served_and_removed);
