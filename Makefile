@@ -119,6 +119,15 @@ conformance: $(BUILD)/echo-server
 	AUTOBAHN_HOME=$(AUTOBAHN_HOME) tests/conformance/run --deflate 1 $(BUILD)/echo-server
 	AUTOBAHN_HOME=$(AUTOBAHN_HOME) tests/conformance/run --deflate 2 $(BUILD)/echo-server
 
+## proxies       clients talk to a server through lighttpd, nginx, HAProxy, Apache and Caddy
+.PHONY: proxies
+proxies: $(BUILD)/proxied-server
+	scripts/install-packages apache2 caddy haproxy lighttpd nginx
+	scripts/install-clients $(BUILD)/clients
+	PROXIED_SERVER=$(BUILD)/proxied-server \
+	  PYTHONPATH=$(BUILD)/clients/python:tests/clients PYTHONDONTWRITEBYTECODE=1 \
+	  python3 -m pytest -q -W error -p no:cacheprovider tests/proxies
+
 ## conformance-full  the same, and every size of 12 and 13; twenty minutes
 .PHONY: conformance-full
 conformance-full: conformance
@@ -217,6 +226,9 @@ $(BUILD)/echo-server: tests/conformance/server.c library
 	$(C_PROGRAM)
 
 $(BUILD)/secure-server: tests/clients/secure_server.c library
+	$(C_PROGRAM)
+
+$(BUILD)/proxied-server: tests/proxies/server.c library
 	$(C_PROGRAM)
 
 $(BUILD)/bench/portal: bench/portal/server.c library
