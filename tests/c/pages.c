@@ -99,27 +99,32 @@ static void ask_and_half_close(const char *target, const char *more_headers, siz
     client_destroy(self);
 }
 
+enum { SILENCE_MS = 1000 };
+
 /* Hears a whole answer, for longer than a client may be silent. */
 static size_t hear_slowly(client *self)
 {
     static char piece[64 << 10];
     const int small = 64 << 10;
+    const long long began = now_ms();
     size_t heard = 0;
     ssize_t got;
 
     CHECK(setsockopt(client_socket(self), SOL_SOCKET, SO_RCVBUF, &small, sizeof small) == 0);
     while ((got = recv(client_socket(self), piece, sizeof piece, 0)) > 0) {
         heard += (size_t)got;
-        pause_ms(4);
+        pause_ms(6);
     }
     CHECK(got == 0);
+    CHECK(now_ms() - began > SILENCE_MS);
     return heard;
 }
 
 static void who_takes_a_page_slowly_gets_it_whole(void)
 {
     static const char *const headers[] = { "", "Connection: close\r\n" };
-    const portal_server server = SERVE({ PORTAL_OPTION_HANDSHAKE_TIMEOUT, 200 }, { PORTAL_OPTION_CLOSE_TIMEOUT, 200 });
+    const portal_server server = SERVE({ PORTAL_OPTION_HANDSHAKE_TIMEOUT, SILENCE_MS },
+        { PORTAL_OPTION_CLOSE_TIMEOUT, SILENCE_MS });
     const size_t len = 16 << 20;
     char *body = calloc(1, len);
 
