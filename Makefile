@@ -140,6 +140,16 @@ fuzz:
 	scripts/install-fuzz $(BUILD)/tools
 	CARGO_TARGET_DIR=$(TARGET)/fuzz PATH="$(abspath $(BUILD))/tools/bin:$$PATH" scripts/run-fuzz $(SECONDS) $(BUILD)/fuzz
 
+## miri          what the library's unsafe code claims of pointers, checked; needs rustup's nightly toolchain
+.PHONY: miri
+miri:
+	scripts/install-miri
+	MIRIFLAGS=-Zmiri-disable-isolation CARGO_TARGET_DIR=$(TARGET)/miri \
+	  cargo +nightly miri test --locked --lib -- $(MIRI_TESTS)
+
+# What makes no system call; one test compares functions, which have no one address here.
+MIRI_TESTS = ffi:: server::request server::slots --skip each_handler_is_copied_to_its_place
+
 ## bench         what servers cost, side by side; the better part of an hour; PEER="NAME='COMMAND {port} {mode}'"
 .PHONY: bench
 bench: bench-programs

@@ -1,6 +1,6 @@
 // The way out: what the server tells an application goes to functions of C.
 
-use std::ffi::{CStr, CString, c_void};
+use std::ffi::{CStr, c_char, c_void};
 use std::ptr;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -115,7 +115,7 @@ impl Application for Handlers {
         let Some(error) = self.functions.error else {
             return false;
         };
-        let report = report(failure, &failure.message);
+        let report = report(failure, failure.message.as_ptr());
         // SAFETY: the host's function, with what the header promises it.
         call(|| unsafe { error(websocket, &raw const report, self.user_data.pointer()) });
         true
@@ -175,38 +175,41 @@ pub(super) fn lend(terminated: &[u8]) -> (*const c_void, usize) {
 }
 
 /// A failure as C sees it, with a message that the caller keeps alive.
-fn report(failure: &Failure, message: &CStr) -> portal_error {
+fn report(failure: &Failure, message: *const c_char) -> portal_error {
     portal_error {
         size: size_of::<portal_error>(),
         status: portal_status_value::from(failure.kind) as i32,
         event: failure.event as u32,
         code: failure.code,
         close_code: u32::from(failure.close_code),
-        message: message.as_ptr(),
+        message,
     }
 }
 
-/// A failure as C sees it that stays where it is: for records.
+/// A failure as C sees it, for records: pointers to it are valid as long as it lives, wherever it is
+/// moved. What is pointed to lies in a `Vec`; a `Box`, which `CString` is, too, would claim when it
+/// is moved that nobody else has a pointer into it.
 pub(super) struct Report {
-    error: portal_error,
+    /// One.
+    error: Vec<portal_error>,
     /// What `error.message` points to.
-    _message: CString,
+    _message: Vec<u8>,
 }
 
 // SAFETY: its one pointer leads to its own message, which nobody changes.
 unsafe impl Send for Report {}
 
 impl Report {
-    pub(super) fn new(failure: &Failure) -> Box<Self> {
-        let message = failure.message.clone();
-        Box::new(Self {
-            error: report(failure, &message),
+    pub(super) fn new(failure: &Failure) -> Self {
+        let message = failure.message.to_bytes_with_nul().to_vec();
+        Self {
+            error: vec![report(failure, message.as_ptr().cast())],
             _message: message,
-        })
+        }
     }
 
     pub(super) fn error(&self) -> *const portal_error {
-        &raw const self.error
+        self.error.as_ptr()
     }
 }
 

@@ -6,14 +6,14 @@ use std::any::Any;
 use std::ffi::c_void;
 use std::ptr;
 
-use super::callback::{Report, disguise, lend, message_number};
+use super::callback::{Report, lend, message_number};
 use super::path::portal_error;
 use super::pointer::place;
 use super::server::count;
 use super::status::Outcome;
 use super::status::portal_status_value::PORTAL_STATUS_ARGUMENT;
 use super::types::{portal_request, portal_server, portal_websocket};
-use crate::server::{self, EventKind, Happened, Pulled, Records};
+use crate::server::{self, EventKind, Happened, Kept, Pulled, Records};
 
 /// One event of a websocket, as portal_server_pull fills it.
 #[repr(C)]
@@ -136,33 +136,32 @@ impl Records for Filling {
 
     fn push(&mut self, pulled: Pulled<'_>) -> Option<Box<dyn Any + Send>> {
         let nothing = lend(&[]);
+        let lent = |kept: Kept| (kept.start.cast(), kept.len);
         let mut request = ptr::null();
         let mut kept: Option<Box<dyn Any + Send>> = None;
         let (event, r#type, (data, len)) = match pulled.happened {
             Happened::Connect(of) => {
-                request = disguise(of);
+                request = of.cast();
                 (EventKind::Connect, 0, nothing)
             }
-            Happened::Message(kind, terminated) => {
-                (EventKind::Message, message_number(kind), lend(terminated))
+            Happened::Message(kind, payload) => {
+                (EventKind::Message, message_number(kind), lent(payload))
             }
-            Happened::Pong(terminated) => (EventKind::Pong, 0, lend(terminated)),
+            Happened::Pong(payload) => (EventKind::Pong, 0, lent(payload)),
             Happened::Drain => (EventKind::Drain, 0, nothing),
             Happened::Error(failure) => {
                 let report = Report::new(failure);
                 let error = report.error();
-                kept = Some(report);
+                kept = Some(Box::new(report));
                 (
                     EventKind::Error,
                     0,
                     (error.cast(), size_of::<portal_error>()),
                 )
             }
-            Happened::Disconnect(code, reason) => (
-                EventKind::Disconnect,
-                u32::from(code),
-                lend(reason.to_bytes_with_nul()),
-            ),
+            Happened::Disconnect(code, reason) => {
+                (EventKind::Disconnect, u32::from(code), lent(reason))
+            }
         };
         self.write(portal_pulled {
             event: event as u32,
@@ -182,9 +181,13 @@ mod tests {
     use super::*;
     use std::ffi::CStr;
     use std::slice;
+    use std::sync::Arc;
 
-    use crate::proto::Kind;
-    use crate::server::{Failure, FailureKind, Request};
+    use super::super::callback::Handlers;
+    use super::super::path::portal_handlers;
+    use super::super::request::portal_request_target;
+    use crate::proto::{Kind, Payload};
+    use crate::server::{Batch, Failure, FailureKind, Paths, Puller, Request};
 
     const RECORD: portal_pulled = portal_pulled {
         event: u32::MAX,
@@ -215,6 +218,23 @@ mod tests {
         unsafe { slice::from_raw_parts(record.data.cast(), record.len) }
     }
 
+    fn kept(terminated: &[u8]) -> Kept {
+        Kept {
+            start: terminated.as_ptr(),
+            len: terminated.len() - 1,
+        }
+    }
+
+    fn failure() -> Failure {
+        Failure {
+            kind: FailureKind::Protocol,
+            event: EventKind::Message,
+            code: 0,
+            close_code: 1002,
+            message: c"masked".into(),
+        }
+    }
+
     #[test]
     fn room_that_cannot_be_is_an_argument() {
         let mut records = [RECORD; 2];
@@ -243,22 +263,16 @@ mod tests {
     #[test]
     fn each_event_becomes_a_record() {
         let request = Request::example();
-        let failure = Failure {
-            kind: FailureKind::Protocol,
-            event: EventKind::Message,
-            code: 0,
-            close_code: 1002,
-            message: c"masked".into(),
-        };
+        let failure = failure();
         let mut records = [RECORD; 7];
         let mut filling = fill(&mut records, 6, FIRST_SIZE).expect("room for six");
         let mut push = |id, what| filling.push(happened(id, what));
-        assert!(push(1, Happened::Connect(&request)).is_none());
-        assert!(push(2, Happened::Message(Kind::Text, b"hi\0")).is_none());
-        assert!(push(3, Happened::Pong(b"\0")).is_none());
+        assert!(push(1, Happened::Connect(&raw const *request)).is_none());
+        assert!(push(2, Happened::Message(Kind::Text, kept(b"hi\0"))).is_none());
+        assert!(push(3, Happened::Pong(kept(b"\0"))).is_none());
         assert!(push(4, Happened::Drain).is_none());
-        let kept = push(5, Happened::Error(&failure)).expect("an error to keep");
-        assert!(push(6, Happened::Disconnect(1001, c"bye")).is_none());
+        let report = push(5, Happened::Error(&failure)).expect("an error to keep");
+        assert!(push(6, Happened::Disconnect(1001, kept(b"bye\0"))).is_none());
         assert_eq!(filling.room(), 0);
         drop(failure);
 
@@ -274,7 +288,7 @@ mod tests {
             (4, 1001, 6),
         ];
         assert!(heads.eq(expected), "{records:?}");
-        assert_eq!(records[0].request, disguise(&request));
+        assert_eq!(records[0].request, (&raw const *request).cast());
         assert!(records[1..6].iter().all(|record| record.request.is_null()));
         assert!(
             records[..6]
@@ -294,7 +308,7 @@ mod tests {
         );
         // SAFETY: so is its message.
         assert_eq!(unsafe { CStr::from_ptr(error.message) }, c"masked");
-        drop(kept);
+        drop(report);
         assert_eq!(
             records[6].len, RECORD.len,
             "what lies behind the room is untouched"
@@ -318,5 +332,57 @@ mod tests {
         }
         assert_eq!((memory[1], memory[all + 1]), (1, 2));
         assert!(memory[2 * all..].iter().all(|&word| word == u64::MAX));
+    }
+
+    /// The paths of the process, and the number of one of them.
+    fn some_path() -> (Arc<Paths>, u32) {
+        // SAFETY: all of its functions may be absent.
+        let nothing: portal_handlers = unsafe { std::mem::zeroed() };
+        let handlers =
+            Handlers::new("/pulled", nothing, ptr::null_mut()).expect("memory for a path");
+        server::define_path("/pulled", Arc::new(handlers)).expect("a good path");
+        let paths = Paths::current();
+        let number = (0..).find(|&number| paths.application(number).is_some());
+        (paths, number.expect("a path"))
+    }
+
+    /// What Miri says of it counts: `make miri`.
+    #[test]
+    fn what_records_point_to_stays_whatever_is_moved_and_borrowed() {
+        let (paths, number) = some_path();
+        let mut records = [RECORD; 6];
+        let mut filling = fill(&mut records, 6, FIRST_SIZE).expect("room for six");
+        let mut arena = b"one\0two\0".to_vec();
+        let mut puller = Puller::new(&mut filling);
+        puller.lend_from(&mut arena);
+        puller.connect(&paths, number, 1, Request::example());
+        // As a loop does it: the rest of the input is borrowed anew for each message.
+        for at in [0, 4] {
+            let input = &mut arena[at..];
+            input[0].make_ascii_uppercase();
+            let payload = Payload::Lent(&input[..4]);
+            puller.message(&paths, number, 1, Some(Kind::Text), payload);
+        }
+        let whole = Payload::Whole(b"three\0".to_vec());
+        puller.message(&paths, number, 1, None, whole);
+        puller.push(&paths, number, 1, Happened::Error(&failure()));
+        puller.disconnect(&paths, number, 1, 1002, c"bye".into());
+        puller.batch.arena = Some(arena);
+        let Puller { batch, count, .. } = puller;
+        let batch: Box<Batch> = Box::new(batch);
+        let held = vec![batch];
+
+        assert_eq!((count, filling.room()), (6, 0));
+        for (index, expected) in [(1, &b"One"[..]), (2, b"Two"), (3, b"three"), (5, b"bye")] {
+            assert_eq!(data(&records[index]), expected, "{index}");
+        }
+        // SAFETY: the batch keeps the request.
+        let target = unsafe { CStr::from_ptr(portal_request_target(records[0].request)) };
+        assert_eq!(target, c"/a%20b?q");
+        // SAFETY: and the error.
+        let error = unsafe { records[4].data.cast::<portal_error>().read() };
+        // SAFETY: and its message.
+        assert_eq!(unsafe { CStr::from_ptr(error.message) }, c"masked");
+        drop(held);
     }
 }

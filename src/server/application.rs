@@ -112,22 +112,27 @@ pub struct Pulled<'a> {
     pub happened: Happened<'a>,
 }
 
-/// What happened, in a pulled batch.
+/// What happened, in a pulled batch. Its pointers are valid until the batch is given back.
 pub enum Happened<'a> {
-    Connect(&'a Request),
-    /// The payload and one NUL behind it that does not count.
-    Message(Kind, &'a [u8]),
-    /// The payload and one NUL behind it that does not count.
-    Pong(&'a [u8]),
+    Connect(*const Request),
+    Message(Kind, Kept),
+    Pong(Kept),
     Drain,
     Error(&'a Failure),
-    Disconnect(u16, &'a CStr),
+    Disconnect(u16, Kept),
+}
+
+/// Bytes that a pulled batch keeps, and one NUL behind them that `len` does not count.
+#[derive(Clone, Copy)]
+pub struct Kept {
+    pub start: *const u8,
+    pub len: usize,
 }
 
 /// Where the events of a pulled batch are written to.
 ///
-/// What an event lends stays in place, although the borrow ends, until the batch is given back:
-/// at the same thread's next pull, poll or run of that server, or at its end.
+/// The batch is given back at the same thread's next pull, poll or run of that server, or at its
+/// end.
 pub trait Records {
     /// How many more events fit.
     fn room(&self) -> usize;

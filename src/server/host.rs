@@ -269,11 +269,7 @@ fn pull_from(one: &Loop, place: &Place, visitor: u64, records: &mut dyn Records)
     if records.room() == 0 {
         return 0;
     }
-    let mut sink = Sink::Pull(Puller {
-        records,
-        batch: Batch::default(),
-        count: 0,
-    });
+    let mut sink = Sink::Pull(Puller::new(records));
     one.turn(false, &mut sink);
     let Sink::Pull(Puller { batch, count, .. }) = sink else {
         return 0;

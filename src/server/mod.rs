@@ -29,7 +29,9 @@ mod slots;
 mod stats;
 mod worker;
 
-pub use application::{Application, EventKind, Failure, FailureKind, Happened, Pulled, Records};
+pub use application::{
+    Application, EventKind, Failure, FailureKind, Happened, Kept, Pulled, Records,
+};
 pub use callback::{count_handler, run_foreign, set_debug_on_error};
 pub use error::ServerError;
 pub use host::{fd, poll, pull, run, wake};
@@ -41,6 +43,8 @@ pub use sending::{
     abort, close as close_websocket, data, flush, ping, queued, send, set_data, state_of,
 };
 pub use server::{close, start, stat, wait};
+#[cfg(test)]
+pub(crate) use {paths::Paths, pull::Batch, pull::Puller};
 
 use server::Server;
 

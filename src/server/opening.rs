@@ -15,7 +15,7 @@ use super::request::RequestParts;
 use super::sink::Sink;
 use super::slots::State;
 use super::worker::{Loop, Turn};
-use super::{EventKind, Failure, Request, ServerError};
+use super::{EventKind, Failure, Happened, Request, ServerError};
 use crate::net::{Peer, Token};
 use crate::proto::{self, Agreement, Offer, Refusal, RequestHead, Session};
 
@@ -186,8 +186,8 @@ impl Loop {
             Sink::Pull(puller) => {
                 let verdict = callback::ask_only(&**application, websocket, &request);
                 if let Verdict::Failed(code) = verdict {
-                    let failure = Box::new(Failure::of_handler(EventKind::Upgrade, code));
-                    puller.failure(&turn.paths, path, websocket, failure);
+                    let failure = Failure::of_handler(EventKind::Upgrade, code);
+                    puller.push(&turn.paths, path, websocket, Happened::Error(&failure));
                 }
                 verdict
             }

@@ -1,11 +1,18 @@
 //! Events that are written down instead of called.
+//!
+//! What records point to lies in a `Vec`, from before its first pointer is handed out until the
+//! batch is given back, and each pointer is the `Vec`'s own. So it stays valid whatever is moved
+//! meanwhile, and whoever borrows the same bytes: unlike a `Box`, a `Vec` does not claim when it is
+//! moved that nobody else has a pointer into it, and all borrows of its elements derive from that
+//! one pointer.
 
 use std::any::Any;
-use std::ffi::CStr;
+use std::ffi::CString;
+use std::ptr;
 use std::sync::Arc;
 
 use super::paths::Paths;
-use super::{Failure, Happened, Pulled, Records, Request};
+use super::{Happened, Kept, Pulled, Records, Request};
 use crate::net::Token;
 use crate::proto::{Kind, Payload};
 
@@ -13,13 +20,12 @@ use crate::proto::{Kind, Payload};
 /// that comes back, and so outlives the server if it must.
 #[derive(Default)]
 pub struct Batch {
-    pub arena: Option<Box<[u8]>>,
+    pub arena: Option<Vec<u8>>,
     /// How much of the arena lent records point into.
     pub filled: usize,
     messages: Vec<Vec<u8>>,
-    /// Boxed: records point to them.
-    #[expect(clippy::vec_box, reason = "their addresses are handed out")]
-    requests: Vec<Box<Request>>,
+    /// One in each.
+    requests: Vec<Vec<Request>>,
     others: Vec<Box<dyn Any + Send>>,
     /// Websockets whose DISCONNECT is in the batch: their ids live as long.
     pub ended: Vec<Token>,
@@ -33,6 +39,24 @@ impl Batch {
         self.messages.push(bytes);
     }
 
+    /// Keeps bytes that end in NUL; answers where.
+    fn keep_terminated(&mut self, bytes: Vec<u8>) -> Kept {
+        let kept = Kept {
+            start: bytes.as_ptr(),
+            len: bytes.len().saturating_sub(1),
+        };
+        self.keep(bytes);
+        kept
+    }
+
+    /// Keeps a request; answers where.
+    fn keep_request(&mut self, request: Request) -> *const Request {
+        let request = vec![request];
+        let place = request.as_ptr();
+        self.requests.push(request);
+        place
+    }
+
     /// Lets go of the definitions, which may run `release`.
     pub fn let_go(&mut self) {
         self.paths = None;
@@ -44,9 +68,25 @@ pub struct Puller<'a> {
     pub records: &'a mut dyn Records,
     pub batch: Batch,
     pub count: u32,
+    /// The start of the `Vec` from which payloads are lent now, and which the batch will keep.
+    source: *const u8,
 }
 
-impl Puller<'_> {
+impl<'a> Puller<'a> {
+    pub fn new(records: &'a mut dyn Records) -> Self {
+        Self {
+            records,
+            batch: Batch::default(),
+            count: 0,
+            source: ptr::null(),
+        }
+    }
+
+    /// Payloads are lent from `source` until it is followed by another one; the batch must get it.
+    pub fn lend_from(&mut self, source: &mut Vec<u8>) {
+        self.source = source.as_mut_ptr();
+    }
+
     #[inline]
     pub fn has_room(&self) -> bool {
         self.records.room() > 0
@@ -84,14 +124,18 @@ impl Puller<'_> {
         kind: Option<Kind>,
         payload: Payload<'_>,
     ) {
+        let kept = match payload {
+            Payload::Whole(bytes) => self.batch.keep_terminated(bytes),
+            Payload::Lent(bytes) => Kept {
+                start: self.source.with_addr(bytes.as_ptr().addr()),
+                len: bytes.len().saturating_sub(1),
+            },
+        };
         let happened = match kind {
-            Some(kind) => Happened::Message(kind, payload.terminated()),
-            None => Happened::Pong(payload.terminated()),
+            Some(kind) => Happened::Message(kind, kept),
+            None => Happened::Pong(kept),
         };
         self.push(paths, number, websocket, happened);
-        if let Payload::Whole(bytes) = payload {
-            self.batch.keep(bytes);
-        }
     }
 
     pub fn connect(
@@ -101,19 +145,8 @@ impl Puller<'_> {
         websocket: u64,
         request: Box<Request>,
     ) {
-        self.push(paths, number, websocket, Happened::Connect(&request));
-        self.batch.requests.push(request);
-    }
-
-    pub fn failure(
-        &mut self,
-        paths: &Arc<Paths>,
-        number: u32,
-        websocket: u64,
-        failure: Box<Failure>,
-    ) {
-        self.push(paths, number, websocket, Happened::Error(&failure));
-        self.batch.others.push(failure);
+        let request = self.batch.keep_request(*request);
+        self.push(paths, number, websocket, Happened::Connect(request));
     }
 
     pub fn disconnect(
@@ -122,15 +155,9 @@ impl Puller<'_> {
         number: u32,
         websocket: u64,
         code: u16,
-        reason: &CStr,
+        reason: CString,
     ) {
-        let reason = Box::new(reason.to_owned());
-        self.push(
-            paths,
-            number,
-            websocket,
-            Happened::Disconnect(code, &reason),
-        );
-        self.batch.others.push(reason);
+        let reason = self.batch.keep_terminated(reason.into_bytes_with_nul());
+        self.push(paths, number, websocket, Happened::Disconnect(code, reason));
     }
 }

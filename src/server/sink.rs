@@ -32,4 +32,12 @@ impl Sink<'_> {
             _ => None,
         }
     }
+
+    /// Names the bytes from which payloads are lent from now on; a batch must get them to keep.
+    #[inline]
+    pub fn lend_from(&mut self, source: &mut Vec<u8>) {
+        if let Self::Pull(puller) = self {
+            puller.lend_from(source);
+        }
+    }
 }

@@ -197,8 +197,9 @@ impl Loop {
             None => None,
         };
         let held = held.or_else(|| self.core.borrow_mut().arena.take());
-        let mut arena = held.unwrap_or_else(|| vec![0; ARENA].into_boxed_slice());
+        let mut arena = held.unwrap_or_else(|| vec![0; ARENA]);
         let mut filled = turn.sink.batch().map_or(0, |batch| batch.filled);
+        turn.sink.lend_from(&mut arena);
         let pulling = turn.sink.batch().is_some();
         for _ in 0..visits {
             let free = if pulling {
@@ -273,6 +274,7 @@ impl Loop {
                 continue;
             };
             drop(core);
+            turn.sink.lend_from(&mut kept);
             let (taken, hold) = self.deliver(turn, token, &mut kept[from..]);
             let from = from + taken;
             let kept = match turn.sink.batch() {
@@ -617,12 +619,14 @@ impl Loop {
             }
             (Sink::Pull(puller), due) => match due {
                 Due::Drain => puller.push(&turn.paths, path, websocket, Happened::Drain),
-                Due::Failure(failure) => puller.failure(&turn.paths, path, websocket, failure),
+                Due::Failure(failure) => {
+                    puller.push(&turn.paths, path, websocket, Happened::Error(&failure));
+                }
                 _ => {
                     let (code, reason) = self.farewell(token);
                     // Fails only if it is CLOSED already.
                     let _ = slot.advance(token.generation, State::Closed);
-                    puller.disconnect(&turn.paths, path, websocket, code, &reason);
+                    puller.disconnect(&turn.paths, path, websocket, code, reason);
                     puller.batch.ended.push(token);
                     paths::leave(path);
                 }

@@ -65,7 +65,7 @@ pub struct Core {
     pub clock: Clock,
     pub traffic: Traffic,
     /// The receive buffer; lent to the turn, and to a pulled batch.
-    pub arena: Option<Box<[u8]>>,
+    pub arena: Option<Vec<u8>>,
     /// Connections whose kept input is to be delivered.
     pub waiting: VecDeque<Token>,
     pub due: VecDeque<(Token, Due)>,
