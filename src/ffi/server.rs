@@ -206,12 +206,15 @@ pub extern "C" fn portal_server_poll(server: portal_server, timeout_ms: i32) -> 
 ///
 /// It is level-triggered and covers all loops and their timers. It also becomes readable on a send,
 /// ping or close from outside a turn. The library owns it: wait on it, and do nothing else with it.
+/// It is closed when the server has ended, so whoever waits on it ends the server by
+/// portal_server_begin_close, and polls until PORTAL_STATUS_GONE.
 ///
 /// @param server  Any id.
 ///
 /// @return The descriptor, or a negative status:
 /// @return PORTAL_STATUS_ARGUMENT  Another dispatch than HOST.
 /// @return PORTAL_STATUS_GONE      The server has ended, or never was.
+/// @return PORTAL_STATUS_IO        The system refused a descriptor.
 ///
 /// @threads  Any thread, and inside any callback.
 /// @since    0.1

@@ -8,7 +8,7 @@ use std::cell::RefCell;
 use std::io;
 use std::os::fd::{AsRawFd, RawFd};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
@@ -38,9 +38,8 @@ pub struct Host {
     /// Something is to be looked at anew by a thread that waits.
     bell: Signal,
     waiting: AtomicU32,
-    /// Readable while any loop has work, once asked for.
+    /// Readable while any loop has work, once asked for. A loop joins it before it is parked.
     union: OnceCell<Union>,
-    union_wanted: AtomicBool,
 }
 
 impl Host {
@@ -52,7 +51,6 @@ impl Host {
             bell: Signal::semaphore()?,
             waiting: AtomicU32::new(0),
             union: OnceCell::new(),
-            union_wanted: AtomicBool::new(false),
         })
     }
 
@@ -356,7 +354,11 @@ fn park(server: &Server, number: usize, one: Box<Loop>) -> bool {
         server.loop_ended();
         return false;
     }
-    let shown = server.host.union_wanted.load(Ordering::SeqCst);
+    // Locked before the union is looked at: whoever makes one then comes by here, or finds it parked.
+    let mut parked = place.parked();
+    let union = server.host.union.get();
+    let joined = union.map_or(Ok(()), |union| join(union, place, &one));
+    let shown = union.is_some();
     let expected_back = place.home.load(Ordering::SeqCst) != 0 && !shown;
     let mut core = one.core.borrow_mut();
     // The thread that holds a batch takes the mail when it comes back, without being woken.
@@ -368,8 +370,21 @@ fn park(server: &Server, number: usize, one: Box<Loop>) -> bool {
         one.mailbox.wake();
     }
     drop(core);
-    *place.parked() = Some(one);
+    *parked = Some(one);
+    drop(parked);
+    if let Err(error) = joined {
+        log::error!("a loop does not show in the host's descriptor: {error}");
+    }
     work_left
+}
+
+/// Lets the host's descriptor show the work of a loop that is here, if it does not yet.
+fn join(union: &Union, place: &Place, one: &Loop) -> io::Result<()> {
+    if !place.shown.load(Ordering::Relaxed) {
+        union.add(one.core.borrow().poller.descriptor())?;
+        place.shown.store(true, Ordering::Relaxed);
+    }
+    Ok(())
 }
 
 /// Waits for work in the loops that nobody serves, or for somebody's wish.
@@ -408,27 +423,31 @@ pub fn settle(server: &Arc<Server>) {
 pub fn fd(server: u64) -> Result<RawFd, ServerError> {
     let server = hosted(server)?;
     let host = &server.host;
-    let union = host.union.get_or_try_init(|| {
-        let union = Union::new()?;
-        union.add(host.wake.as_raw_fd())?;
-        for descriptor in server
-            .loops
-            .iter()
-            .filter_map(|place| place.descriptor.get())
-        {
-            union.add(*descriptor)?;
-        }
-        Ok(union)
-    });
-    let descriptor = union.map(Union::as_raw_fd).map_err(|error: io::Error| {
+    let refused = |error: io::Error| {
         log::error!("no descriptor can be made for the host: {error}");
         ServerError::Io
-    })?;
-    if !host.union_wanted.swap(true, Ordering::SeqCst) {
+    };
+    let make = || {
+        let union = Union::new()?;
+        union.add(host.wake.as_raw_fd())?;
+        Ok(union)
+    };
+    let is_first = host.union.get().is_none();
+    let union = host.union.get_or_try_init(make).map_err(refused)?;
+    if is_first {
         // From now on what is left undone shows.
         settle(&server);
     }
-    Ok(descriptor)
+    for place in &server.loops {
+        // A loop that is not here joins when it comes back, if it does.
+        let parked = place.parked();
+        let joined = parked
+            .as_ref()
+            .map_or(Ok(()), |one| join(union, place, one));
+        drop(parked);
+        joined.map_err(refused)?;
+    }
+    Ok(union.as_raw_fd())
 }
 
 /// Makes one waiting thread, present or next, look up.

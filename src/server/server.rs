@@ -61,6 +61,8 @@ pub struct Place {
     pub parked: Mutex<Option<Box<Loop>>>,
     /// HOST: the thread that holds a pulled batch of it; 0 is none.
     pub home: AtomicU64,
+    /// HOST: its work shows in the host's descriptor.
+    pub shown: AtomicBool,
     /// HOST: it was last driven by `pull`, so its events wait for the next.
     pub pulled: AtomicBool,
 }

@@ -8,6 +8,7 @@
 #include <poll.h>
 #include <pthread.h>
 #include <stdatomic.h>
+#include <unistd.h>
 
 static const struct setting host_settings[] = { { PORTAL_OPTION_DISPATCH, PORTAL_DISPATCH_HOST }, { 0 } };
 static portal_server server;
@@ -161,6 +162,67 @@ static void the_descriptor_becomes_readable_by_a_send_from_another_thread(void)
     journal_expect(PORTAL_EVENT_DISCONNECT);
 }
 
+/* A loop without clients ends before the server does; then its descriptor's number may be a stranger's. */
+static void ask_for_the_descriptor_of_an_ending_server(int strangers_count)
+{
+    int strangers[16], ends[2], descriptor;
+    client *self;
+
+    server = SERVE({ PORTAL_OPTION_DISPATCH, PORTAL_DISPATCH_HOST }, { PORTAL_OPTION_THREADS, 2 },
+        { PORTAL_OPTION_CLOSE_TIMEOUT, 600000 });
+    CHECK(pipe(ends) == 0);
+    CHECK(write(ends[1], "x", 1) == 1);
+    self = client_dial(portal_server_port(server));
+    client_request(self, "/record", "");
+    while (journal_is_empty())
+        CHECK(portal_server_poll(server, 50) >= 0);
+    journal_expect(PORTAL_EVENT_CONNECT);
+    CHECK_NUMBER(client_response(self).status, 101);
+    CHECK_OK(portal_server_begin_close(server));
+    CHECK(portal_server_poll(server, 0) >= 0);
+    client_expect_close(self, 1001, NULL);
+
+    for (int i = 0; i < strangers_count; ++i)
+        CHECK((strangers[i] = dup(ends[0])) >= 0);
+    descriptor = portal_server_fd(server);
+    CHECK(descriptor >= 0);
+    EVENTUALLY(portal_server_poll(server, 0) == 0 && !is_readable(descriptor, 0));
+    client_close(self, 1001, "");
+    CHECK(is_readable(descriptor, PATIENCE_MS));
+    client_destroy(self);
+    EVENTUALLY(portal_server_poll(server, 0) == PORTAL_STATUS_GONE);
+    journal_expect(PORTAL_EVENT_DISCONNECT);
+    CHECK_STATUS(portal_server_fd(server), PORTAL_STATUS_GONE);
+    for (int i = 0; i < strangers_count; ++i)
+        CHECK(close(strangers[i]) == 0);
+    CHECK(close(ends[0]) == 0 && close(ends[1]) == 0);
+}
+
+static void the_descriptor_may_be_asked_for_while_a_server_ends(void)
+{
+    ask_for_the_descriptor_of_an_ending_server(0);
+}
+
+static void the_descriptor_shows_no_stranger_that_has_an_ended_loops_number(void)
+{
+    ask_for_the_descriptor_of_an_ending_server(16);
+}
+
+static void a_server_that_begins_to_close_shows_it_by_its_descriptor(void)
+{
+    struct pollfd source = { .events = POLLIN };
+
+    server = serve(host_settings);
+    source.fd = portal_server_fd(server);
+    while (is_readable(source.fd, 0))
+        CHECK(portal_server_poll(server, 0) >= 0);
+    CHECK_OK(portal_server_begin_close(server));
+    CHECK(is_readable(source.fd, PATIENCE_MS));
+    EVENTUALLY(portal_server_poll(server, 0) == PORTAL_STATUS_GONE);
+    CHECK_NUMBER(poll(&source, 1, 0), 1);
+    CHECK_NUMBER(source.revents, POLLNVAL); /* it went with the server */
+}
+
 static void *wake_server(void *unused)
 {
     CHECK_OK(portal_server_wake(server));
@@ -304,6 +366,9 @@ int main(void)
     RUN(poll_waits_as_long_as_it_is_told);
     RUN(the_descriptor_tells_when_to_poll);
     RUN(the_descriptor_becomes_readable_by_a_send_from_another_thread);
+    RUN(the_descriptor_may_be_asked_for_while_a_server_ends);
+    RUN(the_descriptor_shows_no_stranger_that_has_an_ended_loops_number);
+    RUN(a_server_that_begins_to_close_shows_it_by_its_descriptor);
     RUN(wake_ends_a_wait);
     RUN(closing_ends_a_wait);
     RUN(up_to_threads_may_be_inside_and_one_more_is_busy);
