@@ -103,7 +103,9 @@ fn write_section(source: &Path) -> Outcome<String> {
         .with_src(source)
         .generate()?
         .write(&mut declarations);
-    for line in String::from_utf8(declarations)?.trim().lines() {
+    // C90 has no comma behind the last enumerator.
+    let declarations = String::from_utf8(declarations)?.replace(",\n}", "\n}");
+    for line in declarations.trim().lines() {
         // cbindgen puts `struct` before the structs of this section and not before those of others;
         // the name alone will do for all.
         let named = !line.starts_with("typedef");

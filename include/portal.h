@@ -159,7 +159,7 @@ typedef enum portal_status_value {
   /**
    * An allocation was refused; nothing changed.
    */
-  PORTAL_STATUS_MEMORY = -14,
+  PORTAL_STATUS_MEMORY = -14
 } portal_status_value;
 
 /**
@@ -207,7 +207,7 @@ typedef enum portal_message {
   /**
    * Any bytes.
    */
-  PORTAL_MESSAGE_BINARY = 2,
+  PORTAL_MESSAGE_BINARY = 2
 } portal_message;
 
 /**
@@ -241,7 +241,7 @@ typedef enum portal_event {
   /**
    * Something went wrong; see portal_error.
    */
-  PORTAL_EVENT_ERROR = 7,
+  PORTAL_EVENT_ERROR = 7
 } portal_event;
 
 /**
@@ -263,7 +263,7 @@ typedef enum portal_state {
   /**
    * Ended, or never was.
    */
-  PORTAL_STATE_CLOSED = 3,
+  PORTAL_STATE_CLOSED = 3
 } portal_state;
 
 /**
@@ -282,7 +282,7 @@ typedef enum portal_dispatch {
   /**
    * On threads of the host, inside portal_server_run, _poll or _pull. The library starts none.
    */
-  PORTAL_DISPATCH_HOST = 2,
+  PORTAL_DISPATCH_HOST = 2
 } portal_dispatch;
 
 /*
@@ -517,7 +517,7 @@ typedef enum portal_stat {
   /**
    * Handlers that failed.
    */
-  PORTAL_STAT_HANDLER_ERRORS = 10,
+  PORTAL_STAT_HANDLER_ERRORS = 10
 } portal_stat;
 
 /**
@@ -952,7 +952,7 @@ typedef enum portal_option {
    *
    * Number. Default 0. Range 0 to 2.
    */
-  PORTAL_OPTION_BACKEND = 24,
+  PORTAL_OPTION_BACKEND = 24
 } portal_option;
 
 /**

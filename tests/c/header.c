@@ -1,9 +1,9 @@
 /* The names, numbers, layouts and signatures that programs are compiled against stay what they are.
-   Valid C99 and valid C++11; linked with a second file that includes the header as well. */
+   Valid C90 and valid C++11; linked with a second file that includes the header as well. */
 #include <portal.h>
 #include <portal.h>
 
-/* An array of no negative size: a static assertion that C99 knows as well. */
+/* An array of no negative size: a static assertion that C90 knows as well. */
 #define PROMISE(condition) extern char promise[(condition) ? 1 : -1]
 
 PROMISE(sizeof(portal_server) == 8 && sizeof(portal_websocket) == 8 && sizeof(portal_status) == 4);
