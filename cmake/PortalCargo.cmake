@@ -56,6 +56,8 @@ if(NOT DEFINED PORTAL_NATIVE_LIBRARIES)
     COMMAND_ERROR_IS_FATAL ANY)
   string(REGEX MATCH "native-static-libs:([^\n]*)" portal_rustc_answer "${portal_rustc_answer}")
   separate_arguments(portal_native_libraries UNIX_COMMAND "${CMAKE_MATCH_1}")
+  # C compilers add it by themselves, and know its other name in programs that are static altogether.
+  list(REMOVE_ITEM portal_native_libraries "-lgcc_s")
   set(PORTAL_NATIVE_LIBRARIES "${portal_native_libraries}" CACHE STRING "What libportal.a needs of the system")
   file(REMOVE "${CMAKE_CURRENT_BINARY_DIR}/CMakeFiles/empty.a")
 endif()

@@ -10,7 +10,13 @@ configure_package_config_file(
   cmake/portalConfig.cmake.in "${PROJECT_BINARY_DIR}/portalConfig.cmake"
   INSTALL_DESTINATION "${portal_config_dir}"
   PATH_VARS CMAKE_INSTALL_INCLUDEDIR CMAKE_INSTALL_LIBDIR)
-write_basic_package_version_file("${PROJECT_BINARY_DIR}/portalConfigVersion.cmake" COMPATIBILITY SameMajorVersion)
+# Before version 1.0 each minor version may change what programs rely on.
+set(portal_compatibility SameMajorVersion)
+if(PROJECT_VERSION_MAJOR EQUAL 0)
+  set(portal_compatibility SameMinorVersion)
+endif()
+write_basic_package_version_file(
+  "${PROJECT_BINARY_DIR}/portalConfigVersion.cmake" COMPATIBILITY "${portal_compatibility}")
 
 # Folders given as absolute paths stay what they are; the usual ones follow the prefix.
 cmake_path(ABSOLUTE_PATH portal_pkgconfig_dir BASE_DIRECTORY "${CMAKE_INSTALL_PREFIX}" OUTPUT_VARIABLE portal_pc_place)
