@@ -1,4 +1,4 @@
-# Installs header, libraries, and what find_package and pkg-config read. Everything that is
+# Installs header, libraries, what find_package and pkg-config read, and the licences. Everything that is
 # installed finds the rest by its own place, so a prefix may be moved.
 
 include(CMakePackageConfigHelpers)
@@ -41,3 +41,4 @@ install(FILES "${PROJECT_BINARY_DIR}/portal.pc" DESTINATION "${portal_pkgconfig_
 install(FILES
   "${PROJECT_BINARY_DIR}/portalConfig.cmake" "${PROJECT_BINARY_DIR}/portalConfigVersion.cmake" cmake/portalTargets.cmake
   DESTINATION "${portal_config_dir}")
+install(FILES LICENSE-APACHE LICENSE-MIT docs/third-party.md DESTINATION "${CMAKE_INSTALL_DATAROOTDIR}/doc/portal")
