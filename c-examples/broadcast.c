@@ -30,6 +30,7 @@ static int32_t enter(portal_websocket websocket, const portal_request *request, 
     const char *name = portal_request_param(request, "name");
     struct guest *guest = malloc(sizeof *guest + strlen(name) + 1);
 
+    (void)user_data;
     guest->websocket = websocket;
     strcpy(guest->name, name);
     pthread_mutex_lock(&door);
@@ -44,6 +45,7 @@ static int32_t say(portal_websocket websocket, uint32_t type, const void *data, 
 {
     const struct guest *guest = portal_data(websocket);
 
+    (void)type, (void)len, (void)user_data;
     tell_all(guest->name, data); /* a NUL stands behind every text */
     return 0;
 }
@@ -52,6 +54,7 @@ static int32_t leave(portal_websocket websocket, uint32_t code, const char *reas
 {
     struct guest *guest = portal_data(websocket), **link = &guests;
 
+    (void)code, (void)reason, (void)user_data;
     pthread_mutex_lock(&door);
     while (*link != guest)
         link = &(*link)->next;
@@ -67,10 +70,14 @@ int main(int argc, char **argv)
     const portal_handlers handlers = { sizeof handlers, .connect = enter, .message = say, .disconnect = leave };
     struct pollfd input = { .fd = 0, .events = POLLIN };
     portal_server server;
+    portal_status status = portal_define_path("/room/{name}", &handlers, NULL);
 
-    if (portal_define_path("/room/{name}", &handlers, NULL) != PORTAL_STATUS_OK
-        || portal_server_start(argc > 1 ? (uint32_t)atoi(argv[1]) : 4433, NULL, &server) != PORTAL_STATUS_OK)
+    if (status == PORTAL_STATUS_OK)
+        status = portal_server_start(argc > 1 ? (uint32_t)atoi(argv[1]) : 4433, NULL, &server);
+    if (status != PORTAL_STATUS_OK) {
+        fprintf(stderr, "broadcast: cannot start: %s\n", portal_status_text(status));
         return EXIT_FAILURE;
+    }
     printf("listening on ws://localhost:%u/room/{name}\n", (unsigned)portal_server_port(server));
     fflush(stdout);
     while (poll(&input, 1, 2000) == 0)

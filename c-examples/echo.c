@@ -15,11 +15,13 @@ static int32_t greet(portal_websocket websocket, const portal_request *request, 
 {
     static const char welcome[] = "Welcome to echo server.";
 
+    (void)request, (void)user_data;
     return portal_send(websocket, PORTAL_MESSAGE_TEXT, welcome, strlen(welcome));
 }
 
 static int32_t echo(portal_websocket websocket, uint32_t type, const void *data, size_t len, void *user_data)
 {
+    (void)user_data;
     return portal_send(websocket, type, data, len);
 }
 

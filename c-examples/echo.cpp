@@ -57,7 +57,7 @@ private:
     portal_server id = 0;
 };
 
-int main(int argc, char **argv)
+static void serve(uint32_t port)
 {
     sigset_t stop; // held back from every thread, so that sigwait gets them
     sigemptyset(&stop);
@@ -72,8 +72,17 @@ int main(int argc, char **argv)
     echo.connect = [&](auto websocket) { send(websocket, PORTAL_MESSAGE_TEXT, "Welcome to echo server."); };
     echo.message = send;
     echo.define("/echo");
-    const Server server(argc > 1 ? std::atoi(argv[1]) : 4433);
+    const Server server(port);
     std::cout << "listening on ws://localhost:" << server.port() << "/echo" << std::endl;
     int received;
     sigwait(&stop, &received);
+}
+
+int main(int argc, char **argv)
+try {
+    serve(argc > 1 ? static_cast<uint32_t>(std::atoi(argv[1])) : 4433);
+    return EXIT_SUCCESS;
+} catch (const std::exception &error) {
+    std::cerr << "echo++: " << error.what() << std::endl;
+    return EXIT_FAILURE;
 }

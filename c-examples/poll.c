@@ -12,6 +12,7 @@
 
 static int32_t echo(portal_websocket websocket, uint32_t type, const void *data, size_t len, void *user_data)
 {
+    (void)user_data;
     return portal_send(websocket, type, data, len);
 }
 

@@ -104,7 +104,7 @@ const STATUSES: [(&CStr, &CStr); 15] = [
     (c"PORTAL_STATUS_UTF8", c"The text is not UTF-8."),
     (
         c"PORTAL_STATUS_ADDRESS",
-        c"The address cannot be listened on.",
+        c"The address cannot be listened on: it is in use, not permitted, or malformed.",
     ),
     (
         c"PORTAL_STATUS_TLS",

@@ -16,27 +16,37 @@ struct example {
     uint32_t port;
 };
 
-static struct example run(const char *name)
+/* Starts a program on a port, with its `output`, 1 or 2, for us to read. */
+static struct example start(const char *name, uint32_t port, int output)
 {
-    char path[4096], line[200];
+    char path[4096], number[20];
     int in[2], out[2];
-    struct example example;
-    unsigned port;
+    struct example example = { 0 };
 
     snprintf(path, sizeof path, "%s/%s", folder, name);
+    snprintf(number, sizeof number, "%u", (unsigned)port);
     CHECK(pipe2(in, O_CLOEXEC) == 0 && pipe2(out, O_CLOEXEC) == 0);
     example.process = fork();
     CHECK(example.process >= 0);
     if (example.process == 0) {
         dup2(in[0], 0);
-        dup2(out[1], 1);
-        execl(path, path, "0", (char *)NULL);
+        dup2(out[1], output);
+        execl(path, path, number, (char *)NULL);
         _exit(127);
     }
     close(in[0]);
     close(out[1]);
     example.in = in[1];
     example.out = fdopen(out[0], "r");
+    return example;
+}
+
+static struct example run(const char *name)
+{
+    struct example example = start(name, 0, 1);
+    char line[200];
+    unsigned port;
+
     CHECK(fgets(line, sizeof line, example.out) != NULL);
     CHECK(sscanf(line, "listening on ws://localhost:%u/", &port) == 1);
     CHECK(port > 0 && port < 65536);
@@ -171,6 +181,27 @@ static void poll_serves_and_obeys_on_one_thread(void)
     expect_success(example);
 }
 
+static void one_that_cannot_listen_says_why_and_fails(void)
+{
+    static const char *const names[] = { "echo", "echo++", "broadcast", "poll" };
+    const struct example taken = run("echo");
+
+    for (size_t i = 0; i < sizeof names / sizeof *names; ++i) {
+        const struct example example = start(names[i], taken.port, 2);
+        char line[200];
+        int status;
+
+        CHECK(fgets(line, sizeof line, example.out) != NULL);
+        CHECK(strstr(line, names[i]) != NULL && strstr(line, "in use") != NULL);
+        CHECK(waitpid(example.process, &status, 0) == example.process);
+        CHECK_NUMBER(status, EXIT_FAILURE << 8);
+        close(example.in);
+        fclose(example.out);
+    }
+    CHECK(kill(taken.process, SIGTERM) == 0);
+    expect_success(taken);
+}
+
 int main(int argc, char **argv)
 {
     CHECK(argc == 2);
@@ -180,5 +211,6 @@ int main(int argc, char **argv)
     RUN(echo_has_a_page);
     RUN(broadcast_tells_everybody_and_the_time);
     RUN(poll_serves_and_obeys_on_one_thread);
+    RUN(one_that_cannot_listen_says_why_and_fails);
     return 0;
 }

@@ -2,6 +2,7 @@
 
 import os
 import re
+import socket
 import subprocess
 import time
 from pathlib import Path
@@ -14,16 +15,16 @@ ROOT = Path(__file__).resolve().parents[2]
 LIBRARY_FOLDER = os.environ["LIBRARY_FOLDER"]
 
 
-def example():
-    """The README's C program, which listens on a port that the system chooses instead of 4433."""
+def example(port):
+    """The README's C program, which listens on another port than 4433; 0: one that the system chooses."""
     program = re.search(r"```c\n(#include.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)[1]
     assert program.count("4433") == 1
-    return program.replace("4433", "0")
+    return program.replace("4433", str(port))
 
 
-def compile_to(folder):
+def compile_to(folder, port=0):
     source, program = folder / "example.c", folder / "example"
-    source.write_text(example())
+    source.write_text(example(port))
     command = [os.environ.get("CC", "cc"), "-std=c11", "-Wall", "-Wextra", "-Wpedantic", "-Werror"]
     command += [source, "-o", program, f"-I{ROOT / 'include'}"]
     command += [f"-L{LIBRARY_FOLDER}", f"-Wl,-rpath,{LIBRARY_FOLDER}", "-lportal"]
@@ -62,3 +63,11 @@ def test_the_example_of_the_readme_compiles_without_a_warning_and_echoes(tmp_pat
     finally:
         process.kill()
         process.wait()
+
+
+def test_the_example_of_the_readme_says_why_it_cannot_serve(tmp_path):
+    with socket.create_server(("", 0)) as taken:
+        program = compile_to(tmp_path, taken.getsockname()[1])
+        ended = subprocess.run([program], timeout=DEADLINE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert ended.returncode == 1
+    assert "Address already in use" in ended.stderr
