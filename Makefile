@@ -206,7 +206,7 @@ bench-lisp: $(BUILD)/echo-server
 ## install       header, libraries, pkg-config and CMake files; PREFIX=/usr/local DESTDIR=…
 .PHONY: install
 install:
-	$(CMAKE) -B $(BUILD)/install -DPORTAL_BUILD_TESTS=OFF -DPORTAL_BUILD_EXAMPLES=OFF \
+	cmake -S . -B $(BUILD)/install -DPORTAL_CARGO_TARGET_DIR=$(TARGET) -DPORTAL_BUILD_TESTS=OFF -DPORTAL_BUILD_EXAMPLES=OFF \
 	  -DCMAKE_INSTALL_PREFIX=$(PREFIX)
 	cmake --build $(BUILD)/install
 	DESTDIR=$(DESTDIR) cmake --install $(BUILD)/install

@@ -22,11 +22,19 @@ def example(port):
     return program.replace("4433", str(port))
 
 
+def fragments():
+    """Its other lines of C, each as it stands inside of a function."""
+    text = (ROOT / "README.md").read_text()
+    return re.findall(r"```c\n(?!#include)(.*?)```", text, re.DOTALL)
+
+
+COMPILER = [os.environ.get("CC", "cc"), "-std=c11", "-Wall", "-Wextra", "-Wpedantic", "-Werror", f"-I{ROOT / 'include'}"]
+
+
 def compile_to(folder, port=0):
     source, program = folder / "example.c", folder / "example"
     source.write_text(example(port))
-    command = [os.environ.get("CC", "cc"), "-std=c11", "-Wall", "-Wextra", "-Wpedantic", "-Werror"]
-    command += [source, "-o", program, f"-I{ROOT / 'include'}"]
+    command = [*COMPILER, source, "-o", program]
     command += [f"-L{LIBRARY_FOLDER}", f"-Wl,-rpath,{LIBRARY_FOLDER}", "-lportal"]
     subprocess.run(command, check=True)
     return program
@@ -71,3 +79,15 @@ def test_the_example_of_the_readme_says_why_it_cannot_serve(tmp_path):
         ended = subprocess.run([program], timeout=DEADLINE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert ended.returncode == 1
     assert "Address already in use" in ended.stderr
+
+
+def test_the_other_c_of_the_readme_compiles_without_a_warning(tmp_path):
+    assert len(fragments()) >= 2
+    for fragment in fragments():
+        result = "status" if " status = " in fragment else "0"
+        source = tmp_path / "fragment.c"
+        source.write_text(
+            "#include <portal.h>\nportal_server server;\nportal_options *options;\nint main(void)\n"
+            f"{{\n{fragment}return {result};\n}}\n"
+        )
+        subprocess.run([*COMPILER, "-fsyntax-only", source], check=True)
