@@ -63,16 +63,19 @@
 ;;; Functions
 
 (defmacro define-c-function (c-name result &body parameters)
-  "CFFI:DEFCFUN. ECL would look for the function by its name at each call, for 10 µs: there, its address
-is found once."
-  #-ecl `(cffi:defcfun ,c-name ,result ,@parameters)
-  #+ecl (let ((name (intern (substitute #\- #\_ (string-upcase c-name)))))
-          `(let ((address (cffi:foreign-symbol-pointer ,c-name)))
-             (defun ,name ,(mapcar #'first parameters)
-               (cffi:foreign-funcall-pointer
-                address () ,@(loop for (parameter type) in parameters
-                                   append (list type parameter))
-                ,result)))))
+  "Defines the function that calls C's. Its address is found at the first call, which loads the library
+if need be."
+  (let* ((name (intern (substitute #\- #\_ (string-upcase c-name))))
+         (address (intern (format nil "*ADDRESS-OF-~a*" name))))
+    `(progn
+       (#+sbcl sb-ext:defglobal #-sbcl defvar ,address nil)
+       (pushnew ',address *addresses*)
+       (defun ,name ,(mapcar #'first parameters)
+         (cffi:foreign-funcall-pointer
+          (or ,address (setf ,address (c-function-address ,c-name))) ()
+          ,@(loop for (parameter type) in parameters
+                  append (list type parameter))
+          ,result)))))
 
 (define-c-function "portal_status_text" :string (status status))
 (define-c-function "portal_version" :string)

@@ -1,4 +1,5 @@
-;;;; Saved cores: the library is let go before a core is saved, and found anew when it starts.
+;;;; Saved cores: the library is let go before a core is saved. The first call in its next process loads
+;;;; it again.
 
 (in-package #:portal)
 
@@ -7,12 +8,4 @@
     (error 'portal-error :message "Close Portal's servers before you save a core."))
   (forget-library))
 
-(defun enter-image ()
-  "Loads the library and tells it what it knew."
-  (load-library)
-  (tell-c-of-all-paths)
-  (tell-c-of-all-pages)
-  (tell-c-of-log))
-
 #+sbcl (pushnew 'leave-image sb-ext:*save-hooks*)
-#+sbcl (pushnew 'enter-image sb-ext:*init-hooks*)

@@ -1,11 +1,9 @@
 ;;;; Finding and loading the C library.
 ;;;;
-;;;; No place is remembered from one process to the next: a saved core looks for the library anew.
+;;;; The library is loaded at the first call that needs it: the system compiles and loads without. No
+;;;; place is remembered from one process to the next, so a saved core looks for the library again.
 
 (in-package #:portal)
-
-(cffi:define-foreign-library libportal
-  (t (:or "libportal.so.0" "libportal.so")))
 
 (defparameter *library-names* '("libportal.so.0" "libportal.so")
   "The names of the library's file, best first.")
@@ -25,18 +23,21 @@
             (when sources
               (list sources (merge-pathnames "../target/release/" sources))))))
 
+(defun files-in (folder)
+  "The files in FOLDER that may be the library, best first."
+  (loop for name in *library-names*
+        for file = (merge-pathnames name folder)
+        when (uiop:file-exists-p file)
+          collect (uiop:native-namestring file)))
+
 (defun library-candidates ()
-  "All that may be the library, best first. The last, LIBPORTAL, is looked for by the system, and in
-CFFI:*FOREIGN-LIBRARY-DIRECTORIES*."
+  "All that may be the library, best first. The last, names without a folder, are looked for by the
+system, and in CFFI:*FOREIGN-LIBRARY-DIRECTORIES*."
   (let ((named (named-library)))
     (append (when (and named (uiop:file-exists-p named))
               (list (uiop:native-namestring named)))
-            (loop for folder in (library-folders)
-                  nconc (loop for name in *library-names*
-                              for file = (merge-pathnames name folder)
-                              when (uiop:file-exists-p file)
-                                collect (uiop:native-namestring file)))
-            '(libportal))))
+            (mapcan #'files-in (library-folders))
+            (copy-list *library-names*))))
 
 (defun load-candidate (candidate)
   "Loads CANDIDATE and returns it, if it is Portal's: another project has a libportal.so, too."
@@ -47,20 +48,75 @@ CFFI:*FOREIGN-LIBRARY-DIRECTORIES*."
           (t (cffi:close-foreign-library library)
              nil))))
 
+;;; Loading
+
 (defvar *library* nil
   "The library as CFFI knows it, while it is loaded.")
 
-(defun load-library ()
-  "Loads the library unless it is loaded; signals LIBRARY-NOT-FOUND when it cannot be had."
-  (unless *library*
-    (setf *library* (or (some #'load-candidate (library-candidates))
-                        (error 'library-not-found
-                               :places (append (library-folders)
-                                               (list "where the system keeps libraries")))))))
+(defvar *library-lock* (bt:make-recursive-lock "Portal's library"))
+
+(defvar *addresses* '()
+  "The variables that hold the addresses of C's functions.")
 
 (defun forget-library ()
   "Undoes LOAD-LIBRARY."
+  (dolist (variable *addresses*)
+    (setf (symbol-value variable) nil))
   (when *library*
     (cffi:close-foreign-library (shiftf *library* nil))))
 
-(load-library)
+(defun candidates-in (name)
+  "What may be the library when a person says it is NAME, a file or a folder."
+  (let ((folder (uiop:directory-exists-p name)))
+    (if folder
+        (files-in folder)
+        (list (uiop:native-namestring name)))))
+
+(defun load-one-of (candidates)
+  "Loads the first of CANDIDATES that is the library and tells it what was defined before, in a core
+that was saved. Returns false when none is the library."
+  (bt:with-recursive-lock-held (*library-lock*)
+    (or *library*
+        (when (setf *library* (some #'load-candidate candidates))
+          (let ((told nil))
+            (unwind-protect
+                 (progn
+                   (tell-c-of-log)
+                   (tell-c-of-all-paths)
+                   (tell-c-of-all-pages)
+                   (setf told t))
+              (unless told
+                (forget-library))))
+          *library*))))
+
+(defun read-name ()
+  (format *query-io* "~&The file of Portal's library, or its folder: ")
+  (finish-output *query-io*)
+  (list (read-line *query-io*)))
+
+(defun ask-for-library ()
+  "Signals LIBRARY-NOT-FOUND. Returns where to look next, if a restart says so."
+  (restart-case
+      (error 'library-not-found
+             :places (append (library-folders) (list "where the system keeps libraries")))
+    (retry ()
+      :report "Look for the library again."
+      (library-candidates))
+    (use-value (name)
+      :report "Name the library's file or folder."
+      :interactive read-name
+      (candidates-in name))))
+
+(defun load-library ()
+  "Loads the library unless it is loaded. Signals LIBRARY-NOT-FOUND when it is not found."
+  (unless *library*
+    (loop with candidates = (library-candidates)
+          until (load-one-of candidates)
+          do (setf candidates (ask-for-library)))))
+
+(defun c-function-address (name)
+  "The address of C's function NAME."
+  (load-library)
+  (or (cffi:foreign-symbol-pointer name)
+      (error 'portal-error
+             :message (format nil "Portal's library has no function ~a: its version is another." name))))

@@ -50,5 +50,3 @@ the library, and should be quick. Returns FUNCTION."
           *log-level* (if function number 1)))
   (tell-c-of-log)
   function)
-
-(tell-c-of-log)

@@ -21,6 +21,7 @@
   "Defines what a plain GET of PATH answers: CONTENT, a string or octets. Returns PATH.
 
 A page and a path may share a string: who asks for a websocket gets the path."
+  (load-library)
   (let ((octets (octets-of content)))
     (bt:with-lock-held (*pages-lock*)
       (tell-c-of-page path content-type octets)
@@ -29,6 +30,7 @@ A page and a path may share a string: who asks for a websocket gets the path."
 
 (defun undefine-page (path)
   "Removes the page of PATH. Returns whether there was one."
+  (load-library)
   (bt:with-lock-held (*pages-lock*)
     (when (remhash path *pages*)
       (check (portal-undefine-page path) "Removing the page ~s" path)

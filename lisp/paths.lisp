@@ -51,6 +51,7 @@ or its name will be used again.")
   (setf (path-known path) kind))
 
 (defun define-path (name definition)
+  (load-library)
   (bt:with-recursive-lock-held (*paths-lock*)
     (let ((path (ensure-path name))
           (kind (if (definition-upgrade definition) :upgrade :plain)))
@@ -93,6 +94,7 @@ The values of the others are ignored."
 (defun undefine-path-handler (path)
   "Removes PATH: new clients are answered 404, those connected keep the last definition. Returns
 whether there was such a path."
+  (load-library)
   (bt:with-recursive-lock-held (*paths-lock*)
     (let ((known (gethash path *paths*)))
       (when (and known (path-known known))

@@ -35,6 +35,7 @@
   :serial t
   :components ((:file "package")
                (:file "client")
+               (:file "processes")
                (:file "serving")
                (:file "original")
                (:file "messages")
@@ -43,6 +44,7 @@
                (:file "closing")
                (:file "threads")
                (:file "lasting")
+               (:file "loading")
                (:file "image"))
   :perform (test-op (operation system)
              (declare (ignore operation system))

@@ -6,9 +6,6 @@
 
 #+sbcl
 (progn
-  (defun runtime ()
-    (uiop:native-namestring sb-ext:*runtime-pathname*))
-
   (defun sbcl (&rest arguments)
     "Runs SBCL; returns what it printed. It is given the deadline."
     (uiop:run-program (list* "timeout" (princ-to-string (* 4 *deadline*)) (runtime)
@@ -41,15 +38,6 @@
              "--eval" "(pws:server-close *server*)"
              "--quit")
      :input :stream :output :stream :error-output :output))
-
-  (defun line-of (process)
-    (read-line (uiop:process-info-output process)))
-
-  (defmacro with-temporary-folder ((folder) &body body)
-    `(let ((,folder (uiop:ensure-directory-pathname
-                     (string-trim '(#\newline) (uiop:run-program '("mktemp" "-d") :output :string)))))
-       (unwind-protect (progn ,@body)
-         (uiop:delete-directory-tree ,folder :validate t))))
 
   (test a-saved-core-serves-with-a-library-that-is-elsewhere
     (with-temporary-folder (folder)

@@ -5,14 +5,21 @@
 
 (in-suite portal)
 
+(defun forms-in (input)
+  "The forms up to that which starts the server, read as a user would type them, with the port 0 for
+4433."
+  (let ((*package* (find-package '#:common-lisp-user)))
+    (subst 0 4433 (loop for form = (read input)
+                        collect form
+                        until (eq (first form) 'defparameter)))))
+
 (defun forms-of (file)
-  "The forms in FILE, whose name is relative to Portal's folder, up to that which starts the server.
-They are read as a user would type them, with the port 0 for 4433."
+  "The forms in FILE, whose name is relative to Portal's folder: those of its first example in Lisp, if it
+is a manual."
   (with-open-file (input (asdf:system-relative-pathname "portal" (concatenate 'string "../" file)))
-    (let ((*package* (find-package '#:common-lisp-user)))
-      (subst 0 4433 (loop for form = (read input)
-                          collect form
-                          until (eq (first form) 'defparameter))))))
+    (when (equal (pathname-type input) "md")
+      (loop until (equal (read-line input) "```lisp")))
+    (forms-in input)))
 
 (defmacro with-program ((server file) &body body)
   "Runs BODY after what FILE says; SERVER is what it calls server."
@@ -64,6 +71,21 @@ They are read as a user would type them, with the port 0 for 4433."
     (with-server (server)
       (connect server "/class")
       (is (eq t (take box))))))
+
+(test the-manuals-first-example-runs-as-it-stands
+  (dolist (file '("lisp/README.md" "README.md"))
+    (with-program (server file)
+      (is (equal "Hello." (let ((client (connect server "/echo")))
+                            (hear client)
+                            (ask-and-hear client "Hello.")))
+          "~a" file))))
+
+(test a-package-may-use-portals
+  (let ((package (eval '(defpackage #:a-user-of-portal
+                         (:use #:common-lisp #:pws)
+                         (:shadowing-import-from #:pws #:close)))))
+    (is (eq 'pws:close (find-symbol "CLOSE" package)))
+    (delete-package package)))
 
 (test the-echo-example-echoes
   (with-program (server "lisp/examples/echo.lisp")
