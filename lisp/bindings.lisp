@@ -7,6 +7,7 @@
 
 ;;; Numbers
 
+(defconstant +status-argument+ -1)
 (defconstant +status-gone+ -2)
 (defconstant +status-full+ -3)
 (defconstant +status-too-big+ -4)
@@ -125,6 +126,7 @@ if need be."
 (defun status-condition (status)
   "The name of the condition for STATUS."
   (case status
+    (#.+status-argument+ 'argument-error)
     (#.+status-gone+ 'connection-closed)
     (#.+status-full+ 'send-queue-full)
     (#.+status-too-big+ 'message-too-large)

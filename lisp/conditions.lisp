@@ -10,6 +10,10 @@
              (write-string (portal-error-message condition) stream)))
   (:documentation "Above all errors that Portal signals."))
 
+(define-condition argument-error (portal-error)
+  ((argument :initarg :argument :initform nil :reader argument-error-argument))
+  (:documentation "An argument is of the wrong type or out of range; the report names it."))
+
 (define-condition connection-closed (portal-error) ()
   (:documentation "The websocket has closed or is closing: nothing can be sent to it."))
 
@@ -46,5 +50,7 @@ the path's :DRAIN."))
       "The library's number for what went wrong, such as -2; NIL when it did not say one."
       (documentation 'portal-error-websocket 'function)
       "The websocket to which something could not be done; NIL when it is about none."
+      (documentation 'argument-error-argument 'function)
+      "The name of the argument, such as :HOST; NIL when the library alone has found it wrong."
       (documentation 'address-error-port 'function)
       "The port that was asked for.")

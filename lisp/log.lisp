@@ -45,7 +45,9 @@ known is told nowhere else. LEVEL is one of :ERROR, :WARNING, :INFORMATION, :DEB
 beyond it are not told. NIL for FUNCTION ends it. The function runs on whatever thread has called into
 the library, and should be quick. Returns FUNCTION."
   (let ((number (position level *log-levels*)))
-    (check-type number (integer 1) "a level of the log")
+    (check-argument 'function function '(or function symbol) "a function or the name of one")
+    (unless (and number (plusp number))
+      (refuse-argument :level level "a level of the log"))
     (setf *log* function
           *log-level* (if function number 1)))
   (tell-c-of-log)

@@ -30,30 +30,36 @@
 
 (defconstant +option-dispatch+ 3)
 
-(defun option-text (value)
+(defun option-text (keyword value)
   "VALUE as C wants a text: a list is joined by commas, a file's name is the system's."
-  (etypecase value
-    (string value)
+  (typecase value
+    (string (check-text keyword value))
     (pathname (uiop:native-namestring value))
-    (list (format nil "~{~a~^,~}" value))))
+    (list (format nil "~{~a~^,~}" (loop for text in value
+                                        collect (check-text keyword text))))
+    (t (refuse-argument keyword value "a string, a pathname or a list of strings"))))
 
-(defun option-number (value)
+(defun option-number (keyword value)
   "VALUE as C wants a number: NIL is 0 and T is 1."
   (case value
     ((nil) 0)
     ((t) 1)
-    (t value)))
+    (t (check-argument keyword value '(signed-byte 64) "a whole number"))))
+
+(defun refuse-option (keyword)
+  (error 'argument-error
+         :argument keyword
+         :message (format nil "~s is not an option of a server. There are :MULTI-THREAD~{, ~s~}."
+                          keyword (mapcar #'first *options*))))
 
 (defun set-option (options keyword value)
   (destructuring-bind (&optional number kind) (rest (assoc keyword *options*))
-    (unless number
-      (error 'portal-error
-             :message (format nil "~s is no option of a server. There are :MULTI-THREAD~{, ~s~}."
-                              keyword (mapcar #'first *options*))))
-    (check (ecase kind
-             (:text (portal-options-set-text options number (option-text value)))
-             (:number (portal-options-set-number options number (option-number value))))
-           "Setting the option ~s to ~s" keyword value)))
+    (let ((status (ecase kind
+                    (:text (portal-options-set-text options number (option-text keyword value)))
+                    (:number (portal-options-set-number options number (option-number keyword value)))
+                    ((nil) (refuse-option keyword)))))
+      (when (minusp status)
+        (fail status (format nil "Setting the option ~s to ~s" keyword value) :argument keyword)))))
 
 (defmacro with-options ((options keywords) &body body)
   "Runs BODY with C's options, set from the property list KEYWORDS, and HOST dispatch."
@@ -67,12 +73,33 @@
             ,@body)
        (portal-options-destroy ,options))))
 
+(defun check-options (options)
+  "Returns OPTIONS, which must be keywords of *OPTIONS* or :MULTI-THREAD, each with a value."
+  (flet ((no-value (keyword)
+           (error 'argument-error
+                  :argument keyword
+                  :message (format nil "~s has no value." keyword))))
+    (loop for (keyword . rest) on options by #'cddr
+          do (cond ((not (or (eq keyword :multi-thread) (assoc keyword *options*)))
+                    (refuse-option keyword))
+                   ((null rest)
+                    (no-value keyword))
+                   ;; (websocket-server 4433 :multi-thread :host) has stopped short.
+                   ((and (eq keyword :multi-thread) (assoc (first rest) *options*))
+                    (no-value (first rest))))))
+  options)
+
+(defun stands-alone (options)
+  "Whether the first of OPTIONS says without a value whether there are threads."
+  (or (member (first options) '(t nil))
+      (and (eq (first options) :multi-thread) (oddp (length options)))))
+
 (defun split-options (options)
   "Whether OPTIONS ask for a thread for each client, and the others. A first one that stands alone, as
 in (websocket-server 4433 :multi-thread) or (websocket-server 4433 t), is about that, too."
-  (if (oddp (length options))
-      (values (first options) (rest options))
-      (values (getf options :multi-thread)
+  (if (and options (stands-alone options))
+      (values (first options) (check-options (rest options)))
+      (values (getf (check-options options) :multi-thread)
               (loop for (keyword value) on options by #'cddr
                     unless (eq keyword :multi-thread)
                       append (list keyword value)))))

@@ -47,6 +47,8 @@
    #:drop-client
    #:portal-error
    #:portal-error-status
+   #:argument-error
+   #:argument-error-argument
    #:connection-closed
    #:portal-error-websocket
    #:send-queue-full

@@ -21,8 +21,10 @@
   "Defines what a plain GET of PATH answers: CONTENT, a string or octets. Returns PATH.
 
 A page and a path may share a string: who asks for a websocket gets the path."
+  (check-text 'path path)
+  (check-text :content-type content-type)
   (load-library)
-  (let ((octets (octets-of content)))
+  (let ((octets (octets-of content 'content)))
     (bt:with-lock-held (*pages-lock*)
       (tell-c-of-page path content-type octets)
       (setf (gethash path *pages*) (list content-type octets))))
@@ -30,6 +32,7 @@ A page and a path may share a string: who asks for a websocket gets the path."
 
 (defun undefine-page (path)
   "Removes the page of PATH. Returns whether there was one."
+  (check-text 'path path)
   (load-library)
   (bt:with-lock-held (*pages-lock*)
     (when (remhash path *pages*)

@@ -51,6 +51,7 @@ or its name will be used again.")
   (setf (path-known path) kind))
 
 (defun define-path (name definition)
+  (check-text 'path name)
   (load-library)
   (bt:with-recursive-lock-held (*paths-lock*)
     (let ((path (ensure-path name))
@@ -66,6 +67,9 @@ or its name will be used again.")
     (loop for path across *paths-by-number*
           when (path-known path)
             do (tell-c-of-path path (path-known path)))))
+
+(defun check-handler (argument handler)
+  (check-argument argument handler '(or function symbol) "a function or the name of one"))
 
 (defun define-path-handler (path &key connect message disconnect error upgrade drain pong)
   "Defines what happens to websockets on PATH, or defines it anew; clients that are connected get the
@@ -84,16 +88,23 @@ PATH is exact (\"/echo\"), may hold parameters (\"/room/{name}\") and may end in
   :PONG        (websocket octets)     the answer to SEND-PING
 
 The values of the others are ignored."
+  (loop for (argument handler) on (list :connect connect :message message :disconnect disconnect
+                                        :error error :upgrade upgrade :drain drain :pong pong)
+          by #'cddr
+        do (check-handler argument handler))
   (define-path path (make-definition :connect connect :message message :disconnect disconnect
                                      :error error :upgrade upgrade :drain drain :pong pong)))
 
 (defun define-resource (path &key open message close error)
   "DEFINE-PATH-HANDLER with the names of version 1.2: :OPEN is :CONNECT and :CLOSE is :DISCONNECT."
+  (check-handler :open open)
+  (check-handler :close close)
   (define-path-handler path :connect open :message message :disconnect close :error error))
 
 (defun undefine-path-handler (path)
   "Removes PATH: new clients are answered 404, those connected keep the last definition. Returns
 whether there was such a path."
+  (check-text 'path path)
   (load-library)
   (bt:with-recursive-lock-held (*paths-lock*)
     (let ((known (gethash path *paths*)))

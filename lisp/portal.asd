@@ -8,6 +8,7 @@
   :serial t
   :components ((:file "package")
                (:file "conditions")
+               (:file "arguments")
                (:file "library")
                (:file "bindings")
                (:file "text")
@@ -41,6 +42,7 @@
                (:file "messages")
                (:file "requests")
                (:file "errors")
+               (:file "arguments")
                (:file "closing")
                (:file "threads")
                (:file "lasting")

@@ -74,6 +74,8 @@ Returns MESSAGE."
 octets of UTF-8. When ABORT is true, the connection is ended at once instead.
 
 Returns whether it was open; closing twice is no error."
+  (check-argument :code code '(unsigned-byte 32) "a code of a close")
+  (check-text :reason reason)
   (let ((status (if abort
                     (portal-abort (websocket-id websocket))
                     (portal-close (websocket-id websocket) code reason))))

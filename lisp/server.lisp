@@ -9,7 +9,7 @@
 
 (defun dispatcher-of (server)
   "The dispatcher that runs on the thread SERVER, or NIL when it has ended."
-  (check-type server (satisfies bt:threadp))
+  (check-argument 'server server '(satisfies bt:threadp) "a server")
   (cdr (assoc server *servers*)))
 
 (defun start-server (port options)
@@ -49,7 +49,7 @@ options are the C library's, each with a value: :HOST, :MAX-CONNECTIONS, :MAX-CO
 :TLS-CERTIFICATE, :TLS-KEY, :TLS-CLIENT-CA, :SERVER-HEADER, :BACKLOG, :THREADS.
 
 Signals ADDRESS-ERROR, TLS-ERROR or another PORTAL-ERROR when it cannot serve."
-  (load-library)
+  (check-argument 'port port '(unsigned-byte 16) "a port, from 0 to 65535")
   (multiple-value-bind (multi-thread options) (split-options options)
     (let ((id (start-server port options)))
       (start-dispatcher (make-dispatcher id (portal-server-port id) multi-thread)))))

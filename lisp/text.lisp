@@ -143,9 +143,10 @@
                               (put-bits 12) (put-bits 6) (put-bits 0)))))))))
     octets))
 
-(defun octets-of (data)
-  "DATA for C: a string becomes UTF-8, octets of any kind become a simple vector of them."
-  (etypecase data
+(defun octets-of (data &optional (argument 'message))
+  "DATA, the value of ARGUMENT, for C: a string becomes UTF-8, octets of any kind become a simple vector
+of them."
+  (typecase data
     (octets data)
     (text (text-octets data))
     (string (text-octets (coerce data 'text)))
@@ -153,7 +154,8 @@
     (array (let ((octets (cffi:make-shareable-byte-vector (array-total-size data))))
              (dotimes (index (length octets) octets)
                (setf (aref octets index) (row-major-aref data index)))))
-    (list (coerce data 'octets))))
+    (list (coerce data 'octets))
+    (t (refuse-argument argument data "a string or octets"))))
 
 (defun lenient-text-from (pointer)
   "The string at POINTER, which ends in NUL and may be no UTF-8: then it is taken for Latin-1."

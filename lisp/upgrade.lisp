@@ -46,11 +46,14 @@
 (defun set-response-header (websocket name value)
   "Inside :UPGRADE: sets a header of the answer, be it yes or no. \"Set-Cookie\" is added, others are
 replaced. Returns VALUE."
+  (check-text 'name name)
+  (check-text 'value value)
   (check (portal-request-set-header (answer-of websocket) name value) "Setting the header ~a" name)
   value)
 
 (defun select-subprotocol (websocket name)
   "Inside :UPGRADE: chooses the subprotocol NAME, which the client must have offered. Returns it."
+  (check-text 'name name)
   (check (portal-request-select-subprotocol (answer-of websocket) name)
          "Choosing the subprotocol ~a" name)
   name)

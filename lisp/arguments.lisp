@@ -1,0 +1,24 @@
+;;;; Arguments are checked at the call, with a condition that names them.
+
+(in-package #:portal)
+
+(defun refuse-argument (argument value wanted)
+  "Signals that the VALUE of ARGUMENT is not what is WANTED."
+  (error 'argument-error
+         :argument argument
+         :message (let ((*print-length* 10)
+                        (*print-level* 3))
+                    (format nil "~s is ~s, which is not ~a." argument value wanted))))
+
+(defun check-argument (argument value type wanted)
+  "Returns VALUE, which must be of TYPE."
+  (unless (typep value type)
+    (refuse-argument argument value wanted))
+  value)
+
+(defun check-text (argument value)
+  "Returns VALUE, which must be a string that C can read to its end."
+  (check-argument argument value 'string "a string")
+  (when (find (code-char 0) value)
+    (refuse-argument argument value "a string without NUL"))
+  value)
