@@ -175,6 +175,11 @@
       (report-error (portal-status-text count) "a server has failed:"))
     (>= count 0)))
 
+(defun free-records (dispatcher)
+  (let ((records (shiftf (dispatcher-records dispatcher) nil)))
+    (when records
+      (cffi:foreign-free records))))
+
 (defun finish (dispatcher)
   "Closes the server of DISPATCHER, hands out all that still happens, and waits for clients' threads.
 Can be begun again when it was left early."
@@ -182,9 +187,7 @@ Can be begun again when it was left early."
   (loop do (hand-out dispatcher)
         while (pull dispatcher))
   (wait-for-threads dispatcher)
-  (let ((records (shiftf (dispatcher-records dispatcher) nil)))
-    (when records
-      (cffi:foreign-free records)))
+  (free-records dispatcher)
   (enter-state dispatcher :ended))
 
 (defun finish-whatever-comes (dispatcher)

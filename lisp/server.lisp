@@ -24,14 +24,21 @@
         (check status "Starting a server on port ~a" port)
         (cffi:mem-ref id 'id)))))
 
+(defun make-dispatcher-thread (dispatcher)
+  (handler-case
+      (bt:make-thread (lambda ()
+                        (unwind-protect (run-dispatcher dispatcher)
+                          (bt:with-lock-held (*servers-lock*)
+                            (setf *servers* (remove dispatcher *servers* :key #'cdr)))))
+                      :name (format nil "Portal server ~a" (dispatcher-port dispatcher)))
+    (serious-condition (condition)
+      (free-records dispatcher)
+      (error 'portal-error
+             :message (format nil "No thread for the server can be made: ~a" condition)))))
+
 (defun start-dispatcher (dispatcher)
   "Returns the thread of DISPATCHER, which serves."
-  (let ((thread (bt:make-thread
-                 (lambda ()
-                   (unwind-protect (run-dispatcher dispatcher)
-                     (bt:with-lock-held (*servers-lock*)
-                       (setf *servers* (remove dispatcher *servers* :key #'cdr)))))
-                 :name (format nil "Portal server ~a" (dispatcher-port dispatcher)))))
+  (let ((thread (make-dispatcher-thread dispatcher)))
     (bt:with-lock-held (*servers-lock*)
       (unless (eq (dispatcher-state dispatcher) :ended)
         (setf *servers* (acons thread dispatcher *servers*))))
@@ -51,8 +58,12 @@ options are the C library's, each with a value: :HOST, :MAX-CONNECTIONS, :MAX-CO
 Signals ADDRESS-ERROR, TLS-ERROR or another PORTAL-ERROR when it cannot serve."
   (check-argument 'port port '(unsigned-byte 16) "a port, from 0 to 65535")
   (multiple-value-bind (multi-thread options) (split-options options)
-    (let ((id (start-server port options)))
-      (start-dispatcher (make-dispatcher id (portal-server-port id) multi-thread)))))
+    (let ((id (start-server port options))
+          (thread nil))
+      (unwind-protect
+           (setf thread (start-dispatcher (make-dispatcher id (portal-server-port id) multi-thread)))
+        (unless thread
+          (portal-server-close id))))))
 
 (defun server (&optional (port 4433) &rest options)
   "WEBSOCKET-SERVER, as version 1.2 calls it."

@@ -72,3 +72,27 @@
   (is-refused :level (pws:set-log #'list :level :loud))
   (is-refused :level (pws:set-log #'list :level nil))
   (is-refused 'function (pws:set-log 42)))
+
+(defmacro with-no-threads-to-be-had (&body body)
+  "Runs BODY while a thread cannot be made."
+  `(let ((before (fdefinition 'bt:make-thread)))
+     (setf (fdefinition 'bt:make-thread) (lambda (&rest arguments)
+                                           (declare (ignore arguments))
+                                           (error 'planned-error)))
+     (unwind-protect (progn ,@body)
+       (setf (fdefinition 'bt:make-thread) before))))
+
+(defun free-port ()
+  (with-server (server)
+    (pws:server-port server)))
+
+(test a-server-without-a-thread-gives-its-port-back
+  (define-echo "/threadless")
+  (let* ((port (free-port))
+         (condition (with-no-threads-to-be-had
+                      (handler-case (pws:websocket-server port :host "127.0.0.1")
+                        (pws:portal-error (condition) condition)))))
+    (is (search "This was planned." (princ-to-string condition)))
+    (let ((server (pws:websocket-server port :host "127.0.0.1")))
+      (is (equal "on" (ask-and-hear (connect server "/threadless") "on")))
+      (pws:server-close server))))
