@@ -55,5 +55,6 @@ than its handler takes is closed."
 it."
   (unwind-protect
        (loop until (eq (websocket-phase websocket) :closed)
-             do (funcall (take-over (websocket-thread websocket))))
+             do (with-restart-to-serve
+                  (funcall (take-over (websocket-thread websocket)))))
     (end-client-thread websocket)))

@@ -82,7 +82,7 @@
                           (unwind-protect (run-client-thread websocket)
                             (count-thread dispatcher -1))))
                       :name (format nil "Portal client ~a" (remote-address websocket)))
-    (error (condition)
+    (serious-condition (condition)
       (count-thread dispatcher -1)
       (end-client-thread websocket)
       (report-error condition "no thread for a client:"))))
@@ -142,7 +142,7 @@
     (#.+event-error+
      (let ((condition (failure-condition data)))
        (on-thread-of (websocket 0)
-         (tell-error websocket condition))))))
+         (handle-error websocket condition))))))
 
 (defun take-record (dispatcher record)
   "Hands out one event. The library's later versions may have events that are not known here."
@@ -207,7 +207,10 @@ Can be begun again when it was left early."
            (progn
              (enter-state dispatcher :serving)
              (loop while (pull dispatcher)
-                   do (allowing-interrupts
-                        (hand-out dispatcher)
-                        (with-interrupts nil))))
+                   do (loop do (allowing-interrupts
+                                 (with-restart-to-serve
+                                   (hand-out dispatcher)
+                                   (with-interrupts nil)))
+                            ;; The restart leaves before all is handed out.
+                            while (< (dispatcher-next dispatcher) (dispatcher-count dispatcher)))))
         (finish-whatever-comes dispatcher)))))

@@ -7,21 +7,16 @@
       (documentation 'drop-client 'variable)
       "The restart that closes the client in whose handler an error was.")
 
-(defvar *debug-on-error* t
-  "Whether an error in a handler enters the debugger, after :ERROR has been told. There, the restarts
-CONTINUE goes on with the next event, RETRY runs the handler again, DROP-CLIENT closes the websocket.
-When it is NIL, the server just goes on.")
-
 (defun definition-of (websocket)
   "What is defined, now, for WEBSOCKET's path."
   (path-definition (websocket-path websocket)))
 
 (defun tell-error (websocket condition)
-  "Calls the path's :ERROR; returns whether there is one. An error in it harms nobody."
+  "Calls the path's :ERROR; returns whether there is one. An error in it is reported."
   (let ((handler (definition-error (definition-of websocket))))
     (when handler
       (handler-case (funcall handler websocket condition)
-        (error (second)
+        (serious-condition (second)
           (report-error second "an error in the :error of ~s:" (path-name (websocket-path websocket)))))
       t)))
 
@@ -30,37 +25,48 @@ When it is NIL, the server just goes on.")
   (and (typep condition 'connection-closed)
        (eq (portal-error-websocket condition) websocket)))
 
+(defun tell-or-report (websocket condition)
+  "Calls the path's :ERROR; without one, reports CONDITION."
+  (unless (tell-error websocket condition)
+    (report-error condition "an error in a handler of ~s:" (path-name (websocket-path websocket)))))
+
+(defun to-be-debugged (websocket condition)
+  "Tells who wants to know of CONDITION, which a handler of WEBSOCKET has signalled. Returns whether it
+is to enter the debugger."
+  (cond ((is-farewell condition websocket) nil)
+        ((debugging-p)
+         (tell-error websocket condition)
+         t)
+        (t
+         (tell-or-report websocket condition)
+         nil)))
+
 (defun call-guarded (websocket handler)
   "Calls HANDLER, which runs a handler of WEBSOCKET, and returns its value. Returns NIL when it was
 left early, by an error or through a restart; the second value is true when it was not."
   (loop
     (block attempt
-      (restart-case
-          (handler-bind (((or error storage-condition)
-                           (lambda (condition)
-                             (when (is-farewell condition websocket)
-                               (return-from call-guarded nil))
-                             (let ((told (tell-error websocket condition)))
-                               (unless *debug-on-error*
-                                 (unless told
-                                   (report-error condition "an error in a handler of ~s:"
-                                                 (path-name (websocket-path websocket))))
-                                 (return-from call-guarded nil))))))
-            (return-from call-guarded
-              (values (with-interrupts (funcall handler)) t)))
-        (continue ()
-          :report "Leave the handler, and go on with the next event."
-          (return-from call-guarded nil))
-        (retry ()
-          :report "Run the handler again."
-          (return-from attempt))
-        (drop-client ()
-          :report "Close the client's websocket, and go on with the next event."
-          (close websocket :code 1011)
-          (return-from call-guarded nil))
-        (abort ()
-          :report "Leave the handler."
-          (return-from call-guarded nil))))))
+      (with-own-restarts
+        (restart-case
+            (handler-bind ((serious-condition
+                             (lambda (condition)
+                               (unless (to-be-debugged websocket condition)
+                                 (return-from call-guarded nil)))))
+              (return-from call-guarded
+                (values (with-abort-for-quit (with-interrupts (funcall handler))) t)))
+          (continue ()
+            :report "Leave the handler, and go on with the next event."
+            (return-from call-guarded nil))
+          (retry ()
+            :report "Run the handler again."
+            (return-from attempt))
+          (drop-client ()
+            :report "Close the client's websocket, and go on with the next event."
+            (close websocket :code 1011)
+            (return-from call-guarded nil))
+          (abort ()
+            :report "Leave the handler."
+            (return-from call-guarded nil)))))))
 
 (defmacro handle (websocket handler &rest arguments)
   "Calls the HANDLER, a reader of DEFINITION, that WEBSOCKET's path has now, if it has one. A retry
@@ -95,3 +101,7 @@ looks for it anew."
 
 (defun handle-pong (websocket octets)
   (handle websocket definition-pong octets))
+
+(defun handle-error (websocket condition)
+  "For what the client did wrong: no handler has failed."
+  (call-guarded websocket (lambda () (tell-error websocket condition))))

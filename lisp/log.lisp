@@ -26,7 +26,7 @@
     (when function
       (handler-case
           (funcall function (svref *log-levels* (min level (1- (length *log-levels*)))) line)
-        (error (condition)
+        (serious-condition (condition)
           (report-error condition "an error in the function of SET-LOG:"))))))
 
 (cffi:defcallback take-log :void ((level :uint32) (message :pointer) (user-data :pointer))

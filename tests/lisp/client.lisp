@@ -113,10 +113,11 @@
   "How many clients there have been.")
 
 (defun connect (server path &rest settings)
-  "A client of SERVER, or the HTTP status that it was answered. The second value is its subprotocol."
+  "A client of SERVER, which may be a port, or the HTTP status that it was answered. The second value
+is its subprotocol."
   (let ((name (format nil "client-~d" (incf *clients*))))
     (destructuring-bind (kind value &rest rest)
-        (apply #'ask "open" name (pws:server-port server) path settings)
+        (apply #'ask "open" name (if (integerp server) server (pws:server-port server)) path settings)
       (cond ((equal kind "ok") (values name value))
             ((equal kind "status") (parse-integer value))
             (t (list* kind value rest))))))

@@ -13,10 +13,13 @@ close NAME CODE REASON                                          closed CODE REAS
 abort NAME                                                      ok
 get PORT PATH                                                   STATUS CONTENT-TYPE BODY
 crowd PORT PATH CLIENTS MESSAGES                                ok | wrong WHAT
+emacs PORT                                                      ok
+quit-debugger                                                   the restarts' names, then: ended
 """
 
 import asyncio
 import http.client
+import re
 import socket
 import struct
 import sys
@@ -135,7 +138,56 @@ def crowd(port, path, count, messages):
     return "ok"
 
 
+class Emacs:
+    """As much of SLIME as is needed to press q in its debugger."""
+
+    def __init__(self, port):
+        self.socket = socket.create_connection(("127.0.0.1", int(port)), DEADLINE)
+        self.requests = 0
+        self.request("(swank:connection-info)", "t")
+        self.wait_for("(:return (:ok (:pid")
+
+    def request(self, form, thread):
+        self.requests += 1
+        message = f'(:emacs-rex {form} "COMMON-LISP-USER" {thread} {self.requests})'.encode()
+        self.socket.sendall(b"%06x%s" % (len(message), message))
+
+    def read(self, length):
+        data = b""
+        while len(data) < length:
+            piece = self.socket.recv(length - len(data))
+            if not piece:
+                raise EOFError("Lisp has left")
+            data += piece
+        return data.decode()
+
+    def wait_for(self, beginning):
+        """The next message with that beginning; others are passed over."""
+        while True:
+            message = self.read(int(self.read(6), 16))
+            if message.startswith(beginning):
+                return message
+
+    def quit_debugger(self):
+        message = self.wait_for("(:debug ")
+        thread = message.split()[1]
+        restarts = re.findall(r'\("(\*?[A-Z-]+)" "', message)
+        self.request("(swank:throw-to-toplevel)", thread)
+        self.wait_for(f"(:debug-return {thread}")
+        return " ".join(restarts) + " ended"
+
+
+def emacs(port):
+    clients["emacs"] = Emacs(port)
+    return "ok"
+
+
+def quit_debugger():
+    return clients["emacs"].quit_debugger()
+
+
 COMMANDS = {
+    "emacs": emacs, "quit-debugger": quit_debugger,
     "open": open_client, "send": send, "fragments": fragments, "receive": receive, "ping": ping,
     "close": close, "abort": abort, "get": get, "crowd": crowd,
 }

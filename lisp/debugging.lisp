@@ -1,0 +1,66 @@
+;;;; Whether an error can be debugged, and what leaving the debugger does.
+
+(in-package #:portal)
+
+(defvar *debug-on-error* t
+  "Whether an error in a handler enters the debugger, after :ERROR has been called. There, the restarts
+CONTINUE goes on with the next event, RETRY runs the handler again, DROP-CLIENT closes the websocket.
+When it is NIL, or when nobody can debug because the debugger is disabled or there is no terminal, the
+error is reported and the server goes on.")
+
+(defun debugger-disabled-p ()
+  #+sbcl (eq sb-ext:*invoke-debugger-hook* 'sb-debug::debugger-disabled-hook)
+  #-sbcl nil)
+
+(defun debugger-hooked-p ()
+  "Whether a program, SLIME for one, has taken the place of the terminal's debugger."
+  (or *debugger-hook*
+      #+sbcl sb-ext:*invoke-debugger-hook*
+      #+ecl ext:*invoke-debugger-hook*))
+
+(defun debugging-p ()
+  "Whether an error in a handler is to enter the debugger."
+  (and *debug-on-error*
+       (not (debugger-disabled-p))
+       (or (debugger-hooked-p)
+           (and (interactive-stream-p *standard-input*)
+                (interactive-stream-p *debug-io*)))))
+
+(defparameter *quit-restarts* '(("SWANK" . "*SLDB-QUIT-RESTART*")
+                                ("SLYNK" . "*SLY-DB-QUIT-RESTART*"))
+  "Packages and names of the variables that hold the restart that q chooses in SLIME and in SLY.")
+
+(defun quit-restart-variables ()
+  "The variables for what q chooses. They may come at any time, with SLIME or SLY."
+  (loop for (package . name) in *quit-restarts*
+        for symbol = (and (find-package package) (find-symbol name package))
+        when symbol
+          collect symbol))
+
+(defmacro with-own-restarts (&body body)
+  "Runs BODY, from which no restart outside it can be chosen. There is one outside, that of the thread:
+it would end the thread, and the server with it."
+  `(let (#+sbcl (sb-kernel:*restart-clusters* '())
+         #+ecl (si::*restart-clusters* '()))
+     ,@body))
+
+(defmacro with-abort-for-quit (&body body)
+  "Runs BODY, in which q in SLIME and SLY chooses the restart ABORT that is established around it."
+  (let ((variables (gensym "VARIABLES"))
+        (run (gensym "RUN")))
+    `(flet ((,run () ,@body))
+       (declare (dynamic-extent #',run))
+       (let ((,variables (quit-restart-variables)))
+         (if ,variables
+             (let ((abort (find-restart 'abort)))
+               (progv ,variables (mapcar (constantly abort) ,variables)
+                 (,run)))
+             (,run))))))
+
+(defmacro with-restart-to-serve (&body body)
+  "Runs BODY, which the restart ABORT leaves, on a thread that then goes on."
+  `(with-own-restarts
+     (restart-case (with-abort-for-quit ,@body)
+       (abort ()
+         :report "Go on serving."
+         nil))))
