@@ -3,58 +3,113 @@
 
 (in-package #:portal)
 
-(defparameter *queue-limit* (* 64 1024 1024)
-  "A client that sends while its handler is busy may have so many octets waiting.")
-
 (defstruct (client-thread (:copier nil))
   (lock (bt:make-lock "a client's queue"))
   (changed (bt:make-condition-variable))
-  ;; Thunks with their sizes, oldest first, and the last cons of the list.
+  ;; Events, oldest first, and the last cons of the list.
   (queue '())
   (last nil)
+  ;; How many octets of memory the client's events hold, and how many of these the one that is handled.
   (octets 0)
+  (handled 0)
+  ;; Whether the client has exceeded a limit: no more of its messages are taken.
+  (overrun nil)
   ;; Whether nobody takes from the queue any more.
   (ended nil))
 
-(defun hand-over (websocket event size)
-  "Queues EVENT, a thunk that holds SIZE octets, for WEBSOCKET's thread. A client that sends far more
-than its handler takes is closed."
+(defstruct (event (:constructor make-event (thunk size)) (:copier nil))
+  "A thunk, and how many octets of memory it holds."
+  thunk size)
+
+;;; The dispatcher's side
+
+(defun over-limit (thread size)
+  "Why THREAD takes no event of SIZE octets more, as code and reason of a close. NIL when it does: then
+the octets have been counted."
+  (let ((waiting (- (client-thread-octets thread) (client-thread-handled thread))))
+    (cond ((and (plusp waiting) (> (+ waiting size) *queue-limit*))
+           '(1008 "more messages than can be handled"))
+          ((not (hold-memory size))
+           '(1013 "no memory for more messages"))
+          (t
+           (incf (client-thread-octets thread) size)
+           nil))))
+
+(defun make-room (websocket size)
+  "Counts SIZE octets for an event of WEBSOCKET. Returns false when that exceeds a limit: a client that
+sends far more than its handler takes is closed."
   (let ((thread (websocket-thread websocket)))
     (bt:with-lock-held ((client-thread-lock thread))
-      (cond ((client-thread-ended thread))
-            ((> (+ (client-thread-octets thread) size) *queue-limit*)
-             (close websocket :code 1008 :reason "more messages than can be handled"))
-            (t
-             (let ((new (list (cons event size))))
-               (if (client-thread-queue thread)
-                   (setf (rest (client-thread-last thread)) new)
-                   (setf (client-thread-queue thread) new))
-               (setf (client-thread-last thread) new))
-             (incf (client-thread-octets thread) size)
-             (bt:condition-notify (client-thread-changed thread)))))))
+      (unless (or (client-thread-ended thread) (client-thread-overrun thread))
+        (let ((reason (over-limit thread size)))
+          (when reason
+            (setf (client-thread-overrun thread) t)
+            (close websocket :code (first reason) :reason (second reason)))
+          (null reason))))))
+
+(defun give-back (thread size)
+  "Undoes what MAKE-ROOM has counted. The lock is held."
+  (unless (client-thread-ended thread)
+    (decf (client-thread-octets thread) size)
+    (release-memory size)))
+
+(defun give-back-room (websocket size)
+  "There will be no event of SIZE octets."
+  (let ((thread (websocket-thread websocket)))
+    (bt:with-lock-held ((client-thread-lock thread))
+      (give-back thread size))))
+
+(defun hand-over (websocket thunk size)
+  "Queues THUNK for WEBSOCKET's thread. It holds SIZE octets, for which there is room."
+  (let ((thread (websocket-thread websocket))
+        (new (list (make-event thunk size))))
+    (bt:with-lock-held ((client-thread-lock thread))
+      (unless (client-thread-ended thread)
+        (if (client-thread-queue thread)
+            (setf (rest (client-thread-last thread)) new)
+            (setf (client-thread-queue thread) new))
+        (setf (client-thread-last thread) new)
+        (bt:condition-notify (client-thread-changed thread))))))
+
+;;; The thread's side
 
 (defun take-over (thread)
-  "Waits for the oldest event in the queue and takes it out."
+  "Waits for the oldest event in the queue, takes it out and returns its thunk. NIL when it has ended."
   (bt:with-lock-held ((client-thread-lock thread))
-    (loop until (client-thread-queue thread)
+    (loop until (or (client-thread-queue thread) (client-thread-ended thread))
           do (bt:condition-wait (client-thread-changed thread) (client-thread-lock thread)))
-    (destructuring-bind (event . size) (pop (client-thread-queue thread))
-      (decf (client-thread-octets thread) size)
-      event)))
+    (unless (client-thread-ended thread)
+      (setf (client-thread-handled thread) (event-size (first (client-thread-queue thread))))
+      (event-thunk (pop (client-thread-queue thread))))))
+
+(defun run-next-event (thread)
+  (let ((thunk (take-over thread)))
+    (when thunk
+      (funcall thunk))))
+
+(defun end-handling (thread)
+  "The event that was taken out has been handled."
+  (bt:with-lock-held ((client-thread-lock thread))
+    (give-back thread (shiftf (client-thread-handled thread) 0))))
 
 (defun end-client-thread (websocket)
   "Nobody will run WEBSOCKET's events: they are dropped, and it is ended."
   (let ((thread (websocket-thread websocket)))
     (bt:with-lock-held ((client-thread-lock thread))
-      (setf (client-thread-ended thread) t
-            (client-thread-queue thread) '())))
+      (unless (client-thread-ended thread)
+        (release-memory (client-thread-octets thread))
+        (setf (client-thread-ended thread) t
+              (client-thread-queue thread) '())
+        (bt:condition-notify (client-thread-changed thread)))))
   (portal-abort (websocket-id websocket)))
 
 (defun run-client-thread (websocket)
   "Runs the events of WEBSOCKET up to its disconnect. A thread that is destroyed takes its client with
 it."
   (unwind-protect
-       (loop until (eq (websocket-phase websocket) :closed)
+       (loop with thread = (websocket-thread websocket)
+             until (or (client-thread-ended thread) (eq (websocket-phase websocket) :closed))
              do (with-restart-to-serve
-                  (funcall (take-over (websocket-thread websocket)))))
+                  (run-next-event thread))
+                (end-handling thread))
     (end-client-thread websocket)))

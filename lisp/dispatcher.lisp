@@ -89,11 +89,26 @@
 
 ;;; Handing out
 
-(defmacro on-thread-of ((websocket size) &body body)
-  "Runs BODY, an event of SIZE octets, on WEBSOCKET's own thread if it has one, else here."
-  `(if (websocket-thread ,websocket)
-       (hand-over ,websocket (lambda () ,@body) (+ 64 ,size))
-       (progn ,@body)))
+(defmacro or-end-client ((id) &body body)
+  "Returns the value of BODY, which takes an event of the client ID out of C. If it fails, for want of
+memory above all, that is reported, the client is ended, and the value is NIL."
+  (let ((condition (gensym "CONDITION")))
+    `(handler-case (progn ,@body)
+       (serious-condition (,condition)
+         (report-error ,condition "a client was ended:")
+         (portal-abort ,id)
+         nil))))
+
+(defmacro on-thread-of ((websocket &optional (size 0)) &body body)
+  "Runs BODY, an event for which there is room of SIZE octets, on WEBSOCKET's own thread if it has one,
+else here."
+  (let ((condition (gensym "CONDITION")))
+    `(if (websocket-thread ,websocket)
+         (handler-case (hand-over ,websocket (lambda () ,@body) ,size)
+           (serious-condition (,condition)
+             (report-error ,condition "a client was ended:")
+             (end-client-thread ,websocket)))
+         (progn ,@body))))
 
 (defun failure-condition (failure)
   "What went wrong, as C says it, as a condition."
@@ -103,46 +118,75 @@
                     :status status
                     :message (lenient-text-from message))))
 
-(defun take-connect (dispatcher id path request)
+(defun welcome (dispatcher id path request)
+  "The websocket of a client that has come, with its thread if it is to have one."
   (let ((websocket (or (websocket-n dispatcher id)
                        (make-websocket id path (read-opening request path)))))
     (setf (websocket-subprotocol websocket) (read-subprotocol request))
     (add-websocket dispatcher websocket)
     (when (dispatcher-multi-thread dispatcher)
       (start-client-thread dispatcher websocket))
-    (on-thread-of (websocket 0)
-      (handle-connect websocket))))
+    websocket))
+
+(defun take-connect (dispatcher id path request)
+  (let ((websocket (or-end-client (id) (welcome dispatcher id path request))))
+    (when websocket
+      (on-thread-of (websocket)
+        (handle-connect websocket)))))
 
 (defun take-disconnect (dispatcher websocket code reason)
   (remove-websocket dispatcher (websocket-id websocket))
-  (on-thread-of (websocket 0)
+  (on-thread-of (websocket)
     (handle-disconnect websocket code reason)))
 
-(defun take-message (websocket kind data length)
+(defun refuse-message (websocket condition)
+  "There is no memory for a message of WEBSOCKET."
+  (on-thread-of (websocket)
+    (call-guarded websocket (lambda () (tell-or-report websocket condition))))
+  (close websocket :code 1009))
+
+(defun read-data (websocket kind data length)
+  "The message or the pong of LENGTH octets at DATA. NIL when there is no memory for it."
+  (handler-case (if (eql kind +text+)
+                    (text-from data length)
+                    (octets-from data length))
+    (storage-condition (condition)
+      (refuse-message websocket condition)
+      nil)))
+
+(defun size-in-lisp (kind length)
+  "How many octets LENGTH octets of KIND may hold in Lisp, where a character takes four of them."
   (declare (type index length))
-  (let ((message (if (eql kind +text+)
-                     (text-from data length)
-                     (octets-from data length))))
-    (on-thread-of (websocket length)
-      (handle-message websocket message))))
+  (+ 64 (if (eql kind +text+) (* 4 length) length)))
+
+(defun take-data (websocket kind data length handler)
+  "Has HANDLER called with WEBSOCKET and its message or pong."
+  (let ((size (size-in-lisp kind length)))
+    (when (or (null (websocket-thread websocket)) (make-room websocket size))
+      (let ((message (read-data websocket kind data length)))
+        (cond (message
+               (on-thread-of (websocket size)
+                 (funcall handler websocket message)))
+              ((websocket-thread websocket)
+               (give-back-room websocket size)))))))
 
 (defun take-event (dispatcher websocket event kind data length)
   (case event
     (#.+event-message+
-     (take-message websocket kind data length))
+     (take-data websocket kind data length #'handle-message))
     (#.+event-disconnect+
-     (take-disconnect dispatcher websocket kind (text-from data length)))
+     (take-disconnect dispatcher websocket kind
+                      (or (or-end-client ((websocket-id websocket)) (text-from data length)) "")))
     (#.+event-drain+
-     (on-thread-of (websocket 0)
+     (on-thread-of (websocket)
        (handle-drain websocket)))
     (#.+event-pong+
-     (let ((octets (octets-from data length)))
-       (on-thread-of (websocket length)
-         (handle-pong websocket octets))))
+     (take-data websocket +binary+ data length #'handle-pong))
     (#.+event-error+
-     (let ((condition (failure-condition data)))
-       (on-thread-of (websocket 0)
-         (handle-error websocket condition))))))
+     (let ((condition (or-end-client ((websocket-id websocket)) (failure-condition data))))
+       (when condition
+         (on-thread-of (websocket)
+           (handle-error websocket condition)))))))
 
 (defun take-record (dispatcher record)
   "Hands out one event. The library's later versions may have events that are not known here."

@@ -141,6 +141,10 @@ is its subprotocol."
 (defun say-in-fragments (client message size)
   (heard (ask "fragments" client (kind-of message) size (to-wire message))))
 
+(defun say-much (client count size)
+  "Sends COUNT texts of SIZE octets each. Returns nothing of worth: the server may close meanwhile."
+  (ask "send-many" client count size))
+
 (defun hear (client)
   (heard (ask "receive" client)))
 

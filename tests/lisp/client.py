@@ -5,6 +5,7 @@ after a dot, so that an empty one is seen: `.`. No answer comes later than the d
 
 open NAME PORT PATH [protocol=P,...] [header=NAME:VALUE]...     ok PROTOCOL | status NUMBER
 send NAME text|binary MESSAGE                                   ok
+send-many NAME COUNT SIZE                                       ok | closed
 fragments NAME text|binary SIZE MESSAGE                         ok
 receive NAME                                                    text MESSAGE | binary MESSAGE |
                                                                 closed CODE REASON | late
@@ -73,6 +74,15 @@ def message(kind, word):
 
 def send(name, kind, word):
     clients[name].send(message(kind, word))
+    return "ok"
+
+
+def send_many(name, count, size):
+    try:
+        for _ in range(int(count)):
+            clients[name].send("x" * int(size))
+    except ConnectionClosed:
+        return "closed"
     return "ok"
 
 
@@ -187,7 +197,7 @@ def quit_debugger():
 
 
 COMMANDS = {
-    "emacs": emacs, "quit-debugger": quit_debugger,
+    "emacs": emacs, "quit-debugger": quit_debugger, "send-many": send_many,
     "open": open_client, "send": send, "fragments": fragments, "receive": receive, "ping": ping,
     "close": close, "abort": abort, "get": get, "crowd": crowd,
 }

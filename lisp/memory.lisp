@@ -1,0 +1,37 @@
+;;;; How much of Lisp's memory may be taken by messages that wait for busy handlers, or are with them.
+;;;;
+;;;; Clients decide how much comes, so each has a limit, and all of them together have one. What counts is
+;;;; the size in Lisp: a character takes four octets, however few it takes on the wire.
+
+(in-package #:portal)
+
+(defparameter *queue-limit* (* 64 1024 1024)
+  "The most octets in Lisp that wait for the handler of one client.")
+
+(defparameter *memory-limit* nil
+  "The most octets in Lisp that wait for the handlers of all clients, or are with them; NIL is a quarter
+of the heap.")
+
+(defvar *memory-lock* (bt:make-lock "Portal's memory"))
+
+(defvar *memory-held* 0
+  "How many octets wait, or are with handlers. Changes under the lock.")
+
+(defun memory-limit ()
+  (or *memory-limit*
+      (floor #+sbcl (sb-ext:dynamic-space-size)
+             #+ecl (let ((size (ext:get-limit 'ext:heap-size)))
+                     ;; 0 is no limit.
+                     (if (plusp size) size (* 1024 1024 1024)))
+             #-(or sbcl ecl) (* 1024 1024 1024)
+             4)))
+
+(defun hold-memory (size)
+  "Counts SIZE octets, and returns true, if they do not exceed the limit. One message alone may."
+  (bt:with-lock-held (*memory-lock*)
+    (when (or (zerop *memory-held*) (<= (+ *memory-held* size) (memory-limit)))
+      (incf *memory-held* size))))
+
+(defun release-memory (size)
+  (bt:with-lock-held (*memory-lock*)
+    (decf *memory-held* size)))
