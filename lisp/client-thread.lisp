@@ -17,6 +17,10 @@
   ;; Whether nobody takes from the queue any more.
   (ended nil))
 
+(defmethod print-object ((thread client-thread) stream)
+  (print-unreadable-object (thread stream :type t :identity t)
+    (format stream "~d event~:p" (length (client-thread-queue thread)))))
+
 (defstruct (event (:constructor make-event (thunk size)) (:copier nil))
   "A thunk, and how many octets of memory it holds."
   thunk size)

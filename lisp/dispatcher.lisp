@@ -29,6 +29,11 @@
   (count 0 :type fixnum)
   (next 0 :type fixnum))
 
+(defmethod print-object ((dispatcher dispatcher) stream)
+  (print-unreadable-object (dispatcher stream :type t :identity t)
+    (format stream "of port ~d, ~(~a~), ~d client~:p" (dispatcher-port dispatcher)
+            (dispatcher-state dispatcher) (hash-table-count (dispatcher-websockets dispatcher)))))
+
 (defvar *dispatcher* nil
   "On a dispatcher's thread, itself.")
 

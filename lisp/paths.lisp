@@ -9,12 +9,19 @@
   "What happens on a path: functions, names of functions, or NIL."
   connect message disconnect error upgrade drain pong)
 
+(defmethod print-object ((definition definition) stream)
+  (print-unreadable-object (definition stream :type t :identity t)))
+
 (defstruct (path (:constructor make-path (name number definition)) (:copier nil))
   name
   number
   definition
   ;; Whether C knows it, and whether C knows it with :UPGRADE: NIL, :PLAIN or :UPGRADE.
   (known nil))
+
+(defmethod print-object ((path path) stream)
+  (print-unreadable-object (path stream :type t)
+    (prin1 (path-name path) stream)))
 
 (defvar *paths* (make-hash-table :test 'equal)
   "Paths by their names; changed while *PATHS-LOCK* is held. An undefined path stays: it has clients,

@@ -46,6 +46,7 @@
                (:file "errors")
                (:file "debugging")
                (:file "arguments")
+               (:file "printing")
                (:file "closing")
                (:file "threads")
                (:file "memory")

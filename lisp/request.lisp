@@ -6,6 +6,17 @@
   "What is kept of a request."
   path target peer headers parameters)
 
+(defmethod print-object ((opening opening) stream)
+  (print-unreadable-object (opening stream :type t)
+    (format stream "from ~a, ~d header~:p" (opening-peer opening) (length (opening-headers opening)))))
+
+(defmethod print-object ((websocket websocket) stream)
+  (let ((opening (websocket-opening websocket))
+        (path (websocket-path websocket)))
+    (print-unreadable-object (websocket stream :type t)
+      (format stream "~@[~a~]~@[ on ~a~]"
+              (and opening (opening-peer opening)) (and path (path-name path))))))
+
 (defun parameter-names (path)
   "The names in PATH's braces: (\"name\" \"rest\") for \"/room/{name}/{*rest}\". \"{{\" is no such brace."
   (loop with start = 0

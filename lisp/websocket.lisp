@@ -26,10 +26,6 @@
 (defun (setf websocket-data) (data websocket)
   (setf (websocket-keepsake websocket) data))
 
-(defmethod print-object ((websocket websocket) stream)
-  (print-unreadable-object (websocket stream :type t)
-    (format stream "~a on ~a" (remote-address websocket) (path-name (websocket-path websocket)))))
-
 (defun ready-state (websocket)
   "Where WEBSOCKET stands: 0 connecting (in :CONNECT and :UPGRADE), 1 open, 2 closing (from the
 beginning of a close to the end of :DISCONNECT), 3 closed."
