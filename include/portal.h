@@ -41,8 +41,10 @@
  * Leaving.  A callback returns normally. An exception, a longjmp or a throw out of it is undefined.
  *           No lock is held and nothing of ours is borrowed while it runs.
  * Guest.    Portal installs no signal handler, never exits, raises no SIGPIPE and prints nothing.
- *           In a child forked after a start all ids are dead, and start answers
- *           PORTAL_STATUS_UNSUPPORTED.
+ * Forks.    In a child forked after a start all ids are dead, there is no log, and start, set_log,
+ *           define_* and undefine_* answer PORTAL_STATUS_UNSUPPORTED: no call waits for a thread of the
+ *           parent's. The parent is not disturbed, whether the child ends or lives on. A child forked
+ *           inside a callback does not return from it: it goes on to another program, or ends.
  *
  * Numbers are never reused. Structs grow at their end, and `size` says how far.
  */
@@ -428,7 +430,8 @@ typedef struct portal_handlers {
  *
  * @return PORTAL_STATUS_OK
  * @return PORTAL_STATUS_ARGUMENT     NULL, a bad `size`, a bad path, or one that conflicts.
- * @return PORTAL_STATUS_UNSUPPORTED  A handler that is newer than this library is set.
+ * @return PORTAL_STATUS_UNSUPPORTED  A handler that is newer than this library is set, or in a child
+ *                                    forked after a start.
  * @return PORTAL_STATUS_MEMORY       An allocation was refused.
  *         On failure `release` is not called, and an older definition stays.
  *
@@ -447,7 +450,8 @@ portal_status portal_define_path(const char *path,
  * @param path  Identical to the one defined. Borrowed until the call returns.
  *
  * @return PORTAL_STATUS_OK
- * @return PORTAL_STATUS_ARGUMENT  NULL, or no such path is defined.
+ * @return PORTAL_STATUS_ARGUMENT     NULL, or no such path is defined.
+ * @return PORTAL_STATUS_UNSUPPORTED  In a child forked after a start.
  *
  * @threads  Any thread, and inside any callback.
  * @since    0.1
@@ -1381,9 +1385,10 @@ portal_status portal_request_select_subprotocol(portal_request *request, const c
  * @param len           Bytes in `body`.
  *
  * @return PORTAL_STATUS_OK
- * @return PORTAL_STATUS_ARGUMENT  NULL, a bad path or one that conflicts, a bad content type.
- * @return PORTAL_STATUS_TOO_BIG   `len` is over PTRDIFF_MAX.
- * @return PORTAL_STATUS_MEMORY    An allocation was refused.
+ * @return PORTAL_STATUS_ARGUMENT     NULL, a bad path or one that conflicts, a bad content type.
+ * @return PORTAL_STATUS_TOO_BIG      `len` is over PTRDIFF_MAX.
+ * @return PORTAL_STATUS_MEMORY       An allocation was refused.
+ * @return PORTAL_STATUS_UNSUPPORTED  In a child forked after a start.
  *
  * @threads  Any thread, and inside any callback.
  * @since    0.1
@@ -1399,7 +1404,8 @@ portal_status portal_define_page(const char *path,
  * @param path  Identical to the one defined. Borrowed until the call returns.
  *
  * @return PORTAL_STATUS_OK
- * @return PORTAL_STATUS_ARGUMENT  NULL, or no such page is defined.
+ * @return PORTAL_STATUS_ARGUMENT     NULL, or no such page is defined.
+ * @return PORTAL_STATUS_UNSUPPORTED  In a child forked after a start.
  *
  * @threads  Any thread, and inside any callback.
  * @since    0.1
@@ -1432,7 +1438,8 @@ typedef void (*portal_on_log)(uint32_t level, const char *message, void *user_da
  *                   callback is replaced.
  *
  * @return PORTAL_STATUS_OK
- * @return PORTAL_STATUS_ARGUMENT  A level out of range.
+ * @return PORTAL_STATUS_ARGUMENT     A level out of range.
+ * @return PORTAL_STATUS_UNSUPPORTED  In a child forked after a start.
  *
  * @threads  Any thread, and inside any callback.
  * @since    0.1

@@ -29,7 +29,8 @@ pub type portal_on_log =
 ///                   callback is replaced.
 ///
 /// @return PORTAL_STATUS_OK
-/// @return PORTAL_STATUS_ARGUMENT  A level out of range.
+/// @return PORTAL_STATUS_ARGUMENT     A level out of range.
+/// @return PORTAL_STATUS_UNSUPPORTED  In a child forked after a start.
 ///
 /// @threads  Any thread, and inside any callback.
 /// @since    0.1
@@ -51,8 +52,7 @@ pub extern "C" fn portal_set_log(
                 outside(|| unsafe { function(level, message.as_ptr(), user_data.pointer()) });
             })
         });
-        server::set_log(level, callback);
-        Ok(())
+        Ok(server::set_log(level, callback)?)
     })
 }
 

@@ -42,8 +42,10 @@
 //! Leaving.  A callback returns normally. An exception, a longjmp or a throw out of it is undefined.
 //!           No lock is held and nothing of ours is borrowed while it runs.
 //! Guest.    Portal installs no signal handler, never exits, raises no SIGPIPE and prints nothing.
-//!           In a child forked after a start all ids are dead, and start answers
-//!           PORTAL_STATUS_UNSUPPORTED.
+//! Forks.    In a child forked after a start all ids are dead, there is no log, and start, set_log,
+//!           define_* and undefine_* answer PORTAL_STATUS_UNSUPPORTED: no call waits for a thread of the
+//!           parent's. The parent is not disturbed, whether the child ends or lives on. A child forked
+//!           inside a callback does not return from it: it goes on to another program, or ends.
 //!
 //! Numbers are never reused. Structs grow at their end, and `size` says how far.
 

@@ -22,9 +22,10 @@ use crate::server;
 /// @param len           Bytes in `body`.
 ///
 /// @return PORTAL_STATUS_OK
-/// @return PORTAL_STATUS_ARGUMENT  NULL, a bad path or one that conflicts, a bad content type.
-/// @return PORTAL_STATUS_TOO_BIG   `len` is over PTRDIFF_MAX.
-/// @return PORTAL_STATUS_MEMORY    An allocation was refused.
+/// @return PORTAL_STATUS_ARGUMENT     NULL, a bad path or one that conflicts, a bad content type.
+/// @return PORTAL_STATUS_TOO_BIG      `len` is over PTRDIFF_MAX.
+/// @return PORTAL_STATUS_MEMORY       An allocation was refused.
+/// @return PORTAL_STATUS_UNSUPPORTED  In a child forked after a start.
 ///
 /// @threads  Any thread, and inside any callback.
 /// @since    0.1
@@ -51,7 +52,8 @@ pub unsafe extern "C" fn portal_define_page(
 /// @param path  Identical to the one defined. Borrowed until the call returns.
 ///
 /// @return PORTAL_STATUS_OK
-/// @return PORTAL_STATUS_ARGUMENT  NULL, or no such page is defined.
+/// @return PORTAL_STATUS_ARGUMENT     NULL, or no such page is defined.
+/// @return PORTAL_STATUS_UNSUPPORTED  In a child forked after a start.
 ///
 /// @threads  Any thread, and inside any callback.
 /// @since    0.1

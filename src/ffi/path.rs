@@ -157,7 +157,8 @@ const LAST_SIZE: usize = 4096;
 ///
 /// @return PORTAL_STATUS_OK
 /// @return PORTAL_STATUS_ARGUMENT     NULL, a bad `size`, a bad path, or one that conflicts.
-/// @return PORTAL_STATUS_UNSUPPORTED  A handler that is newer than this library is set.
+/// @return PORTAL_STATUS_UNSUPPORTED  A handler that is newer than this library is set, or in a child
+///                                    forked after a start.
 /// @return PORTAL_STATUS_MEMORY       An allocation was refused.
 ///         On failure `release` is not called, and an older definition stays.
 ///
@@ -219,7 +220,8 @@ unsafe fn read_handlers(handlers: *const portal_handlers) -> Outcome<portal_hand
 /// @param path  Identical to the one defined. Borrowed until the call returns.
 ///
 /// @return PORTAL_STATUS_OK
-/// @return PORTAL_STATUS_ARGUMENT  NULL, or no such path is defined.
+/// @return PORTAL_STATUS_ARGUMENT     NULL, or no such path is defined.
+/// @return PORTAL_STATUS_UNSUPPORTED  In a child forked after a start.
 ///
 /// @threads  Any thread, and inside any callback.
 /// @since    0.1

@@ -14,7 +14,7 @@ use rustix::io::Errno;
 use rustix::net::{SocketFlags, acceptfrom_with};
 use socket2::{Domain, SockAddr, Type};
 
-use super::Socket;
+use super::{Socket, process, socket};
 
 /// Where to listen.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -70,8 +70,8 @@ impl fmt::Display for Peer {
     }
 }
 
-/// Listening, non-blocking sockets: one for each address. A Unix socket's file goes when this is
-/// dropped.
+/// Listening, non-blocking sockets: one for each address. They are shut down and closed, and a Unix socket's
+/// file goes, when this is dropped.
 #[derive(Debug)]
 pub struct Listener {
     sockets: Vec<socket2::Socket>,
@@ -233,7 +233,8 @@ fn bind_exactly(address: SocketAddr, apart: bool) -> io::Result<socket2::Socket>
 
 impl Drop for Listener {
     fn drop(&mut self) {
-        if let Some(file) = &self.file {
+        self.sockets.iter().for_each(socket::end);
+        if let Some(file) = self.file.as_ref().filter(|_| !process::is_forked_child()) {
             file.remove();
         }
     }

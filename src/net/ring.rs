@@ -206,14 +206,8 @@ impl Ring {
             generation: token.generation,
             ..Place::default()
         };
+        // While a request lasts, the kernel holds the socket open; that it is shut down ends them.
         let removed = std::mem::replace(place, emptied);
-        // While a request lasts, the kernel holds the socket open; this ends them.
-        if let Some(socket) = removed
-            .socket
-            .filter(|_| removed.receiving || removed.writes_armed)
-        {
-            socket.shutdown();
-        }
         self.kept.remove(&token.index);
         let mut piece = removed.first;
         while piece != NONE {

@@ -6,9 +6,10 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use rustix::io::retry_on_intr;
 use rustix::net::{RecvFlags, SendAncillaryBuffer, SendFlags, Shutdown};
 
+use super::process;
 use super::sys::send_queue;
 
-/// A connected, non-blocking stream socket: TCP or Unix. Closed when dropped.
+/// A connected, non-blocking stream socket: TCP or Unix. Shut down and closed when dropped.
 #[derive(Debug)]
 pub struct Socket(OwnedFd);
 
@@ -47,11 +48,23 @@ impl Socket {
     pub(super) fn shutdown_write(&self) -> io::Result<()> {
         Ok(rustix::net::shutdown(&self.0, Shutdown::Write)?)
     }
+}
 
-    /// Ends both directions, though others may still hold the socket open.
-    pub(super) fn shutdown(&self) {
-        // Fails only if they have ended.
-        let _ = rustix::net::shutdown(&self.0, Shutdown::Both);
+impl Drop for Socket {
+    fn drop(&mut self) {
+        end(&self.0);
+    }
+}
+
+/// Ends the connection, or the listening, of a socket that is about to be closed. Closing alone would not
+/// while a request of io_uring lasts, or while a forked child holds the socket open, too.
+///
+/// What is still to be delivered is delivered, as by closing.
+pub(super) fn end(socket: impl AsFd) {
+    // In the child itself it is the parent's.
+    if !process::is_forked_child() {
+        // Fails if the peer has ended already.
+        let _ended = rustix::net::shutdown(socket, Shutdown::Both);
     }
 }
 

@@ -6,6 +6,7 @@
 
 use std::cell::RefCell;
 use std::io;
+use std::mem;
 use std::os::fd::{AsRawFd, RawFd};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -20,7 +21,7 @@ use super::server::{Place, Server, find};
 use super::sink::Sink;
 use super::worker::Loop;
 use super::{Dispatch, Records, ServerError, callback};
-use crate::net::{Readiness, Signal, Union, wait_readable};
+use crate::net::{Readiness, Signal, Union, process, wait_readable};
 
 /// A closer leaves a server to the threads inside it for so long.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -103,6 +104,11 @@ thread_local! {
 
 impl Drop for Visitor {
     fn drop(&mut self) {
+        if process::is_forked_child() {
+            // All of it is the parent's, and a lock may be held for ever.
+            mem::forget((mem::take(&mut self.seats), mem::take(&mut self.held)));
+            return;
+        }
         for server in self.seats.drain(..).filter_map(|server| server.upgrade()) {
             server.host.seats().retain(|&seat| seat != self.number);
             server.host.ring();

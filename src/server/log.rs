@@ -9,6 +9,8 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError, RwLock};
 
 use log::{Level, LevelFilter, Log, Metadata, Record};
 
+use crate::net::process;
+
 /// What takes log lines: level 1 (error) to 5 (trace), and a line without its end.
 pub type LogCallback = dyn Fn(u32, &CStr) + Send + Sync;
 
@@ -65,7 +67,8 @@ struct Logger;
 
 impl Log for Logger {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        metadata.target().starts_with("portal")
+        // In a forked child there is nobody to tell, and the locks may be held for ever.
+        metadata.target().starts_with("portal") && !process::is_forked_child()
     }
 
     fn log(&self, record: &Record<'_>) {

@@ -35,9 +35,8 @@ pub use application::{
 pub use callback::{count_handler, run_foreign, set_debug_on_error};
 pub use error::ServerError;
 pub use host::{fd, poll, pull, run, wake};
-pub use log::{LogCallback, set as set_log};
+pub use log::LogCallback;
 pub use options::{Dispatch, Options};
-pub use paths::{define_path, undefine_page, undefine_path};
 pub use request::Request;
 pub use sending::{
     abort, close as close_websocket, data, flush, ping, queued, send, set_data, state_of,
@@ -46,13 +45,52 @@ pub use server::{close, start, stat, wait};
 #[cfg(test)]
 pub(crate) use {paths::Paths, pull::Batch, pull::Puller};
 
+use std::sync::Arc;
+
 use server::Server;
+
+use crate::net::process;
 
 type Answer<T = ()> = Result<T, ServerError>;
 
+/// Refuses what would take a lock in a forked child: it may have been held at the fork, by a thread that
+/// the child does not have.
+fn refuse_in_child() -> Answer {
+    match process::is_forked_child() {
+        true => Err(ServerError::Unsupported),
+        false => Ok(()),
+    }
+}
+
+/// Defines a path, or gives a defined one to another application.
+pub fn define_path(path: &str, application: Arc<dyn Application>) -> Answer {
+    refuse_in_child()?;
+    paths::define_path(path, application)
+}
+
+/// Undefines a path; its clients keep their last application until they leave.
+pub fn undefine_path(path: &str) -> Answer {
+    refuse_in_child()?;
+    paths::undefine_path(path)
+}
+
 /// Defines or replaces a page: what GET and HEAD of `path` answer.
 pub fn define_page(path: &str, content_type: &str, body: &[u8]) -> Answer {
+    refuse_in_child()?;
     paths::define_page(path, page::Page::new(content_type, body)?)
+}
+
+/// Removes a page.
+pub fn undefine_page(path: &str) -> Answer {
+    refuse_in_child()?;
+    paths::undefine_page(path)
+}
+
+/// Sets who takes the log; None is nobody.
+pub fn set_log(level: u32, callback: Option<Arc<LogCallback>>) -> Answer {
+    refuse_in_child()?;
+    log::set(level, callback);
+    Ok(())
 }
 
 /// The port that a server listens on; 0 when it is gone or listens on a Unix socket.

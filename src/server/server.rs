@@ -17,7 +17,7 @@ use super::sink::Sink;
 use super::slots::{self, IdKind, LAST_GENERATION};
 use super::stats::{PublishedTraffic, Stats};
 use super::worker::Loop;
-use super::{Dispatch, Options, ServerError, callback, host};
+use super::{Dispatch, Options, ServerError, callback, host, refuse_in_child};
 use crate::net::{Address, Identity, Listener, Peer, process};
 use crate::proto::Refusal;
 
@@ -85,9 +85,7 @@ pub fn start(
     options: &Options,
     publish: &mut dyn FnMut(u64),
 ) -> Result<u64, ServerError> {
-    if process::is_forked_child() {
-        return Err(ServerError::Unsupported);
-    }
+    refuse_in_child()?;
     process::watch_forks().map_err(refused)?;
     join_ending();
     let identity = match options.tls.is_empty() {

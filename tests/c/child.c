@@ -2,6 +2,8 @@
 
 #include "check.h"
 
+#include <signal.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -26,6 +28,8 @@ struct child child_begin(portal_server (*start)(void))
     child.process = fork();
     CHECK(child.process >= 0);
     if (child.process == 0) {
+        /* Not even a server that cannot be closed any more outlives the test. */
+        CHECK(prctl(PR_SET_PDEATHSIG, SIGKILL) == 0);
         close(lifeline[1]);
         serve_until_the_end(start, port_pipe[1], lifeline[0]);
     }
