@@ -16,6 +16,9 @@ use socket2::{Domain, SockAddr, Type};
 
 use super::{Socket, process, socket};
 
+/// After so many clients that could not be accepted it is no longer about them.
+const TRIES: usize = 16;
+
 /// Where to listen.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Address {
@@ -122,6 +125,7 @@ impl Listener {
 
     fn accept_from(socket: &socket2::Socket) -> io::Result<(Socket, Peer)> {
         let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+        let mut tries = 0;
         loop {
             match acceptfrom_with(socket, flags) {
                 Ok((descriptor, address)) => {
@@ -133,7 +137,7 @@ impl Listener {
                     return Ok((Socket::new(descriptor), peer));
                 }
                 // A client that left while it waited is no reason to stop.
-                Err(Errno::INTR | Errno::CONNABORTED | Errno::PROTO | Errno::PERM) => (),
+                Err(error) if is_one_clients(error) && tries < TRIES => tries += 1,
                 Err(error) => return Err(error.into()),
             }
         }
@@ -215,6 +219,24 @@ impl Listener {
         }
         Ok(self)
     }
+}
+
+/// Whether an error of accepting may be about one client, so that the next may be accepted (accept(2)).
+fn is_one_clients(error: Errno) -> bool {
+    matches!(
+        error,
+        Errno::INTR
+            | Errno::CONNABORTED
+            | Errno::PROTO
+            | Errno::PERM
+            | Errno::NETDOWN
+            | Errno::NOPROTOOPT
+            | Errno::HOSTDOWN
+            | Errno::NONET
+            | Errno::HOSTUNREACH
+            | Errno::OPNOTSUPP
+            | Errno::NETUNREACH
+    )
 }
 
 /// `apart`: not for IPv4, too, because there are other addresses.

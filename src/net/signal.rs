@@ -5,6 +5,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::time::Duration;
 
 use rustix::event::{EventfdFlags, eventfd};
+use rustix::io::retry_on_intr;
 use rustix::time::{
     Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, timerfd_create,
     timerfd_settime,
@@ -29,7 +30,7 @@ impl Signal {
 
     /// Makes it readable. A semaphore that is full stays readable, which is all that is needed.
     pub fn give(&self) {
-        let _full = rustix::io::write(&self.0, &1u64.to_ne_bytes());
+        let _full = retry_on_intr(|| rustix::io::write(&self.0, &1u64.to_ne_bytes()));
     }
 
     /// Whether it was given; it is not any more, unless others gave, too.

@@ -85,6 +85,11 @@ impl Clock {
         Some(Duration::from_nanos(end.saturating_sub(self.elapsed())))
     }
 
+    /// The timer was not set as planned.
+    pub fn forget_alarm(&mut self) {
+        self.alarm = None;
+    }
+
     /// Counts what has passed; answers the ticks that began since.
     pub fn advance(&mut self) -> Ticks {
         let passed = self.elapsed() / self.tick;

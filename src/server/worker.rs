@@ -168,11 +168,10 @@ impl Loop {
         let idle = may_wait && !core.has_work() && self.mailbox.fall_asleep();
         // Looked at after falling asleep: whoever closes wakes those who sleep.
         let idle = idle && self.server.is_closing() == core.closing;
-        if idle {
-            core.plan_wait();
-        }
-        if let Err(error) = core.poller.wait(idle) {
-            ::log::error!("waiting for events failed, the server closes: {error}");
+        let idle = idle && core.plan_wait();
+        let waited = core.poller.wait(idle);
+        if !core.has_waited(waited) {
+            ::log::error!("events cannot be waited for any more, the server closes");
             self.server.begin_close();
         }
         self.mailbox.stay_awake();

@@ -12,6 +12,9 @@ use crate::server::conns::{Conn, Extra, Opening, Phase, Unread};
 /// At most so many clients are accepted in one turn.
 const ACCEPTS: usize = 64;
 
+/// Accepting works again when it has not failed for so many milliseconds.
+const CALM: u32 = 1_000;
+
 impl Core {
     /// Accepts clients that wait, and deals them out among the loops.
     pub fn accept(&mut self) {
@@ -35,14 +38,31 @@ impl Core {
                 },
                 Err(error) => {
                     self.accepting = false;
-                    if error.kind() != io::ErrorKind::WouldBlock {
-                        // Taken up again at the next freed socket, and at each tick.
-                        self.stalled = true;
-                        log::warn!("clients cannot be accepted for now: {error}");
+                    self.stalled = error.kind() != io::ErrorKind::WouldBlock;
+                    if self.stalled {
+                        self.cannot_accept(&error);
                     }
                     return;
                 }
             }
+        }
+    }
+
+    /// Notes that accepting has failed. It is taken up again at the next freed socket, and at each tick.
+    fn cannot_accept(&mut self, error: &io::Error) {
+        if self.unaccepted.replace(self.clock.now()).is_none() {
+            log::warn!("clients cannot be accepted for now: {error}");
+        }
+    }
+
+    /// Tells the end of that, once it has lasted: else the log would fill with beginnings and ends.
+    pub(super) fn look_after_accepting(&mut self) {
+        let Some(last) = self.unaccepted.filter(|_| !self.stalled) else {
+            return;
+        };
+        if self.clock.now().wrapping_sub(last) >= self.clock.ticks(CALM) {
+            self.unaccepted = None;
+            log::warn!("clients are accepted again");
         }
     }
 

@@ -206,7 +206,7 @@ impl Core {
             .stats
             .open
             .fetch_sub(u64::from(connected), Ordering::Relaxed);
-        self.accepting |= std::mem::take(&mut self.stalled);
+        self.accepting |= self.stalled;
         if let Some(error) = error.filter(|error| connected && !is_leaving(error)) {
             let text = format!("the connection failed: {error}");
             self.due
@@ -237,6 +237,7 @@ impl Core {
         self.closing = true;
         self.accepting = false;
         self.stalled = false;
+        self.unaccepted = None;
         if let Some(listener) = self.listener.take() {
             // Fails only if it is not polled any more.
             let _ = self.poller.stop_listening(&listener);

@@ -77,8 +77,14 @@ pub struct Core {
     listener: Option<Arc<Listener>>,
     /// Clients may be waiting to be accepted.
     accepting: bool,
-    /// Accepting failed for want of descriptors or memory.
+    /// Accepting has failed, and is to be tried again.
     stalled: bool,
+    /// The tick in which it failed last; None when that was told to be over.
+    unaccepted: Option<u32>,
+    /// How many waits have failed one after the other.
+    failed_waits: u32,
+    /// The timer could not be set when that was last tried.
+    timer_failed: bool,
     periods: Periods,
     /// Boxed as they are in a connection, which then holds but a pointer.
     #[expect(clippy::vec_box, reason = "boxes are moved, not their content")]
@@ -126,6 +132,9 @@ impl Core {
             listener: None,
             accepting: false,
             stalled: false,
+            unaccepted: None,
+            failed_waits: 0,
+            timer_failed: false,
             periods,
             outboxes: Vec::new(),
             dirty: Vec::new(),

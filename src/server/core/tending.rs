@@ -1,6 +1,10 @@
 //! Timeouts: a coarse sweep over all connections.
 
+use std::io;
+use std::mem;
 use std::sync::atomic::Ordering;
+use std::thread;
+use std::time::Duration;
 
 use super::Core;
 use crate::net::Token;
@@ -14,26 +18,56 @@ const MAX_CLOSE_TIMEOUTS: u32 = 12;
 /// The payload of Portal's own pings; their answers are not the application's business.
 const PING: &[u8] = b"\xf0\x9f\x9a\xaa\x00\x07\xe6\x0b";
 
+/// So many waits that fail one after the other are the end of a loop.
+const FAILED_WAITS: u32 = 10;
+
+/// The pause after an error that the loop would meet again at once.
+const PAUSE: Duration = Duration::from_millis(10);
+
 impl Core {
     /// Whether a pong answers a ping of Portal's own.
     pub fn is_own_pong(payload: &[u8]) -> bool {
         payload == PING
     }
 
-    /// Sees to it that the timer ends the coming wait when there is something to look after.
-    pub fn plan_wait(&mut self) {
+    /// Sees to it that the timer ends the coming wait when there is something to look after. False when
+    /// it does not, so that there must be no wait.
+    pub fn plan_wait(&mut self) -> bool {
         let after = self
             .ticks_to_wait()
             .and_then(|ticks| self.clock.plan(ticks));
-        let set = after.map_or(Ok(()), |after| self.poller.set_timer(after));
-        if let Err(error) = set {
-            log::error!("the timer cannot be set: {error}");
+        let Some(after) = after else { return true };
+        match self.poller.set_timer(after) {
+            Ok(()) => self.timer_failed = false,
+            Err(error) => {
+                self.clock.forget_alarm();
+                if !mem::replace(&mut self.timer_failed, true) {
+                    log::error!("the timer cannot be set: {error}");
+                }
+                thread::sleep(PAUSE);
+            }
         }
+        !self.timer_failed
+    }
+
+    /// Looks at how a wait has ended. False when waits have failed so often that nothing more is to be
+    /// hoped for.
+    pub fn has_waited(&mut self, waited: io::Result<()>) -> bool {
+        let Err(error) = waited else {
+            self.failed_waits = 0;
+            return true;
+        };
+        self.failed_waits += 1;
+        if self.failed_waits == 1 {
+            log::error!("waiting for events failed: {error}");
+        }
+        thread::sleep(PAUSE);
+        self.failed_waits != FAILED_WAITS
     }
 
     /// How many ticks a wait may last; None is without limit.
     fn ticks_to_wait(&self) -> Option<u32> {
-        if self.stalled {
+        if self.stalled || self.unaccepted.is_some() {
             return Some(1);
         }
         let groups = self.conns.groups() as u32;
@@ -57,6 +91,7 @@ impl Core {
     #[inline(never)]
     fn sweep_groups(&mut self, ticks: Ticks) {
         self.accepting |= self.stalled && self.listener.is_some();
+        self.look_after_accepting();
         if ticks.first / ROUND != ticks.first.wrapping_add(ticks.count) / ROUND {
             self.scratch.shed();
         }
