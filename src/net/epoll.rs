@@ -3,10 +3,11 @@
 //! Events are edge-triggered; a socket that may hold more bytes stands in a queue of its own and is
 //! visited once a turn, so that nobody starves.
 
-use std::collections::VecDeque;
-use std::io::{self, IoSlice};
+use std::collections::{HashMap, VecDeque};
+use std::io::{self, IoSlice, Read};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
+use std::sync::Arc;
 use std::time::Duration;
 
 use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
@@ -50,8 +51,12 @@ fn token(data: u64) -> Token {
 pub struct Epoll {
     epoll: OwnedFd,
     batches: Batches,
-    timer: Signal,
+    waker: Arc<Waker>,
+    timer: Arc<Signal>,
+    listener: Option<Arc<Listener>>,
     places: Vec<Place>,
+    /// What was received by io_uring before it failed, and not read.
+    unread: HashMap<u32, VecDeque<u8>>,
     /// Connections that may hold bytes, in the order of their visits.
     readable: VecDeque<Token>,
     /// Connections that can be written to again.
@@ -75,35 +80,57 @@ struct Place {
     writes_armed: bool,
 }
 
+/// A connection that io_uring cannot serve any more.
+pub struct Heir {
+    pub socket: Socket,
+    pub token: Token,
+    /// What was received and not read.
+    pub unread: VecDeque<u8>,
+    pub paused: bool,
+    pub writes_armed: bool,
+}
+
 impl Epoll {
-    pub fn new(waker: &Waker, batches: Batches) -> io::Result<Self> {
+    pub fn new(waker: &Arc<Waker>, timer: &Arc<Signal>, batches: Batches) -> io::Result<Self> {
         let epoll = epoll::create(CreateFlags::CLOEXEC)?;
-        let timer = Signal::timer()?;
         // Each edge is an event, so what was given need not be taken.
         let edges = EventFlags::IN | EventFlags::ET;
         epoll::add(&epoll, waker, EventData::new_u64(WAKER), edges)?;
-        epoll::add(&epoll, &timer, EventData::new_u64(TIMER), edges)?;
+        epoll::add(&epoll, timer, EventData::new_u64(TIMER), edges)?;
         Ok(Self {
             epoll,
             batches,
-            timer,
+            waker: Arc::clone(waker),
+            timer: Arc::clone(timer),
+            listener: None,
             places: Vec::new(),
+            unread: HashMap::new(),
             readable: VecDeque::new(),
             writable: Vec::new(),
             acceptable: false,
         })
     }
 
-    pub fn listen(&mut self, listener: &Listener) -> io::Result<()> {
+    pub fn waker(&self) -> &Arc<Waker> {
+        &self.waker
+    }
+
+    pub fn listener(&self) -> Option<&Arc<Listener>> {
+        self.listener.as_ref()
+    }
+
+    pub fn listen(&mut self, listener: &Arc<Listener>) -> io::Result<()> {
         let edges = EventFlags::IN | EventFlags::ET;
         for socket in listener.sockets() {
             epoll::add(&self.epoll, socket, EventData::new_u64(LISTENER), edges)?;
         }
+        self.listener = Some(Arc::clone(listener));
         Ok(())
     }
 
     pub fn stop_listening(&mut self, listener: &Listener) -> io::Result<()> {
         self.acceptable = false;
+        self.listener = None;
         for socket in listener.sockets() {
             epoll::delete(&self.epoll, socket)?;
         }
@@ -118,20 +145,66 @@ impl Epoll {
     /// Takes over a connection's socket.
     pub fn add(&mut self, socket: Socket, token: Token) -> io::Result<()> {
         epoll::add(&self.epoll, &socket, data(token), READABLE)?;
+        self.put(socket, token);
+        Ok(())
+    }
+
+    fn put(&mut self, socket: Socket, token: Token) -> &mut Place {
         let index = token.index as usize;
         if self.places.len() <= index {
             self.places.resize_with(index + 1, Place::default);
         }
-        self.places[index] = Place {
+        let place = &mut self.places[index];
+        *place = Place {
             socket: Some(socket),
             generation: token.generation,
             ..Place::default()
         };
-        Ok(())
+        place
+    }
+
+    /// Takes over a connection from io_uring. One that cannot be polled is told to have ended.
+    pub fn inherit(&mut self, heir: Heir) {
+        let Heir {
+            socket,
+            token,
+            unread,
+            paused,
+            writes_armed,
+        } = heir;
+        let flags = match writes_armed {
+            true => READABLE | EventFlags::OUT,
+            false => READABLE,
+        };
+        let added = epoll::add(&self.epoll, &socket, data(token), flags);
+        if let Err(error) = added {
+            log::warn!("a client's socket cannot be polled: {error}");
+            socket.shutdown();
+        }
+        let readable = added.is_err() || !unread.is_empty();
+        let place = self.put(socket, token);
+        place.paused = paused;
+        place.writes_armed = writes_armed;
+        place.has_bytes = readable;
+        place.queued = readable && !paused;
+        if place.queued {
+            self.readable.push_back(token);
+        }
+        if !unread.is_empty() {
+            self.unread.insert(token.index, unread);
+        }
+    }
+
+    /// Takes over what io_uring has learnt of connections that can be written to again.
+    pub fn inherit_writable(&mut self, writable: Vec<Token>) {
+        self.writable = writable;
     }
 
     /// Closes a connection's socket.
     pub fn remove(&mut self, token: Token) {
+        if !self.unread.is_empty() && self.place(token).is_some() {
+            self.unread.remove(&token.index);
+        }
         if let Some(place) = self.place(token) {
             *place = Place {
                 generation: token.generation,
@@ -265,6 +338,13 @@ impl Epoll {
             let Some(socket) = place.socket.as_ref().filter(|_| !place.paused) else {
                 continue;
             };
+            if !self.unread.is_empty()
+                && let Some(count) = take_unread(&mut self.unread, token, buffer)
+            {
+                place.queued = true;
+                self.readable.push_back(token);
+                return Some(Happening::Received(token, count));
+            }
             match socket.receive(buffer) {
                 Ok(0) => return Some(Happening::Ended(token, None)),
                 Ok(count) => {
@@ -301,6 +381,24 @@ impl Epoll {
     fn socket(&self, token: Token) -> io::Result<&Socket> {
         socket(&self.places, token).ok_or_else(|| io::ErrorKind::NotConnected.into())
     }
+}
+
+/// Reads what was received of a connection before it was epoll's; None when nothing is left of that.
+#[cold]
+fn take_unread(
+    unread: &mut HashMap<u32, VecDeque<u8>>,
+    token: Token,
+    into: &mut [u8],
+) -> Option<usize> {
+    let bytes = unread.get_mut(&token.index)?;
+    let mut count = 0;
+    while !bytes.is_empty() && count < into.len() {
+        count += bytes.read(&mut into[count..]).unwrap_or(0);
+    }
+    if bytes.is_empty() {
+        unread.remove(&token.index);
+    }
+    Some(count)
 }
 
 fn socket(places: &[Place], token: Token) -> Option<&Socket> {

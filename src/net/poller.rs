@@ -73,7 +73,13 @@ impl Poller {
         Ok((poller, waker))
     }
 
-    pub fn listen(&mut self, listener: &Listener) -> io::Result<()> {
+    /// Lets io_uring serve, if the system lets us. Called by the thread that will serve, and before there
+    /// is any connection or timer.
+    pub fn use_ring(&mut self) {
+        self.sockets.use_ring();
+    }
+
+    pub fn listen(&mut self, listener: &Arc<Listener>) -> io::Result<()> {
         self.sockets.listen(listener)
     }
 

@@ -14,9 +14,11 @@ use std::os::fd::{AsFd, AsRawFd, RawFd};
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::batch::{self, Batches};
+use super::epoll::{Epoll, Heir};
 use super::poller::{Happening, Token};
 use super::sys::ring::{self, Completion};
-use super::{Listener, Signal, Socket, Waker, batch};
+use super::{Listener, Signal, Socket, Waker};
 
 /// How many buffers the kernel may receive into, and how large each is.
 const BUFFERS: (u16, u32) = (32, 32 * 1024);
@@ -72,9 +74,9 @@ pub struct Ring {
     kernel: ring::Ring,
     wishes: Vec<Wish>,
     waker: Arc<Waker>,
-    timer: Signal,
-    /// Sockets that listen; none while nobody is to be accepted.
-    listeners: Vec<RawFd>,
+    timer: Arc<Signal>,
+    /// None while nobody is to be accepted.
+    listener: Option<Arc<Listener>>,
     places: Vec<Place>,
     /// Of each piece: how much of it was read, and the next one of the same connection.
     pieces: Vec<Piece>,
@@ -137,6 +139,7 @@ impl Default for Place {
 }
 
 impl Ring {
+    /// Belongs to the thread that makes it.
     pub fn new(waker: &Arc<Waker>) -> io::Result<Self> {
         Self::with_buffers(waker, BUFFERS)
     }
@@ -146,8 +149,8 @@ impl Ring {
             kernel: ring::Ring::new(count, size)?,
             wishes: vec![Wish::Wake, Wish::Timer],
             waker: Arc::clone(waker),
-            timer: Signal::timer()?,
-            listeners: Vec::new(),
+            timer: Arc::new(Signal::timer()?),
+            listener: None,
             places: Vec::new(),
             pieces: Vec::new(),
             kept: HashMap::new(),
@@ -158,11 +161,40 @@ impl Ring {
         })
     }
 
-    pub fn listen(&mut self, listener: &Listener) -> io::Result<()> {
-        self.listeners = listener
-            .sockets()
-            .map(|socket| socket.as_raw_fd())
-            .collect();
+    /// Hands everything over to epoll, when the kernel takes no requests any more.
+    pub fn hand_over(&mut self) -> io::Result<Epoll> {
+        let mut epoll = Epoll::new(&self.waker, &self.timer, Batches::Never)?;
+        if let Some(listener) = &self.listener {
+            epoll.listen(listener)?;
+        }
+        self.kernel.give_up();
+        self.note_all();
+        for index in 0..self.places.len() {
+            let place = &mut self.places[index];
+            let Some(socket) = place.socket.take() else {
+                continue;
+            };
+            let token = Token {
+                index: index as u32,
+                generation: place.generation,
+            };
+            let (paused, writes_armed) = (place.paused, place.writes_armed);
+            self.keep(token);
+            let unread = self.kept.remove(&token.index).unwrap_or_default();
+            epoll.inherit(Heir {
+                socket,
+                token,
+                unread,
+                paused,
+                writes_armed,
+            });
+        }
+        epoll.inherit_writable(std::mem::take(&mut self.writable));
+        Ok(epoll)
+    }
+
+    pub fn listen(&mut self, listener: &Arc<Listener>) -> io::Result<()> {
+        self.listener = Some(Arc::clone(listener));
         self.wishes.extend(self.listeners().map(Wish::Listen));
         Ok(())
     }
@@ -171,12 +203,16 @@ impl Ring {
         self.acceptable = false;
         self.wishes
             .extend(self.listeners().map(Wish::StopListening));
-        self.listeners.clear();
+        self.listener = None;
         Ok(())
     }
 
     fn listeners(&self) -> impl Iterator<Item = u32> + use<> {
-        0..self.listeners.len() as u32
+        let count = self
+            .listener
+            .as_ref()
+            .map_or(0, |listener| listener.sockets().len());
+        0..count as u32
     }
 
     pub fn take_acceptable(&mut self) -> bool {
@@ -420,7 +456,7 @@ impl Ring {
         let Self {
             kernel,
             places,
-            listeners,
+            listener,
             waker,
             timer,
             ..
@@ -443,9 +479,13 @@ impl Ring {
             }),
             Wish::Wake => kernel.watch(waker.as_raw_fd(), kind::WAKE),
             Wish::Timer => kernel.watch(timer.as_raw_fd(), kind::TIMER),
-            Wish::Listen(number) => listeners.get(number as usize).map_or(Ok(()), |listener| {
-                kernel.watch(*listener, kind::LISTEN | u64::from(number))
-            }),
+            Wish::Listen(number) => {
+                let sockets = listener.as_ref().map(|listener| listener.sockets());
+                let socket = sockets.and_then(|mut sockets| sockets.nth(number as usize));
+                socket.map_or(Ok(()), |socket| {
+                    kernel.watch(socket.as_raw_fd(), kind::LISTEN | u64::from(number))
+                })
+            }
             Wish::StopListening(number) => {
                 kernel.cancel(kind::LISTEN | u64::from(number), ring::SILENT)
             }
@@ -477,7 +517,7 @@ impl Ring {
             kind::WAKE if !completion.more => self.wishes.push(Wish::Wake),
             kind::TIMER if !completion.more => self.wishes.push(Wish::Timer),
             kind::LISTEN => {
-                self.acceptable |= !self.listeners.is_empty();
+                self.acceptable |= self.listener.is_some();
                 if !completion.more {
                     self.wishes.push(Wish::Listen(token.index));
                 }

@@ -48,6 +48,11 @@ impl Socket {
     pub(super) fn shutdown_write(&self) -> io::Result<()> {
         Ok(rustix::net::shutdown(&self.0, Shutdown::Write)?)
     }
+
+    /// Ends the connection before it is closed.
+    pub(super) fn shutdown(&self) {
+        end(&self.0);
+    }
 }
 
 impl Drop for Socket {

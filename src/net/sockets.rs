@@ -9,7 +9,7 @@ use super::batch::Batches;
 use super::epoll::Epoll;
 use super::poller::{Happening, Token};
 use super::ring::Ring;
-use super::{Listener, Socket, Waker};
+use super::{Listener, Signal, Socket, Waker};
 
 /// How a loop talks to the system.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,21 +38,33 @@ macro_rules! either {
 }
 
 impl Sockets {
+    /// By epoll; see [`Sockets::use_ring`].
     pub fn new(backend: Backend, waker: &Arc<Waker>) -> io::Result<Self> {
-        if backend == Backend::Ring {
-            match Ring::new(waker) {
-                Ok(ring) => return Ok(Self::Ring(Box::new(ring))),
-                Err(error) => log::debug!("epoll stands in for io_uring: {error}"),
-            }
-        }
         let batches = match backend {
             Backend::Mixed => Batches::Untried,
             Backend::Epoll | Backend::Ring => Batches::Never,
         };
-        Epoll::new(waker, batches).map(Self::Epoll)
+        let timer = Arc::new(Signal::timer()?);
+        Epoll::new(waker, &timer, batches).map(Self::Epoll)
     }
 
-    pub fn listen(&mut self, listener: &Listener) -> io::Result<()> {
+    /// Lets io_uring serve, if the system lets us. Called by the thread that will serve, before there is any
+    /// connection or timer: a ring belongs to the thread that makes it.
+    pub fn use_ring(&mut self) {
+        let Self::Epoll(epoll) = self else { return };
+        let ring = Ring::new(epoll.waker()).and_then(|mut ring| {
+            epoll
+                .listener()
+                .map_or(Ok(()), |listener| ring.listen(listener))?;
+            Ok(ring)
+        });
+        match ring {
+            Ok(ring) => *self = Self::Ring(Box::new(ring)),
+            Err(error) => log::debug!("epoll stands in for io_uring: {error}"),
+        }
+    }
+
+    pub fn listen(&mut self, listener: &Arc<Listener>) -> io::Result<()> {
         either!(self, sockets => sockets.listen(listener))
     }
 
@@ -134,7 +146,16 @@ impl Sockets {
     /// Learns what has happened; waits for something, if it may. The timer ends that, and so does a
     /// signal handler.
     pub fn wait(&mut self, may_wait: bool) -> io::Result<()> {
-        either!(self, sockets => sockets.wait(may_wait))
+        let ring = match self {
+            Self::Epoll(epoll) => return epoll.wait(may_wait),
+            Self::Ring(ring) => ring,
+        };
+        if let Err(error) = ring.wait(may_wait) {
+            let epoll = ring.hand_over()?;
+            log::warn!("io_uring takes no requests any more, epoll takes over: {error}");
+            *self = Self::Epoll(epoll);
+        }
+        Ok(())
     }
 
     /// How many connections wait to be read; each is visited once by as many calls of `next`.
@@ -195,13 +216,13 @@ mod tests {
     /// Sockets that listen.
     struct Bench {
         sockets: Sockets,
-        listener: Listener,
+        listener: Arc<Listener>,
     }
 
     impl Bench {
         fn new(mut sockets: Sockets) -> Self {
             let address = Address::resolve("127.0.0.1", 0).unwrap();
-            let listener = Listener::bind(&address, 16).unwrap();
+            let listener = Arc::new(Listener::bind(&address, 16).unwrap());
             sockets.listen(&listener).unwrap();
             Self { sockets, listener }
         }
@@ -541,5 +562,44 @@ mod tests {
                 assert!(limit <= waited && waited < 5 * SECOND, "{waited:?}");
             }
         }
+    }
+
+    #[test]
+    fn what_a_failed_ring_had_received_is_read_by_epoll() {
+        let waker = Arc::new(Waker::new().unwrap());
+        let ring = match Ring::with_buffers(&waker, (2, 16)) {
+            Ok(ring) => ring,
+            Err(error) => return eprintln!("NOT TESTED: the system refuses io_uring: {error}"),
+        };
+        let mut bench = Bench::new(Sockets::Ring(Box::new(ring)));
+        let tokens = [3, 5, 8].map(|index| Token {
+            index,
+            generation: 1,
+        });
+        let mut clients = tokens.map(|token| bench.connect(token));
+        for (client, text) in clients.iter_mut().zip(["read", "paused", "ended"]) {
+            client.write_all(text.as_bytes()).unwrap();
+        }
+        bench.until(|sockets| sockets.readable() == 3);
+        bench.sockets.pause(tokens[1]);
+        clients[2].shutdown(std::net::Shutdown::Write).unwrap();
+
+        let Sockets::Ring(ring) = &mut bench.sockets else {
+            unreachable!("it was made one")
+        };
+        let epoll = ring.hand_over().unwrap();
+        bench.sockets = Sockets::Epoll(epoll);
+        clients[0].write_all(b" on").unwrap();
+        clients[1].write_all(b" for a while").unwrap();
+        for client in &clients[..2] {
+            client.shutdown(std::net::Shutdown::Write).unwrap();
+        }
+        let received = bench.receive(&[tokens[0], tokens[2]]);
+        assert_eq!(received, [&b"read on"[..], b"ended"]);
+        bench.sockets.resume(tokens[1]);
+        assert_eq!(bench.receive(&tokens[1..2]), [b"paused for a while"]);
+        let late = bench.connect(TOKEN);
+        drop(late);
+        assert_eq!(bench.receive(&[TOKEN]), [b""]);
     }
 }

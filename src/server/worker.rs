@@ -22,7 +22,7 @@ use super::server::Server;
 use super::sink::Sink;
 use super::slots::State;
 use super::{Application, EventKind, Happened, callback, log};
-use crate::net::{Happening, Poller, Token};
+use crate::net::{Backend, Happening, Poller, Token};
 use crate::proto::{Event, Kind, Payload, ProtoError, Step, WholeMessage};
 
 /// The receive buffer of a loop, shared by all its clients.
@@ -110,6 +110,9 @@ impl Loop {
 
     /// Serves until the server has closed.
     pub fn serve(&self, sink: &mut Sink<'_>) {
+        if self.server.options.backend() == Backend::Ring {
+            self.core.borrow_mut().poller.use_ring();
+        }
         while !self.core.borrow().is_finished() {
             self.turn(true, sink);
         }

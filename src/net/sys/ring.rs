@@ -68,19 +68,18 @@ pub struct Ring {
     /// Those of them that were lent bytes, and what became of the others of the batch.
     lent: usize,
     sent: Vec<i32>,
-    /// The thread that uses the ring has begun to.
-    enabled: bool,
     /// The kernel does not take requests any more.
     broken: bool,
 }
 
 impl Ring {
-    /// A ring that may fill so many buffers, a power of two, of so many bytes each. The thread that
-    /// first enters it is the only one that may.
+    /// A ring that may fill so many buffers, a power of two, of so many bytes each. The thread that makes it
+    /// is the only one that may use it and drop it: when a ring ends, the kernel interrupts whatever its
+    /// maker waits in.
     ///
     /// # Errors
     ///
-    /// The kernel is older than 6.1, or does not let this process have a ring.
+    /// The kernel is older than 6.1, or does not let this thread have a ring or enter it.
     pub fn new(count: u16, size: u32) -> io::Result<Self> {
         let ring = IoUring::builder()
             .setup_cqsize(COMPLETIONS)
@@ -88,19 +87,22 @@ impl Ring {
             .setup_single_issuer()
             .setup_defer_taskrun()
             .setup_taskrun_flag()
-            .setup_r_disabled()
             .build(REQUESTS)?;
         let buffers = Buffers::new(&ring, count, size)?;
-        Ok(Self {
+        let mut ring = Self {
             ring,
             buffers,
             set_aside: VecDeque::new(),
             in_flight: 0,
             lent: 0,
             sent: Vec::new(),
-            enabled: false,
             broken: false,
-        })
+        };
+        // A ring may be had and not be entered, where system calls are filtered.
+        ring.push(&opcode::Nop::new().build().user_data(SILENT))?;
+        ring.enter(1, None)?;
+        ring.set_completions_aside();
+        Ok(ring)
     }
 
     // ---- requests, which the next `enter` hands over ----
@@ -176,10 +178,6 @@ impl Ring {
     fn enter(&mut self, wanted: usize, timeout: Option<Duration>) -> io::Result<()> {
         if self.broken {
             return Err(io::ErrorKind::BrokenPipe.into());
-        }
-        if !self.enabled {
-            self.ring.submitter().register_enable_rings()?;
-            self.enabled = true;
         }
         let time = timeout.map(Timespec::from);
         let mut args = time.iter().fold(SubmitArgs::new(), SubmitArgs::timespec);
@@ -260,6 +258,11 @@ impl Ring {
         }
     }
 
+    /// Makes no more requests: what is in flight ends with the ring, and brings nothing any more.
+    pub fn give_up(&mut self) {
+        self.broken = true;
+    }
+
     /// Whether the kernel takes no requests any more.
     pub fn is_broken(&self) -> bool {
         self.broken
@@ -291,7 +294,7 @@ impl Ring {
 
     /// Hands over all requests, and waits until the kernel has let go of all that it was lent.
     fn wait_for_lent(&mut self) {
-        if self.enabled && !self.broken {
+        if !self.broken {
             // Sending ends in here; what is received meanwhile is better told later, all at once.
             // Who is refused here is refused again below.
             let _ = self.hand_over(0, EnterFlags::empty(), &SubmitArgs::new());
@@ -331,10 +334,10 @@ impl AsRawFd for Ring {
 
 impl Drop for Ring {
     fn drop(&mut self) {
-        if self.enabled && !self.broken {
+        if !self.broken {
             self.end_all();
         }
-        if self.enabled && self.in_flight > 0 {
+        if self.in_flight > 0 {
             // The kernel may still write into them.
             self.buffers.leak();
         }
