@@ -296,6 +296,11 @@ impl Poller {
         (encrypted.generation == token.generation).then_some(encrypted)
     }
 
+    fn shakes_hands(&mut self, token: Token) -> bool {
+        self.encrypted(token)
+            .is_some_and(|encrypted| !encrypted.channel.is_open())
+    }
+
     fn next_opened(&mut self, buffer: &mut [u8]) -> Option<Happening> {
         while let Some(token) = self.ended.pop_front() {
             let waiting = |encrypted: &&mut Encrypted| encrypted.end_untold && !encrypted.paused;
@@ -304,9 +309,14 @@ impl Poller {
                 return Some(Happening::Ended(token, None));
             }
         }
-        let happening = self.sockets.next(&mut buffer[tls::ROOM..])?;
-        let Happening::Received(token, count) = happening else {
-            return Some(happening);
+        let (token, count) = match self.sockets.next(&mut buffer[tls::ROOM..])? {
+            Happening::Received(token, count) => (token, count),
+            // Before the handshake is done nothing can be said to the client any more.
+            Happening::Ended(token, None) if self.shakes_hands(token) => {
+                let error = io::ErrorKind::UnexpectedEof.into();
+                return Some(Happening::Ended(token, Some(error)));
+            }
+            happening => return Some(happening),
         };
         let received = tls::ROOM..tls::ROOM + count;
         let Some(encrypted) = self.encrypted(token) else {

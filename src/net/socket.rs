@@ -9,6 +9,9 @@ use rustix::net::{RecvFlags, SendAncillaryBuffer, SendFlags, Shutdown};
 use super::process;
 use super::sys::send_queue;
 
+/// So many pieces are read of what nobody will read.
+const PIECES_DROPPED: usize = 8;
+
 /// A connected, non-blocking stream socket: TCP or Unix. Shut down and closed when dropped.
 #[derive(Debug)]
 pub struct Socket(OwnedFd);
@@ -42,6 +45,23 @@ impl Socket {
     /// How many bytes the peer's system has not acknowledged.
     pub(super) fn unacknowledged(&self) -> io::Result<usize> {
         send_queue::unacknowledged(self.as_fd())
+    }
+
+    /// Says a last thing and closes, without waiting for anything. What has arrived is read and dropped:
+    /// else the peer would get a reset, by which it may lose what was said.
+    pub fn leave_with(self, words: &[u8]) {
+        let mut dropped = [0; 4096];
+        // Who does not take it now has gone.
+        let _ = self.send(words);
+        let _ = self.shutdown_write();
+        for _ in 0..PIECES_DROPPED {
+            if !self
+                .receive(&mut dropped)
+                .is_ok_and(|count| count == dropped.len())
+            {
+                return;
+            }
+        }
     }
 
     /// Says that nothing more will be written; reading goes on.

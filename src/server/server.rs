@@ -406,6 +406,13 @@ impl Server {
             .map(|mailbox| (number, mailbox))
     }
 
+    /// Counts a connection that loop `number` keeps without being dealt it.
+    pub fn keep(&self, number: usize) {
+        self.loops[number]
+            .connections
+            .fetch_add(1, Ordering::Relaxed);
+    }
+
     /// Counts a connection against the limits, or says how it is refused.
     pub fn admit(&self, peer: &Peer) -> Result<(), Refusal> {
         let max = self.options.max_connections;

@@ -1,6 +1,7 @@
 /* Who is not let in: too many, too many from one address, from elsewhere, without a common language. */
 #include "check.h"
 #include "client.h"
+#include "process.h"
 #include "serve.h"
 
 static uint32_t port;
@@ -39,6 +40,39 @@ static void over_max_connections_per_ip_answers_429(void)
     EVENTUALLY(knock("") == 101);
     client_farewell(two);
     CHECK_OK(portal_server_close(server));
+}
+
+static void who_is_over_a_limit_holds_no_descriptor(void)
+{
+    enum { CLIENTS = 200, SOME = 20 };
+    static const struct {
+        uint32_t option;
+        int status;
+    } limits[] = { { PORTAL_OPTION_MAX_CONNECTIONS, 503 }, { PORTAL_OPTION_MAX_CONNECTIONS_PER_IP, 429 } };
+
+    for (size_t i = 0; i < COUNT(limits); ++i) {
+        const portal_server server = SERVE({ limits[i].option, 1 }, { PORTAL_OPTION_CLOSE_TIMEOUT, 600 * 1000 });
+        client *inside, *clients[CLIENTS];
+        int before;
+
+        port = portal_server_port(server);
+        inside = client_connect(port, "/echo");
+        before = count_descriptors();
+        /* They say nothing, and do not go. */
+        for (int n = 0; n < CLIENTS; ++n)
+            clients[n] = client_dial(port);
+        for (int n = 0; n < CLIENTS; ++n)
+            CHECK_NUMBER(client_response(clients[n]).status, limits[i].status);
+        EVENTUALLY(count_descriptors() <= before + CLIENTS + SOME);
+        CHECK_NUMBER(portal_server_stat(server, PORTAL_STAT_REJECTED_TOTAL), CLIENTS);
+        client_say(inside, "inside");
+        client_expect_text(inside, "inside");
+        for (int n = 0; n < CLIENTS; ++n)
+            client_destroy(clients[n]);
+        client_farewell(inside);
+        EVENTUALLY(knock("") == 101);
+        CHECK_OK(portal_server_close(server));
+    }
 }
 
 static void another_origin_answers_403(void)
@@ -293,6 +327,7 @@ int main(void)
         serve_by(way);
         RUN(over_max_connections_answers_503);
         RUN(over_max_connections_per_ip_answers_429);
+        RUN(who_is_over_a_limit_holds_no_descriptor);
         RUN(another_origin_answers_403);
         RUN(a_schemes_own_port_is_the_same_as_none);
         RUN(the_servers_first_subprotocol_that_is_offered_is_chosen);

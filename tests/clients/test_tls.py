@@ -379,6 +379,34 @@ def test_limits_and_pages_hold_over_tls(authority, pair, way):
         assert b"wss://" in answer_to(server, PAGE)
 
 
+def descriptors(program):
+    return len(os.listdir(f"/proc/{program.process.pid}/fd"))
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_whoever_is_over_a_limit_hardly_costs_a_descriptor(authority, pair, way):
+    with serving(pair, "MAX_CONNECTIONS=1", "CLOSE_TIMEOUT=600000", *WAYS[way]) as server, contextlib.ExitStack() as stack:
+        first = stack.enter_context(connected(server, trusting(authority)))
+        first.sendall(upgrade())
+        assert first.recv(65536).startswith(b"HTTP/1.1 101 ")
+        before = descriptors(server)
+        silent = [stack.enter_context(socket.create_connection(("127.0.0.1", server.port), timeout=DEADLINE))
+                  for _ in range(100)]
+        for plain in silent[16:]:
+            assert plain.recv(100) == b"\x15\x03\x01\x00\x02\x02\x28"  # an alert
+            assert plain.recv(100) == b""
+        assert descriptors(server) <= before + 20
+        # Those that are gone make room to be told.
+        for plain in silent:
+            plain.close()
+        deadline = time.monotonic() + DEADLINE
+        while descriptors(server) > before + 2:  # of io_uring's own, perhaps
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        with connected(server, trusting(authority)) as second:
+            assert read_to_end(second).startswith(b"HTTP/1.1 503 ")
+
+
 # ---- ways to go ----
 
 

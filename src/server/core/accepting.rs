@@ -12,6 +12,9 @@ use crate::server::conns::{Conn, Extra, Opening, Phase, Unread};
 /// At most so many clients are accepted in one turn.
 const ACCEPTS: usize = 64;
 
+/// So many clients over a limit are kept until they have shaken hands, to be told why.
+const TURNED_AWAY: usize = 16;
+
 /// Accepting works again when it has not failed for so many milliseconds.
 const CALM: u32 = 1_000;
 
@@ -28,13 +31,9 @@ impl Core {
         };
         for _ in 0..ACCEPTS {
             match listener.accept() {
-                Ok((socket, peer)) => match self.server.deal(self.number) {
-                    Some((number, other)) => {
-                        if !other.post_connection(&self.server, socket, peer) {
-                            self.server.leave(number, false, None);
-                        }
-                    }
-                    None => self.adopt(socket, peer),
+                Ok((socket, peer)) => match self.server.admit(&peer) {
+                    Ok(()) => self.deal(socket, peer),
+                    Err(refusal) => self.turn_away(socket, peer, &refusal),
                 },
                 Err(error) => {
                     self.accepting = false;
@@ -66,13 +65,51 @@ impl Core {
         }
     }
 
-    /// Takes a new connection into this loop.
+    /// Gives a connection that was let in to the loop with fewest of them.
+    fn deal(&mut self, socket: Socket, peer: Peer) {
+        match self.server.deal(self.number) {
+            Some((number, other)) => {
+                if !other.post_connection(&self.server, socket, peer) {
+                    let address = self.server.counted_address(&peer);
+                    self.server.leave(number, true, address);
+                }
+            }
+            None => self.adopt(socket, peer),
+        }
+    }
+
+    /// Refuses a connection over a limit, and closes it at once: else the limit would not bound descriptors.
+    /// Of those that speak TLS, which must shake hands to be told why, a few are kept until then.
+    fn turn_away(&mut self, socket: Socket, peer: Peer, refusal: &Refusal) {
+        if self.server.identity().is_none() {
+            self.note_refusal(refusal);
+            let mut words = Vec::new();
+            refusal.write(&mut words, &self.server.options.server_header, false);
+            return socket.leave_with(&words);
+        }
+        if self.turned_away >= TURNED_AWAY {
+            self.note_refusal(refusal);
+            return socket.leave_with(&proto::TLS_REFUSAL);
+        }
+        self.server.keep(self.number);
+        if let Some(token) = self.take_in(socket, peer, false) {
+            self.turned_away += 1;
+            self.refuse(token, refusal, false);
+        }
+    }
+
+    /// Takes a new connection that was let in into this loop.
     pub(super) fn adopt(&mut self, socket: Socket, peer: Peer) {
         if self.closing {
-            return self.server.leave(self.number, false, None);
+            let address = self.server.counted_address(&peer);
+            return self.server.leave(self.number, true, address);
         }
+        self.take_in(socket, peer, true);
+    }
+
+    /// None when it cannot be served.
+    fn take_in(&mut self, socket: Socket, peer: Peer, admitted: bool) -> Option<Token> {
         let now = self.clock.now();
-        let admitted = self.server.admit(&peer);
         let opening = Opening {
             peer,
             head: Vec::new(),
@@ -88,28 +125,26 @@ impl Core {
             heard: now,
             since: now,
             phase: Phase::Opening,
-            counted: admitted.is_ok(),
+            counted: admitted,
             ..Conn::default()
         };
+        let address = self.server.counted_address(&peer).filter(|_| admitted);
         let Some(token) = self.conns.insert(conn) else {
             log::error!("no id is left for a new client");
-            let ip = self
-                .server
-                .counted_address(&peer)
-                .filter(|_| admitted.is_ok());
-            return self.server.leave(self.number, admitted.is_ok(), ip);
+            self.server.leave(self.number, admitted, address);
+            return None;
         };
-        if let (Ok(()), Some(ip)) = (&admitted, self.server.counted_address(&peer)) {
-            self.addresses.insert(token.index, ip);
+        if let Some(address) = address {
+            self.addresses.insert(token.index, address);
         }
         let identity = self.server.identity();
         if let Err(error) = self.poller.add(socket, token, identity.as_ref()) {
             log::warn!("a client's socket cannot be polled: {error}");
-            return self.end(token, None);
+            self.turned_away += usize::from(!admitted);
+            self.end(token, None);
+            return None;
         }
-        if let Err(refusal) = admitted {
-            self.refuse(token, &refusal, false);
-        }
+        Some(token)
     }
 
     /// Ends with a client whose request cannot be read.
@@ -123,16 +158,20 @@ impl Core {
 
     /// Refuses a request, and says nothing after it.
     pub fn refuse(&mut self, token: Token, refusal: &Refusal, head_only: bool) {
+        self.note_refusal(refusal);
+        let server = Arc::clone(&self.server);
+        self.respond(token, |out| {
+            refusal.write(out, &server.options.server_header, head_only)
+        });
+    }
+
+    fn note_refusal(&self, refusal: &Refusal) {
         self.server.stats.rejected.fetch_add(1, Ordering::Relaxed);
         log::info!(
             "a request is refused with {}: {}",
             refusal.status,
             refusal.text
         );
-        let server = Arc::clone(&self.server);
-        self.respond(token, |out| {
-            refusal.write(out, &server.options.server_header, head_only)
-        });
     }
 
     /// Refuses a client that does not speak TLS where it should, unless it is refused already.

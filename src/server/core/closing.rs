@@ -201,6 +201,7 @@ impl Core {
             true => None,
             false => self.addresses.remove(&token.index),
         };
+        self.turned_away -= usize::from(!counted);
         self.server.leave(self.number, counted, address);
         self.server
             .stats

@@ -81,6 +81,8 @@ pub struct Core {
     stalled: bool,
     /// The tick in which it failed last; None when that was told to be over.
     unaccepted: Option<u32>,
+    /// Connections over a limit that are here to be told so.
+    turned_away: usize,
     /// How many waits have failed one after the other.
     failed_waits: u32,
     /// The timer could not be set when that was last tried.
@@ -133,6 +135,7 @@ impl Core {
             accepting: false,
             stalled: false,
             unaccepted: None,
+            turned_away: 0,
             failed_waits: 0,
             timer_failed: false,
             periods,
