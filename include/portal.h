@@ -474,6 +474,10 @@ portal_status portal_undefine_path(const char *path);
  *               thread can serve all, up to THREADS may be inside at once. A thread that ends, or is
  *               thrown out of a wait, gives its loops back; no lock is held in a wait.
  *
+ * A thread that is cancelled (pthread_cancel) ends while portal_server_run, _poll or _pull waits, or at its
+ * next cancellation point after the call. Inside all other functions, and inside callbacks wherever they
+ * run, it is not cancelled. The library's own threads are not to be cancelled.
+ *
  * Time during which Portal itself does not read a client (a busy handler, a host that is
  * elsewhere) is never held against the client.
  */

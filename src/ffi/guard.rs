@@ -7,6 +7,7 @@ use std::thread;
 
 use super::status::portal_status_value::{PORTAL_STATUS_INTERNAL, PORTAL_STATUS_OK};
 use super::status::{Outcome, portal_status};
+use crate::net::process;
 use crate::server;
 
 const _: () = assert!(
@@ -18,11 +19,8 @@ const _: () = assert!(
 ///
 /// A panic ends here. The hook has already reported it; C sees `PORTAL_STATUS_INTERNAL`.
 pub(super) fn guard(body: impl FnOnce() -> Outcome) -> portal_status {
-    let status = guard_or(PORTAL_STATUS_INTERNAL, || match body() {
-        Ok(()) => PORTAL_STATUS_OK,
-        Err(status) => status,
-    });
-    status as portal_status
+    let _uncancelled = process::Uncancelled::begin();
+    quick_guard(body)
 }
 
 /// The same for entry points that answer a number, which is never negative, or a negative status.
@@ -33,7 +31,25 @@ pub(super) fn guard_number(body: impl FnOnce() -> Outcome<i32>) -> i32 {
 }
 
 /// The same for entry points that answer anything else: `neutral` after a panic.
+///
+/// The thread is not cancelled before the end: it would be by unwinding, which must not pass through us.
 pub(super) fn guard_or<T>(neutral: T, body: impl FnOnce() -> T) -> T {
+    let _uncancelled = process::Uncancelled::begin();
+    quick_guard_or(neutral, body)
+}
+
+/// [`guard`] for what comes to no place where a thread is cancelled, unless on a thread that is not: so the
+/// quick functions cost nothing for it.
+pub(super) fn quick_guard(body: impl FnOnce() -> Outcome) -> portal_status {
+    let status = quick_guard_or(PORTAL_STATUS_INTERNAL, || match body() {
+        Ok(()) => PORTAL_STATUS_OK,
+        Err(status) => status,
+    });
+    status as portal_status
+}
+
+/// The same as [`quick_guard`] for entry points that answer anything else.
+pub(super) fn quick_guard_or<T>(neutral: T, body: impl FnOnce() -> T) -> T {
     install_hook();
     let _mark = Mark::put(Running::Ours);
     catch_unwind(AssertUnwindSafe(body)).unwrap_or(neutral)

@@ -9,7 +9,7 @@ use std::ptr;
 use super::callback::{Report, lend, message_number};
 use super::path::portal_error;
 use super::pointer::place;
-use super::server::count;
+use super::server::serve;
 use super::status::Outcome;
 use super::status::portal_status_value::PORTAL_STATUS_ARGUMENT;
 use super::types::{portal_request, portal_server, portal_websocket};
@@ -66,17 +66,18 @@ const MAX_RECORDS: usize = i32::MAX as usize;
 /// @threads  Any thread, not inside a callback.
 /// @since    0.1
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn portal_server_pull(
+pub unsafe extern "C-unwind" fn portal_server_pull(
     server: portal_server,
     timeout_ms: i32,
     events: *mut portal_pulled,
     max: usize,
     record_size: usize,
 ) -> i32 {
-    count(|| {
-        // SAFETY: room for `max` records of `record_size` bytes, or NULL, as the comment asks.
-        let mut records = unsafe { Filling::new(events, max, record_size) }?;
-        Ok(server::pull(server, timeout_ms, &mut records)?)
+    // SAFETY: room for `max` records of `record_size` bytes, or NULL, as the comment asks.
+    let mut records = unsafe { Filling::new(events, max, record_size) };
+    serve(server, timeout_ms, |call| {
+        let records = records.as_mut().map_err(|status| *status)?;
+        Ok(server::pull(call, records)?)
     })
 }
 

@@ -11,6 +11,10 @@
 //!               thread can serve all, up to THREADS may be inside at once. A thread that ends, or is
 //!               thrown out of a wait, gives its loops back; no lock is held in a wait.
 //!
+//! A thread that is cancelled (pthread_cancel) ends while portal_server_run, _poll or _pull waits, or at its
+//! next cancellation point after the call. Inside all other functions, and inside callbacks wherever they
+//! run, it is not cancelled. The library's own threads are not to be cancelled.
+//!
 //! Time during which Portal itself does not read a client (a busy handler, a host that is
 //! elsewhere) is never held against the client.
 
@@ -19,7 +23,7 @@ use super::pointer::{borrow, place};
 use super::status::portal_status_value::PORTAL_STATUS_ARGUMENT;
 use super::status::{Outcome, portal_status};
 use super::types::{portal_options, portal_server};
-use crate::server::{self, Options};
+use crate::server::{self, Call, Options, Step};
 
 /// Which figure portal_server_stat reads. Totals count from the server's start and end with it.
 #[repr(C)]
@@ -178,8 +182,8 @@ pub extern "C" fn portal_server_wait(server: portal_server) -> portal_status {
 /// @threads  Any thread, not inside a callback.
 /// @since    0.1
 #[unsafe(no_mangle)]
-pub extern "C" fn portal_server_run(server: portal_server) -> portal_status {
-    guard(|| Ok(server::run(server)?))
+pub extern "C-unwind" fn portal_server_run(server: portal_server) -> portal_status {
+    serve(server, -1, |call| Ok(server::run(call)?))
 }
 
 /// HOST dispatch: one turn. Waits for work, does what there is, calls the handlers, returns.
@@ -198,8 +202,8 @@ pub extern "C" fn portal_server_run(server: portal_server) -> portal_status {
 /// @threads  Any thread, not inside a callback.
 /// @since    0.1
 #[unsafe(no_mangle)]
-pub extern "C" fn portal_server_poll(server: portal_server, timeout_ms: i32) -> i32 {
-    count(|| Ok(server::poll(server, timeout_ms)?))
+pub extern "C-unwind" fn portal_server_poll(server: portal_server, timeout_ms: i32) -> i32 {
+    serve(server, timeout_ms, |call| Ok(server::poll(call)?))
 }
 
 /// HOST dispatch: the descriptor that is readable while portal_server_poll or _pull has work.
@@ -270,9 +274,29 @@ pub extern "C" fn portal_server_stat(server: portal_server, which: u32) -> u64 {
     guard_or(0, || server::stat(server, which))
 }
 
-/// Guards a body that answers a count; one over 2^31-1 is that.
-pub(super) fn count(body: impl FnOnce() -> Outcome<u32>) -> i32 {
-    guard_number(|| Ok(i32::try_from(body()?).unwrap_or(i32::MAX)))
+/// Serves on the calling thread, step by step, and waits between them; answers a count, one over 2^31-1 as that.
+///
+/// The thread may be cancelled in the wait, unless its own choice is another. That unwinds through this
+/// function and its caller, which therefore hold nothing that is to be dropped.
+pub(super) fn serve(
+    server: portal_server,
+    timeout_ms: i32,
+    mut step: impl FnMut(&mut Call) -> Outcome<Step>,
+) -> i32 {
+    let mut call = Call::new(server, timeout_ms);
+    loop {
+        let mut wait = None;
+        let count = guard_number(|| match step(&mut call)? {
+            Step::Done(count) => Ok(i32::try_from(count).unwrap_or(i32::MAX)),
+            Step::Wait(prepared) => {
+                wait = Some(prepared);
+                Ok(0)
+            }
+        });
+        let Some(wait) = wait else { return count };
+        // SAFETY: the set is this thread's own and lives as long; the next step is the next to use it.
+        call.waited(unsafe { wait.wait() });
+    }
 }
 
 #[cfg(test)]
@@ -300,8 +324,8 @@ mod tests {
 
     #[test]
     fn a_count_fits_a_number_that_has_a_sign() {
-        assert_eq!(count(|| Ok(3)), 3);
-        assert_eq!(count(|| Ok(u32::MAX)), i32::MAX);
-        assert_eq!(count(|| Err(PORTAL_STATUS_ARGUMENT)), -1);
+        assert_eq!(serve(0, 0, |_| Ok(Step::Done(3))), 3);
+        assert_eq!(serve(0, 0, |_| Ok(Step::Done(u32::MAX))), i32::MAX);
+        assert_eq!(serve(0, 0, |_| Err(PORTAL_STATUS_ARGUMENT)), -1);
     }
 }

@@ -11,7 +11,7 @@
 use std::ffi::{c_char, c_void};
 use std::ptr;
 
-use super::guard::{guard, guard_or};
+use super::guard::{guard, quick_guard, quick_guard_or};
 use super::numbers::portal_message::{PORTAL_MESSAGE_BINARY, PORTAL_MESSAGE_TEXT};
 use super::numbers::portal_state::PORTAL_STATE_CLOSED;
 use super::pointer::{bytes, string};
@@ -51,7 +51,7 @@ pub unsafe extern "C" fn portal_send(
     data: *const c_void,
     len: usize,
 ) -> portal_status {
-    guard(|| {
+    quick_guard(|| {
         let kind = message_kind(r#type)?;
         // SAFETY: what the comment asks of `data` and `len` is what `bytes` asks.
         let data = unsafe { bytes(data, len) }?;
@@ -186,7 +186,7 @@ pub extern "C" fn portal_abort(websocket: portal_websocket) -> portal_status {
 /// @since    0.1
 #[unsafe(no_mangle)]
 pub extern "C" fn portal_state_of(websocket: portal_websocket) -> u32 {
-    guard_or(PORTAL_STATE_CLOSED as u32, || server::state_of(websocket))
+    quick_guard_or(PORTAL_STATE_CLOSED as u32, || server::state_of(websocket))
 }
 
 /// Reads how many bytes of a websocket are not yet handed to the system.
@@ -199,7 +199,7 @@ pub extern "C" fn portal_state_of(websocket: portal_websocket) -> u32 {
 /// @since    0.1
 #[unsafe(no_mangle)]
 pub extern "C" fn portal_queued(websocket: portal_websocket) -> usize {
-    guard_or(0, || server::queued(websocket))
+    quick_guard_or(0, || server::queued(websocket))
 }
 
 /// Keeps a pointer of yours with a websocket.
@@ -216,7 +216,7 @@ pub extern "C" fn portal_queued(websocket: portal_websocket) -> usize {
 /// @since    0.1
 #[unsafe(no_mangle)]
 pub extern "C" fn portal_set_data(websocket: portal_websocket, data: *mut c_void) -> portal_status {
-    guard(|| Ok(server::set_data(websocket, data)?))
+    quick_guard(|| Ok(server::set_data(websocket, data)?))
 }
 
 /// Reads the pointer that portal_set_data kept.
@@ -229,7 +229,7 @@ pub extern "C" fn portal_set_data(websocket: portal_websocket, data: *mut c_void
 /// @since    0.1
 #[unsafe(no_mangle)]
 pub extern "C" fn portal_data(websocket: portal_websocket) -> *mut c_void {
-    guard_or(ptr::null_mut(), || server::data(websocket))
+    quick_guard_or(ptr::null_mut(), || server::data(websocket))
 }
 
 #[cfg(test)]

@@ -18,6 +18,6 @@ pub use signal::Signal;
 pub use socket::Socket;
 pub use sockets::Backend;
 pub use sys::process;
-pub use sys::wait::{Readiness, Union, wait_readable};
+pub use sys::wait::{PollSet, Readiness, Union, Wait, Waited};
 pub use tls::{Identity, IdentityFiles};
 pub use waker::Waker;

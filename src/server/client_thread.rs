@@ -111,6 +111,7 @@ impl Hand {
             let load = Arc::clone(&load);
             let builder = std::thread::Builder::new().name("portal-client".to_owned());
             let serve = move || {
+                let _ours = process::Uncancelled::begin();
                 let served = catch_unwind(AssertUnwindSafe(|| client.serve(&receiver, &load)));
                 // A client that was not let in is dismissed by the loop, which knows.
                 if served.unwrap_or(true) {

@@ -2,15 +2,18 @@
 //!
 //! Between turns a loop lies parked. A thread takes those that no other serves, has them look
 //! without waiting, and parks them again; only when nothing was found does it wait, by `poll(2)` on
-//! their descriptors. That consumes nothing and holds nothing, so a thread may be ended there.
+//! their descriptors. That consumes nothing and holds nothing, so a thread may be ended there: a call goes
+//! in steps, between which its caller waits, and what is to be given back by a thread that does not come back
+//! stands in its [`Visitor`].
 
 use std::cell::RefCell;
 use std::io;
 use std::mem;
 use std::os::fd::{AsRawFd, RawFd};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use once_cell::sync::OnceCell;
@@ -21,13 +24,16 @@ use super::server::{Place, Server, find};
 use super::sink::Sink;
 use super::worker::Loop;
 use super::{Dispatch, Records, ServerError, callback};
-use crate::net::{Readiness, Signal, Union, process, wait_readable};
+use crate::net::{PollSet, Readiness, Signal, Union, Wait, Waited, process};
 
 /// A closer leaves a server to the threads inside it for so long.
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// A closer looks up at least this often.
 const GLANCE: Duration = Duration::from_millis(50);
+
+/// The pause after a wait that has failed.
+const PAUSE: Duration = Duration::from_millis(10);
 
 /// What a server has for threads of the host.
 pub struct Host {
@@ -39,6 +45,8 @@ pub struct Host {
     /// Something is to be looked at anew by a thread that waits.
     bell: Signal,
     waiting: AtomicU32,
+    /// That waiting fails was told.
+    failing: AtomicBool,
     /// Readable while any loop has work, once asked for. A loop joins it before it is parked.
     union: OnceCell<Union>,
 }
@@ -51,6 +59,7 @@ impl Host {
             wakes: AtomicU32::new(0),
             bell: Signal::semaphore()?,
             waiting: AtomicU32::new(0),
+            failing: AtomicBool::new(false),
             union: OnceCell::new(),
         })
     }
@@ -70,6 +79,29 @@ impl Host {
         taken
     }
 
+    /// One thread waits no more.
+    fn end_wait(&self) {
+        self.waiting.fetch_sub(1, Ordering::SeqCst);
+        self.bell.take();
+    }
+
+    /// How a thread's wait has ended. When it has failed there is a pause, since it will fail again.
+    fn readiness(&self, waited: io::Result<Readiness>) -> Readiness {
+        match waited {
+            Ok(readiness) => {
+                self.failing.store(false, Ordering::Relaxed);
+                readiness
+            }
+            Err(error) => {
+                if !self.failing.swap(true, Ordering::Relaxed) {
+                    log::error!("waiting for work failed: {error}");
+                }
+                thread::sleep(PAUSE);
+                Readiness::Interrupted
+            }
+        }
+    }
+
     fn seats(&self) -> MutexGuard<'_, Vec<u64>> {
         self.seats.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -82,6 +114,9 @@ struct Visitor {
     number: u64,
     seats: Vec<Weak<Server>>,
     held: Vec<Held>,
+    /// The server for which it waits, and for what there.
+    waiting: Option<Arc<Server>>,
+    set: PollSet,
 }
 
 /// A pulled batch that the thread still uses.
@@ -99,6 +134,8 @@ thread_local! {
         number: VISITORS.fetch_add(1, Ordering::Relaxed),
         seats: Vec::new(),
         held: Vec::new(),
+        waiting: None,
+        set: PollSet::default(),
     });
 }
 
@@ -106,14 +143,29 @@ impl Drop for Visitor {
     fn drop(&mut self) {
         if process::is_forked_child() {
             // All of it is the parent's, and a lock may be held for ever.
-            mem::forget((mem::take(&mut self.seats), mem::take(&mut self.held)));
+            let theirs = (&mut self.seats, &mut self.held, &mut self.waiting);
+            mem::forget((
+                mem::take(theirs.0),
+                mem::take(theirs.1),
+                mem::take(theirs.2),
+            ));
             return;
         }
+        self.end_wait();
         for server in self.seats.drain(..).filter_map(|server| server.upgrade()) {
             server.host.seats().retain(|&seat| seat != self.number);
             server.host.ring();
         }
         self.held.drain(..).for_each(Held::give_back);
+    }
+}
+
+impl Visitor {
+    /// Ends the wait, if there was one: in order, or because the thread was thrown out of it.
+    fn end_wait(&mut self) -> Option<Arc<Server>> {
+        let server = self.waiting.take()?;
+        server.host.end_wait();
+        Some(server)
     }
 }
 
@@ -135,6 +187,8 @@ impl Held {
 struct Seat {
     server: Arc<Server>,
     visitor: u64,
+    /// It stays the thread's, which comes back from a wait, or ends.
+    stays: bool,
 }
 
 impl Seat {
@@ -147,7 +201,10 @@ impl Seat {
         if server.options.dispatch != Dispatch::Host {
             return Err(ServerError::Argument);
         }
-        let visitor = VISITOR.with_borrow(|visitor| visitor.number);
+        let visitor = VISITOR.with_borrow_mut(|visitor| {
+            visitor.end_wait();
+            visitor.number
+        });
         let mut seats = server.host.seats();
         // A thread that was thrown out of a wait still has its seat.
         if !seats.contains(&visitor) {
@@ -158,7 +215,37 @@ impl Seat {
             VISITOR.with_borrow_mut(|visitor| visitor.seats.push(Arc::downgrade(&server)));
         }
         drop(seats);
-        Ok(Self { server, visitor })
+        Ok(Self {
+            server,
+            visitor,
+            stays: false,
+        })
+    }
+
+    /// The place that the thread has kept through a wait for this server.
+    fn come_back(server: u64) -> Option<Self> {
+        VISITOR.with_borrow_mut(|visitor| {
+            let waiting = visitor.waiting.as_ref()?;
+            if waiting.id() != server {
+                return None;
+            }
+            Some(Self {
+                server: visitor.end_wait()?,
+                visitor: visitor.number,
+                stays: false,
+            })
+        })
+    }
+
+    /// Prepares a wait for work in the loops that nobody serves, or for somebody's wish.
+    fn prepare_wait(mut self, timeout: Option<Duration>) -> Step {
+        self.stays = true;
+        let server = Arc::clone(&self.server);
+        VISITOR.with_borrow_mut(|visitor| {
+            let timeout = begin_wait(&server, Some(self.visitor), timeout, &mut visitor.set);
+            visitor.waiting = Some(server);
+            Step::Wait(visitor.set.prepare(timeout))
+        })
     }
 
     /// The batches of this server that the thread has used until now.
@@ -175,6 +262,9 @@ impl Seat {
 
 impl Drop for Seat {
     fn drop(&mut self) {
+        if self.stays {
+            return;
+        }
         self.server
             .host
             .seats()
@@ -190,78 +280,132 @@ impl Drop for Seat {
 
 // ---- run, poll, pull ----
 
+/// What a call on the host's thread has come to.
+pub enum Step {
+    Done(u32),
+    /// The thread is to wait, with nothing left to drop, and to take the next step.
+    Wait(Wait),
+}
+
+/// What a call remembers from one step to the next: nothing that is to be dropped.
+#[derive(Clone, Copy)]
+pub struct Call {
+    server: u64,
+    timeout_ms: i32,
+    /// When the time is up; known from the first step on.
+    end: Option<Instant>,
+    waited: Option<Waited>,
+}
+
+impl Call {
+    pub fn new(server: u64, timeout_ms: i32) -> Self {
+        Self {
+            server,
+            timeout_ms,
+            end: None,
+            waited: None,
+        }
+    }
+
+    /// Notes how the wait has ended.
+    pub fn waited(&mut self, waited: Waited) {
+        self.waited = Some(waited);
+    }
+
+    /// Takes a seat, or comes back to it; answers also how the wait has ended, if there was one.
+    fn enter(&mut self) -> Result<(Seat, Option<Readiness>), ServerError> {
+        let Some(waited) = self.waited.take() else {
+            return Ok((Seat::take(self.server)?, None));
+        };
+        let seat = match Seat::come_back(self.server) {
+            Some(seat) => seat,
+            // Somebody has used the thread, during the wait, for another call.
+            None => Seat::take(self.server)?,
+        };
+        let readiness = seat.server.host.readiness(waited.readiness());
+        Ok((seat, Some(readiness)))
+    }
+
+    /// How much time is left; None is without limit.
+    fn left(&mut self) -> Option<Duration> {
+        let limit = Duration::from_millis(u64::try_from(self.timeout_ms).ok()?);
+        if limit.is_zero() {
+            return Some(limit);
+        }
+        let now = Instant::now();
+        let end = *self.end.get_or_insert(now + limit);
+        Some(end.saturating_duration_since(now))
+    }
+}
+
 /// Serves on this thread until the server has closed.
-pub fn run(server: u64) -> Result<(), ServerError> {
-    let seat = Seat::take(server)?;
+pub fn run(call: &mut Call) -> Result<Step, ServerError> {
+    let came_back = call.waited.is_some();
+    let (seat, readiness) = match call.enter() {
+        Err(ServerError::Gone) if came_back => return Ok(Step::Done(0)),
+        answer => answer?,
+    };
+    if readiness.is_some() {
+        seat.server.host.take_wake();
+    }
     let mut held = seat.take_held();
     loop {
-        let found = visit(&seat.server, Some(seat.visitor), &mut held, &mut call);
+        let found = visit(&seat.server, Some(seat.visitor), &mut held, &mut serve);
         if seat.server.has_ended() {
-            return Ok(());
+            return Ok(Step::Done(0));
         }
         if !found.work_left {
-            wait(&seat.server, Some(seat.visitor), None);
-            seat.server.host.take_wake();
+            return Ok(seat.prepare_wait(None));
         }
     }
 }
 
 /// One turn; answers how many callbacks have run.
-pub fn poll(server: u64, timeout_ms: i32) -> Result<u32, ServerError> {
-    let seat = Seat::take(server)?;
-    let mut held = seat.take_held();
-    until_found(&seat, timeout_ms, &mut held, &mut call)
+pub fn poll(call: &mut Call) -> Result<Step, ServerError> {
+    until_found(call, &mut |one, place, _| serve(one, place))
 }
 
 /// One turn without callbacks; answers how many events were written.
-pub fn pull(server: u64, timeout_ms: i32, records: &mut dyn Records) -> Result<u32, ServerError> {
-    let seat = Seat::take(server)?;
-    let mut held = seat.take_held();
-    let visitor = seat.visitor;
-    until_found(&seat, timeout_ms, &mut held, &mut |one, place| {
+pub fn pull(call: &mut Call, records: &mut dyn Records) -> Result<Step, ServerError> {
+    until_found(call, &mut |one, place, visitor| {
         pull_from(one, place, visitor, records)
     })
 }
 
 /// Serves until something was found, the time is up, or somebody wants the thread to look up.
 fn until_found(
-    seat: &Seat,
-    timeout_ms: i32,
-    held: &mut Vec<Held>,
-    serve: &mut dyn FnMut(&Loop, &Place) -> u32,
-) -> Result<u32, ServerError> {
-    let server = &seat.server;
-    let limit = u64::try_from(timeout_ms).ok().map(Duration::from_millis);
-    let end = limit
-        .filter(|limit| !limit.is_zero())
-        .map(|limit| Instant::now() + limit);
+    call: &mut Call,
+    serve: &mut dyn FnMut(&Loop, &Place, u64) -> u32,
+) -> Result<Step, ServerError> {
+    let (seat, readiness) = call.enter()?;
+    if readiness == Some(Readiness::Interrupted) {
+        return Ok(Step::Done(0));
+    }
+    let left = call.left();
+    let visitor = seat.visitor;
+    let mut held = seat.take_held();
     loop {
-        let found = visit(server, Some(seat.visitor), held, serve);
-        let woken = server.host.take_wake();
+        let found = visit(&seat.server, Some(visitor), &mut held, &mut |one, place| {
+            serve(one, place, visitor)
+        });
+        let woken = seat.server.host.take_wake();
         if found.count > 0 {
-            return Ok(found.count);
+            return Ok(Step::Done(found.count));
         }
-        if server.has_ended() {
+        if seat.server.has_ended() {
             return Err(ServerError::Gone);
         }
-        let left = match (limit, end) {
-            (None, _) => None,
-            (_, None) => Some(Duration::ZERO),
-            (_, Some(end)) => Some(end.saturating_duration_since(Instant::now())),
-        };
+        let left = left.and_then(|_| call.left());
         if woken || left.is_some_and(|left| left.is_zero()) {
-            return Ok(0);
+            return Ok(Step::Done(0));
         }
-        if found.work_left {
-            continue;
-        }
-        if wait(server, Some(seat.visitor), left) == Readiness::Interrupted {
-            return Ok(0);
+        if !found.work_left {
+            return Ok(seat.prepare_wait(left));
         }
     }
 }
 
-fn call(one: &Loop, place: &Place) -> u32 {
+fn serve(one: &Loop, place: &Place) -> u32 {
     place.pulled.store(false, Ordering::Relaxed);
     let before = callback::handled();
     one.turn(false, &mut Sink::Call);
@@ -393,27 +537,38 @@ fn join(union: &Union, place: &Place, one: &Loop) -> io::Result<()> {
     Ok(())
 }
 
-/// Waits for work in the loops that nobody serves, or for somebody's wish.
-fn wait(server: &Server, visitor: Option<u64>, timeout: Option<Duration>) -> Readiness {
+/// Puts together what is to be waited for: work in the loops that nobody serves, and wishes. Answers how long
+/// that may last; [`Host::end_wait`] must follow.
+fn begin_wait(
+    server: &Server,
+    visitor: Option<u64>,
+    timeout: Option<Duration>,
+    set: &mut PollSet,
+) -> Option<Duration> {
     let host = &server.host;
-    let mut descriptors = vec![host.wake.as_raw_fd(), host.bell.as_raw_fd()];
+    set.clear();
+    set.add(host.wake.as_raw_fd());
+    set.add(host.bell.as_raw_fd());
     host.waiting.fetch_add(1, Ordering::SeqCst);
     let loops = server.loops.iter();
     let ours = loops.filter(|place| place.is_open_to(visitor) && place.parked().is_some());
-    descriptors.extend(ours.filter_map(|place| place.descriptor.get()));
+    ours.filter_map(|place| place.descriptor.get())
+        .for_each(|descriptor| set.add(*descriptor));
     let closing = server.is_closing() && !server.has_ended();
-    let timeout = if closing {
+    if closing {
         timeout.into_iter().chain([GLANCE]).min()
     } else {
         timeout
-    };
-    let readiness = wait_readable(&descriptors, timeout);
-    host.waiting.fetch_sub(1, Ordering::SeqCst);
-    host.bell.take();
-    readiness.unwrap_or_else(|error| {
-        log::error!("waiting for work failed: {error}");
-        Readiness::Interrupted
-    })
+    }
+}
+
+/// A closer's wait.
+fn wait_a_glance(server: &Server) {
+    let mut set = PollSet::default();
+    let timeout = begin_wait(server, None, Some(GLANCE), &mut set);
+    let waited = set.wait(timeout);
+    server.host.end_wait();
+    server.host.readiness(waited);
 }
 
 // ---- what else a host may ask ----
@@ -507,7 +662,7 @@ pub fn drive_to_end(server: &Arc<Server>) {
             return;
         }
         if found.count == 0 {
-            wait(server, None, Some(GLANCE));
+            wait_a_glance(server);
         }
     }
 }
@@ -515,7 +670,7 @@ pub fn drive_to_end(server: &Arc<Server>) {
 /// A closer's turn of a loop: the events of a host that pulls wait for it.
 fn finish(one: &Loop, place: &Place) -> u32 {
     if !place.pulled.load(Ordering::Relaxed) {
-        return call(one, place);
+        return serve(one, place);
     }
     one.turn(false, &mut Sink::Nowhere);
     0

@@ -34,7 +34,7 @@ pub use application::{
 };
 pub use callback::{count_handler, run_foreign, set_debug_on_error};
 pub use error::ServerError;
-pub use host::{fd, poll, pull, run, wake};
+pub use host::{Call, Step, fd, poll, pull, run, wake};
 pub use log::LogCallback;
 pub use options::{Dispatch, Options};
 pub use request::Request;

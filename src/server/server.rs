@@ -258,6 +258,11 @@ impl Server {
         self.port
     }
 
+    /// 0 until the server is registered.
+    pub fn id(&self) -> u64 {
+        self.id.get().copied().unwrap_or(0)
+    }
+
     pub fn is_closing(&self) -> bool {
         self.closing.load(Ordering::SeqCst)
     }
@@ -313,6 +318,7 @@ impl Server {
         let server = Arc::clone(self);
         let builder = std::thread::Builder::new().name(format!("portal-loop-{number}"));
         let serve = move || {
+            let _ours = process::Uncancelled::begin();
             let served = catch_unwind(AssertUnwindSafe(|| {
                 one.serve(&mut match server.options.dispatch {
                     Dispatch::PerClient => Sink::Hand,
@@ -349,7 +355,7 @@ impl Server {
                 .lock()
                 .unwrap_or_else(PoisonError::into_inner)
                 .extend(threads);
-            unregister(*self.id.get().unwrap_or(&0));
+            unregister(self.id());
             self.changed.notify_all();
         }
     }

@@ -30,6 +30,35 @@ pub fn is_forked_child() -> bool {
     FORKED.load(Ordering::Relaxed)
 }
 
+unsafe extern "C" {
+    fn pthread_setcancelstate(state: libc::c_int, before: *mut libc::c_int) -> libc::c_int;
+}
+
+/// `PTHREAD_CANCEL_DISABLE`, the same in glibc and musl.
+const CANCEL_DISABLE: libc::c_int = 1;
+
+/// The calling thread is not cancelled until this is dropped; then all is as before. A cancellation that
+/// comes meanwhile is not lost.
+#[must_use = "it ends when it is dropped"]
+pub struct Uncancelled(libc::c_int);
+
+impl Uncancelled {
+    /// Unwinding, by which a thread is cancelled, must not pass through code that has something to drop.
+    pub fn begin() -> Self {
+        let mut before = 0;
+        // SAFETY: the place is ours.
+        unsafe { pthread_setcancelstate(CANCEL_DISABLE, &mut before) };
+        Self(before)
+    }
+}
+
+impl Drop for Uncancelled {
+    fn drop(&mut self) {
+        // SAFETY: the state was the thread's before; NULL may be passed on Linux, musl too.
+        unsafe { pthread_setcancelstate(self.0, std::ptr::null_mut()) };
+    }
+}
+
 /// Signals that are meant for a process. Those with which language runtimes stop threads (USR1,
 /// USR2, URG, PROF, real-time) stay open.
 const FOR_THE_PROCESS: [libc::c_int; 15] = [

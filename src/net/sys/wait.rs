@@ -17,27 +17,83 @@ pub enum Readiness {
     Interrupted,
 }
 
-/// Waits until one of `descriptors` is readable. Consumes nothing and holds nothing, so a thread
-/// that is ended in here loses nothing.
-pub fn wait_readable(descriptors: &[RawFd], timeout: Option<Duration>) -> io::Result<Readiness> {
-    let mut set: Vec<libc::pollfd> = descriptors
-        .iter()
-        .map(|&fd| libc::pollfd {
-            fd,
+// Declared here because a thread may be cancelled in it, which unwinds.
+unsafe extern "C-unwind" {
+    fn poll(set: *mut libc::pollfd, count: libc::nfds_t, milliseconds: libc::c_int) -> libc::c_int;
+}
+
+/// Descriptors of which one is waited for.
+#[derive(Default)]
+pub struct PollSet(Vec<libc::pollfd>);
+
+impl PollSet {
+    pub fn clear(&mut self) {
+        self.0.clear();
+    }
+
+    pub fn add(&mut self, descriptor: RawFd) {
+        self.0.push(libc::pollfd {
+            fd: descriptor,
             events: libc::POLLIN,
             revents: 0,
-        })
-        .collect();
-    let milliseconds = timeout.map_or(-1, |time| {
-        i32::try_from(time.as_nanos().div_ceil(1_000_000)).unwrap_or(i32::MAX)
-    });
-    let count = set.len() as libc::nfds_t;
-    // SAFETY: `set` is writable for `count` entries and outlives the call.
-    match checked(unsafe { libc::poll(set.as_mut_ptr(), count, milliseconds) } as isize) {
-        Ok(0) => Ok(Readiness::TimedOut),
-        Ok(_) => Ok(Readiness::Ready),
-        Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(Readiness::Interrupted),
-        Err(error) => Err(error),
+        });
+    }
+
+    /// Waits until one is readable. Consumes nothing.
+    pub fn wait(&mut self, timeout: Option<Duration>) -> io::Result<Readiness> {
+        // SAFETY: the set lives, and is not used, until the call returns.
+        unsafe { self.prepare(timeout).wait() }.readiness()
+    }
+
+    /// Prepares a wait.
+    pub fn prepare(&mut self, timeout: Option<Duration>) -> Wait {
+        let milliseconds = timeout.map_or(-1, |time| {
+            i32::try_from(time.as_nanos().div_ceil(1_000_000)).unwrap_or(i32::MAX)
+        });
+        Wait {
+            set: self.0.as_mut_ptr(),
+            count: self.0.len() as libc::nfds_t,
+            milliseconds,
+        }
+    }
+}
+
+/// A wait that is prepared. Nothing in it is to be dropped, so a thread may be ended in it, also by
+/// unwinding.
+#[derive(Clone, Copy)]
+pub struct Wait {
+    set: *mut libc::pollfd,
+    count: libc::nfds_t,
+    milliseconds: libc::c_int,
+}
+
+impl Wait {
+    /// Waits.
+    ///
+    /// # Safety
+    ///
+    /// The set that it was prepared from lives, and is not used, until the call returns.
+    pub unsafe fn wait(self) -> Waited {
+        // SAFETY: the set is writable for `count` entries, and the caller vouches for its life.
+        match unsafe { poll(self.set, self.count, self.milliseconds) } {
+            0 => Waited(Ok(Readiness::TimedOut)),
+            1.. => Waited(Ok(Readiness::Ready)),
+            // SAFETY: the place of the calling thread's error number.
+            ..0 => Waited(Err(unsafe { *libc::__errno_location() })),
+        }
+    }
+}
+
+/// How a wait has ended, or its error number.
+#[derive(Clone, Copy)]
+pub struct Waited(Result<Readiness, i32>);
+
+impl Waited {
+    pub fn readiness(self) -> io::Result<Readiness> {
+        match self.0 {
+            Err(libc::EINTR) => Ok(Readiness::Interrupted),
+            answer => answer.map_err(io::Error::from_raw_os_error),
+        }
     }
 }
 
