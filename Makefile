@@ -111,6 +111,12 @@ lisp: library
 	PORTAL_LIBRARY=$(abspath $(BUILD)/lib) PYTHONPATH=$(abspath $(BUILD))/lisp/python PYTHONDONTWRITEBYTECODE=1 \
 	  scripts/test-lisp sbcl ecl
 
+## faults        system calls of a server fail, one kind after the other; a few minutes
+.PHONY: faults
+faults: $(BUILD)/faults-server
+	scripts/install-packages strace
+	PYTHONDONTWRITEBYTECODE=1 tests/faults/run $(BUILD)/faults-server
+
 ## conformance   the Autobahn testsuite: cases 1 to 10, and of 12 and 13, which compress, a few sizes
 .PHONY: conformance
 conformance: $(BUILD)/echo-server
@@ -239,6 +245,9 @@ $(BUILD)/secure-server: tests/clients/secure_server.c library
 	$(C_PROGRAM)
 
 $(BUILD)/proxied-server: tests/proxies/server.c library
+	$(C_PROGRAM)
+
+$(BUILD)/faults-server: tests/faults/server.c library
 	$(C_PROGRAM)
 
 $(BUILD)/bench/portal: bench/portal/server.c library
