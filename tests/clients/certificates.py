@@ -12,6 +12,11 @@ def openssl(*arguments):
     subprocess.run(["openssl", *map(str, arguments)], check=True, stderr=subprocess.PIPE)
 
 
+def is_version_1(certificate):
+    command = ["openssl", "x509", "-in", certificate, "-noout", "-text"]
+    return "Version: 1 (0x0)" in subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+
+
 class Authority:
     """A certificate authority, and what it signs. Each name is that of a file in its folder."""
 
@@ -24,18 +29,40 @@ class Authority:
     def file(self, name):
         return str(self.folder / name)
 
-    def sign(self, name, *, kind=EC, extension=LOCALHOST):
-        """A certificate and its key (PKCS#8), as the names of their files."""
-        request, extensions = self.file(f"{name}.csr"), self.file(f"{name}.ext")
-        certificate, key = self.file(f"{name}.pem"), self.file(f"{name}.key")
+    def sign(self, name, *, kind=EC, extension=LOCALHOST, days=2):
+        """A certificate and its key (PKCS#8), as the names of their files. With an extension of None the
+        certificate is of X.509 version 1."""
+        extensions = self.file(f"{name}.ext")
+        request, key = self.request(name, kind)
+        if extension is None:
+            return self.sign_version_1(name, request), key
         Path(extensions).write_text(extension)
-        openssl("req", *kind, "-nodes", "-subj", f"/CN={name}", "-keyout", key, "-out", request)
-        openssl("x509", "-req", "-in", request, "-CA", self.certificate, "-CAkey", self.key, "-CAcreateserial",
-                "-days", "2", "-extfile", extensions, "-out", certificate)
-        return certificate, key
+        return self.answer(name, request, "-extfile", extensions, "-days", days), key
 
-    def intermediate(self, name):
+    def request(self, name, kind):
+        request, key = self.file(f"{name}.csr"), self.file(f"{name}.key")
+        openssl("req", *kind, "-nodes", "-subj", f"/CN={name}", "-keyout", key, "-out", request)
+        return request, key
+
+    def answer(self, name, request, *settings):
+        certificate = self.file(f"{name}.pem")
+        openssl("x509", "-req", "-in", request, "-CA", self.certificate, "-CAkey", self.key, "-CAcreateserial",
+                *settings, "-out", certificate)
+        return certificate
+
+    def sign_version_1(self, name, request):
+        """Before version 3.2 of openssl that is what is made where nothing else is asked for. From then on
+        it is what is made where no extension at all is to be in it."""
+        nothing = self.file("nothing.ext")
+        Path(nothing).write_text("subjectKeyIdentifier=none\nauthorityKeyIdentifier=none\n")
+        for settings in [[], ["-extfile", nothing]]:
+            certificate = self.answer(name, request, "-days", "2", *settings)
+            if is_version_1(certificate):
+                return certificate
+        raise AssertionError("openssl makes no certificate of version 1")
+
+    def intermediate(self, name, extension="basicConstraints=critical,CA:true"):
         """An authority that this one has signed."""
         below = Authority(self.folder, name)
-        below.certificate, below.key = self.sign(name, extension="basicConstraints=critical,CA:true")
+        below.certificate, below.key = self.sign(name, extension=extension)
         return below

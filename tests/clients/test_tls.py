@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from certificates import RSA, Authority, openssl
+from certificates import EC, RSA, Authority, openssl
 from program import DEADLINE, WAYS, running
 
 SERVER = os.environ["SECURE_SERVER"]
@@ -92,13 +92,30 @@ def bad_files(authority, pair):
     """Settings that make no identity, and what the log says of them."""
     certificate, key = pair
     _, other_key = authority.sign("other")
-    names = ["garbage", "broken", "empty", "encrypted"]
-    garbage, broken, empty, encrypted = (authority.file(name) for name in names)
-    Path(garbage).write_text("-----BEGIN CERTIFICATE-----\n!!!\n-----END CERTIFICATE-----\n")
-    Path(broken).write_text("-----BEGIN CERTIFICATE-----\nYWJj\n-----END CERTIFICATE-----\n")
+    names = ["empty", "encrypted", "old", "dsa", "curve", "short", "ssh", "der", "pfx", "public", "request"]
+    empty, encrypted, old, dsa, curve, short, ssh, der, pfx, public, request = (authority.file(name) for name in names)
     Path(empty).write_text("")
     openssl("pkcs8", "-topk8", "-in", key, "-passout", "pass:x", "-out", encrypted)
+    openssl("ec", "-in", key, "-aes128", "-passout", "pass:x", "-out", old)
+    assert "Proc-Type: 4,ENCRYPTED" in Path(old).read_text()
+    openssl("genpkey", "-algorithm", "ED448", "-out", dsa)
+    openssl("ecparam", "-name", "secp521r1", "-genkey", "-out", curve)
+    openssl("genrsa", "-out", short, "1024")
+    openssl("x509", "-in", certificate, "-outform", "der", "-out", der)
+    openssl("pkcs12", "-export", "-in", certificate, "-inkey", key, "-passout", "pass:x", "-out", pfx)
+    openssl("pkey", "-in", key, "-pubout", "-out", public)
+    openssl("req", "-new", "-key", key, "-subj", "/CN=request", "-out", request)
+    Path(ssh).write_text("-----BEGIN OPENSSH PRIVATE KEY-----\nYWJj\n-----END OPENSSH PRIVATE KEY-----\n")
+
+    def written(name, content):
+        Path(authority.file(name)).write_bytes(content)
+        return authority.file(name)
+
+    good = Path(certificate).read_bytes()
+    garbage = written("garbage", b"-----BEGIN CERTIFICATE-----\n!!!\n-----END CERTIFICATE-----\n")
+    broken = written("broken", b"-----BEGIN CERTIFICATE-----\nYWJj\n-----END CERTIFICATE-----\n")
     missing = authority.file("missing")
+    kinds = "RSA with 2048 to 4096 bits, EC with the curve P-256 or P-384, and Ed25519"
     return {
         "no key": ([certificate, "", ""], "is missing"),
         "no certificate": (["", key, ""], "is missing"),
@@ -109,12 +126,28 @@ def bad_files(authority, pair):
         "garbage as certificate": ([garbage, key, ""], "is not PEM"),
         "a broken certificate": ([broken, key, ""], "holds a broken certificate"),
         "an empty file": ([empty, key, ""], "holds no certificate"),
-        "a key as certificate": ([key, key, ""], "holds no certificate"),
-        "a certificate as key": ([certificate, certificate, ""], "holds no key"),
-        "an encrypted key": ([certificate, encrypted, ""], "holds no key that is not encrypted"),
+        "a key as certificate": ([key, key, ""], "holds no certificate, but a private key"),
+        "a certificate as key": ([certificate, certificate, ""], "holds no private key, but a certificate"),
+        "an encrypted key": ([certificate, encrypted, ""], f"is encrypted.*openssl pkey -in {encrypted} -out"),
+        "an encrypted key of the old form": ([certificate, old, ""], f"is encrypted.*openssl pkey -in {old} -out"),
+        "an Ed448 key": ([certificate, dsa, ""], f"{kinds}.*openssl genpkey"),
+        "a key of another curve": ([certificate, curve, ""], f"{kinds}.*openssl genpkey"),
+        "a short RSA key": ([certificate, short, ""], f"{kinds}.*openssl genpkey"),
+        "a key for SSH": ([certificate, ssh, ""], "but one for SSH.*ssh-keygen -p -m PEM"),
+        "the public half of a key": ([certificate, public, ""], "holds no private key, but a public one"),
         "the key to another": ([certificate, other_key, ""], "is no key to"),
         "garbage as authority": ([certificate, key, garbage], "is not PEM"),
         "an empty authority": ([certificate, key, empty], "holds no certificate"),
+        "a byte order mark": ([written("bom", b"\xef\xbb\xbf" + good), key, ""], "byte order mark.*without"),
+        "a byte order mark before the key": ([certificate, written("bom.key", b"\xef\xbb\xbf" + Path(key).read_bytes()),
+                                              ""], "byte order mark.*without"),
+        "UTF-16": ([written("utf-16", good.decode().encode("utf-16")), key, ""], "UTF-16"),
+        "DER": ([der, key, ""], f"is binary.*openssl x509 -inform der -in {der}.*openssl pkcs12 -in {der}"),
+        "PKCS#12": ([certificate, pfx, ""], f"is binary.*openssl pkey -inform der -in {pfx}.*openssl pkcs12 -in {pfx}"),
+        "a request": ([request, key, ""], "holds no certificate, but a request"),
+        "a file that is cut": ([written("cut", good[:-40]), key, ""], "the line -----END CERTIFICATE----- is missing"),
+        "a spoilt line": ([written("spoilt", good.replace(b"BEGIN CERTIFICATE-----", b"BEGIN CERTIFICATE--")), key, ""],
+                          "-----BEGIN CERTIFICATE--"),
     }
 
 
@@ -151,6 +184,65 @@ def test_the_whole_chain_is_shown(authority):
     Path(chain).write_text(Path(certificate).read_text() + Path(below.certificate).read_text())
     with serving((chain, key)) as server:
         assert shown(server, trusting(authority)) == der_of(certificate)
+
+
+@pytest.mark.parametrize("kind", [RSA, EC], ids=["RSA", "EC"])
+def test_a_certificate_of_version_1_is_served_and_the_log_says_how_to_make_a_better_one(authority, tmp_path, kind):
+    certificate, key = authority.sign("old", kind=kind, extension=None)
+    log = tmp_path / "log"
+    with log.open("w") as stderr, serving((certificate, key), log=stderr) as server:
+        assert shown(server, trusting(authority, check_hostname=False)) == der_of(certificate)
+    assert re.search(f"log 2: certificate 1 in {certificate} is of X.509 version 1.*openssl", log.read_text())
+
+
+def test_a_certificate_of_version_1_needs_its_own_key(authority):
+    certificate, _ = authority.sign("old", extension=None)
+    _, other = authority.sign("other")
+    done = subprocess.run([SERVER, f"TLS_CERTIFICATE={certificate}", f"TLS_KEY={other}"], stderr=subprocess.PIPE,
+                          text=True, timeout=DEADLINE)
+    assert done.returncode == 2 and f"{other} is no key to {certificate}" in done.stderr
+
+
+def test_an_authority_of_version_1_lets_clients_in(authority, pair):
+    old = authority.intermediate("old authority", extension=None)
+    good = old.sign("client", extension="extendedKeyUsage=clientAuth")
+    with serving(pair, f"TLS_CLIENT_CA={old.certificate}") as server:
+        assert "HTTP/1.1 200 OK" in s_client(server, "-ign_eof", "-cert", good[0], "-key", good[1], speech=PAGE.decode())
+
+
+def test_a_client_with_a_certificate_of_version_1_is_refused_and_the_log_says_what_it_is(authority, pair, tmp_path):
+    certificate, key = authority.sign("old client", extension=None)
+    log = tmp_path / "log"
+    with log.open("w") as stderr, serving(pair, f"TLS_CLIENT_CA={authority.certificate}", log=stderr) as server:
+        for version in ["-tls1_2", "-tls1_3"]:
+            said = s_client(server, "-ign_eof", version, "-cert", certificate, "-key", key, speech=PAGE.decode())
+            assert "200 OK" not in said and "alert" in said
+    reasons = re.findall("log 3: a client's TLS fails: (.*)", log.read_text())
+    assert len(reasons) == 2 and all("X.509 version 1" in reason and "openssl" in reason for reason in reasons)
+
+
+def test_an_expired_certificate_is_served_and_a_warning(authority, tmp_path):
+    pair = authority.sign("short-lived", days=0)
+    expiry = subprocess.run(["openssl", "x509", "-in", pair[0], "-noout", "-enddate"], stdout=subprocess.PIPE, text=True,
+                            check=True).stdout.removeprefix("notAfter=").strip()
+    expires = ssl.cert_time_to_seconds(expiry)
+    while time.time() <= expires + 1:
+        time.sleep(0.1)
+    day = time.strftime("%Y-%m-%d", time.gmtime(expires))
+    log = tmp_path / "log"
+    with log.open("w") as stderr, serving(pair, log=stderr) as server:
+        assert f"log 2: certificate 1 in {pair[0]} has expired on {day}" in log.read_text()
+        assert reload(server) == "PORTAL_STATUS_OK"
+        assert log.read_text().count(f"has expired on {day}") == 2
+        with pytest.raises(ssl.SSLCertVerificationError, match="expired"):
+            shown(server, trusting(authority))
+
+
+def test_nothing_is_said_of_a_certificate_that_is_as_it_should_be(pair, authority, tmp_path):
+    log = tmp_path / "log"
+    with log.open("w") as stderr, serving(pair, f"TLS_CLIENT_CA={authority.certificate}", log=stderr):
+        pass
+    assert not re.search("log [12]:", log.read_text())
 
 
 # ---- reading again ----

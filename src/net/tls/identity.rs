@@ -4,14 +4,15 @@ use std::fmt;
 use std::sync::Arc;
 
 use rustls::crypto::{CryptoProvider, ring};
-use rustls::pki_types::pem::{self, PemObject};
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::pki_types::CertificateDer;
 use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{ParsedCertificate, WebPkiClientVerifier};
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{RootCertStore, ServerConfig};
 
-use super::{IdentityError, IdentityFiles};
+use super::pem::{PemFile, unsupported_key, wrong};
+use super::x509::{Certificate, Time};
+use super::{IdentityError, IdentityFiles, MAKE_VERSION_3};
 
 /// How HTTP/1.1 is called in ALPN (RFC 7301 section 6).
 const HTTP_1_1: &[u8] = b"http/1.1";
@@ -61,35 +62,58 @@ fn read_pair(
     if key.is_empty() {
         return Err(IdentityError(format!("a key to {certificate} is missing")));
     }
-    let chain = read_certificates(certificate)?;
-    let secret = match PrivateKeyDer::from_pem_file(key) {
-        Err(pem::Error::NoItemsFound) => {
-            return Err(wrong(key, "holds no key that is not encrypted"));
-        }
-        answer => answer.map_err(|error| unreadable(key, error))?,
-    };
-    CertifiedKey::from_der(chain, secret, provider)
-        .map_err(|error| wrong(key, format_args!("is no key to {certificate}: {error}")))
-}
-
-fn read_certificates(file: &str) -> Result<Vec<CertificateDer<'static>>, IdentityError> {
-    let certificates: Result<Vec<_>, _> =
-        CertificateDer::pem_file_iter(file).and_then(Iterator::collect);
-    match certificates {
-        Ok(none) if none.is_empty() => Err(wrong(file, "holds no certificate")),
-        Ok(all) => match all.iter().try_for_each(|one| check(one)) {
-            Ok(()) => Ok(all),
-            Err(error) => Err(wrong(
-                file,
-                format_args!("holds a broken certificate: {error}"),
-            )),
-        },
-        Err(error) => Err(unreadable(file, error)),
+    let chain = read_chain(certificate)?;
+    let secret = PemFile::read(key)?.key()?;
+    let loaded = provider.key_provider.load_private_key(secret);
+    let pair = CertifiedKey::new(chain, loaded.map_err(|_| unsupported_key(key))?);
+    match is_pair(&pair) {
+        true => Ok(pair),
+        false => Err(wrong(key, format_args!("is no key to {certificate}"))),
     }
 }
 
-fn check(certificate: &CertificateDer<'_>) -> Result<(), rustls::Error> {
-    ParsedCertificate::try_from(certificate).map(|_| ())
+/// Whether the key is the one that the first certificate is for. A key that does not show its public
+/// half is believed.
+fn is_pair(pair: &CertifiedKey) -> bool {
+    let certificate = pair
+        .cert
+        .first()
+        .and_then(|first| Certificate::parse(first));
+    match (certificate, pair.key.public_key()) {
+        (Some(certificate), Some(of_key)) => certificate.public_key == &of_key[..],
+        (certificate, _) => certificate.is_some(),
+    }
+}
+
+/// The certificates that are shown. Clients judge them; what they are likely to refuse is a warning.
+fn read_chain(file: &str) -> Result<Vec<CertificateDer<'static>>, IdentityError> {
+    let chain = PemFile::read(file)?.certificates()?;
+    for (index, der) in chain.iter().enumerate() {
+        let Some(certificate) = Certificate::parse(der) else {
+            return Err(wrong(file, "holds a broken certificate: it is not X.509"));
+        };
+        let which = format_args!("certificate {} in {file}", index + 1);
+        warn_of_time(which, &certificate);
+        if certificate.version < 3 {
+            log::warn!(
+                "{which} is of X.509 version {}, which many clients refuse: {MAKE_VERSION_3}",
+                certificate.version
+            );
+        } else if let Err(error) = ParsedCertificate::try_from(der) {
+            log::warn!("{which} may be refused by clients: {error}");
+        }
+    }
+    Ok(chain)
+}
+
+fn warn_of_time(which: impl fmt::Display, certificate: &Certificate<'_>) {
+    let now = Time::now();
+    if let Some(end) = certificate.not_after.filter(|&end| end < now) {
+        log::warn!("{which} has expired on {end}");
+    }
+    if let Some(start) = certificate.not_before.filter(|&start| now < start) {
+        log::warn!("{which} is not valid before {start}");
+    }
 }
 
 fn read_verifier(
@@ -97,25 +121,20 @@ fn read_verifier(
     provider: Arc<CryptoProvider>,
 ) -> Result<Arc<dyn ClientCertVerifier>, IdentityError> {
     let mut roots = RootCertStore::empty();
-    for certificate in read_certificates(file)? {
+    for (index, der) in PemFile::read(file)?.certificates()?.into_iter().enumerate() {
+        if let Some(certificate) = Certificate::parse(&der) {
+            warn_of_time(
+                format_args!("certificate {} in {file}", index + 1),
+                &certificate,
+            );
+        }
         roots
-            .add(certificate)
-            .map_err(|error| wrong(file, format_args!("is no authority: {error}")))?;
+            .add(der)
+            .map_err(|error| wrong(file, format_args!("holds a broken certificate: {error}")))?;
     }
     WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider)
         .build()
         .map_err(|error| wrong(file, error))
-}
-
-fn unreadable(file: &str, error: pem::Error) -> IdentityError {
-    match error {
-        pem::Error::Io(error) => wrong(file, format_args!("cannot be read: {error}")),
-        error => wrong(file, format_args!("is not PEM: {error}")),
-    }
-}
-
-fn wrong(file: &str, what: impl fmt::Display) -> IdentityError {
-    IdentityError(format!("{file} {what}"))
 }
 
 fn failed(error: rustls::Error) -> IdentityError {

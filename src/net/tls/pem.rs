@@ -1,0 +1,268 @@
+//! Files in PEM (RFC 7468), and what to do about those that are none.
+
+use std::fmt;
+use std::fs;
+
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+
+use super::IdentityError;
+
+const BEGIN: &str = "-----BEGIN ";
+const END: &str = "-----END ";
+const DASHES: &str = "-----";
+const CERTIFICATE: &str = "CERTIFICATE";
+/// PKCS#8, PKCS#1 and SEC1.
+const KEYS: [&str; 3] = ["PRIVATE KEY", "RSA PRIVATE KEY", "EC PRIVATE KEY"];
+
+/// A file that was read; its name is for what is said of it.
+pub struct PemFile<'a> {
+    name: &'a str,
+    content: Vec<u8>,
+}
+
+/// What stands from a line that begins it to the line that ends it, both included.
+struct Section<'a> {
+    label: String,
+    text: &'a [u8],
+}
+
+impl<'a> PemFile<'a> {
+    /// # Errors
+    ///
+    /// It cannot be read, or cannot be PEM.
+    pub fn read(name: &'a str) -> Result<Self, IdentityError> {
+        let content = fs::read(name);
+        let content = content.map_err(|error| wrong(name, format!("cannot be read: {error}")))?;
+        match content[..] {
+            [0xef, 0xbb, 0xbf, ..] => Err(wrong(
+                name,
+                "begins with a byte order mark, which PEM does not have: save it as UTF-8 without one",
+            )),
+            [0xff, 0xfe, ..] | [0xfe, 0xff, ..] => Err(wrong(
+                name,
+                "is UTF-16, which PEM is not: save it as UTF-8 without a byte order mark",
+            )),
+            // A long SEQUENCE, as which DER has certificates, keys and PKCS#12.
+            [0x30, 0x80..=0xff, ..] => Err(wrong(
+                name,
+                format_args!(
+                    "is binary, not PEM: `openssl x509 -inform der -in {name} -out NEW` converts a certificate, \
+                     `openssl pkey -inform der -in {name} -out NEW` a key, \
+                     and `openssl pkcs12 -in {name} -nodes -out NEW` a PKCS#12 file with both"
+                ),
+            )),
+            _ => Ok(Self { name, content }),
+        }
+    }
+
+    /// Its certificates, one at least.
+    pub fn certificates(&self) -> Result<Vec<CertificateDer<'static>>, IdentityError> {
+        let sections = self.sections()?;
+        let certificates = sections
+            .iter()
+            .filter(|section| section.label == CERTIFICATE)
+            .map(|section| self.decode(section))
+            .collect::<Result<Vec<_>, _>>()?;
+        match certificates.is_empty() {
+            true => Err(self.lacks_certificate(sections.first())),
+            false => Ok(certificates),
+        }
+    }
+
+    /// The first of its keys.
+    pub fn key(&self) -> Result<PrivateKeyDer<'static>, IdentityError> {
+        let sections = self.sections()?;
+        let key = sections
+            .iter()
+            .find(|section| KEYS.contains(&&*section.label));
+        match key {
+            Some(key) if !key.is_encrypted() => self.decode(key),
+            Some(key) => Err(self.lacks_key(Some(key))),
+            // In front of a key the parameters of its curve may stand.
+            None => Err(self.lacks_key(sections.last())),
+        }
+    }
+
+    fn sections(&self) -> Result<Vec<Section<'_>>, IdentityError> {
+        let mut sections = Vec::new();
+        let mut rest = &self.content[..];
+        while let Some(start) = find_line(rest, BEGIN.as_bytes()) {
+            let from_begin = &rest[start..];
+            let line = String::from_utf8_lossy(line(from_begin));
+            let label = line
+                .trim_ascii_end()
+                .strip_prefix(BEGIN)
+                .and_then(|line| line.strip_suffix(DASHES));
+            let Some(label) = label else {
+                let what = format_args!("is not PEM: {line} does not end with {DASHES}");
+                return Err(wrong(self.name, what));
+            };
+            let end = format!("{END}{label}{DASHES}");
+            let Some(end_at) = find_line(from_begin, end.as_bytes()) else {
+                let what = format_args!("is not PEM, or only a part: the line {end} is missing");
+                return Err(wrong(self.name, what));
+            };
+            let (text, behind) = from_begin.split_at(end_at + end.len());
+            sections.push(Section {
+                label: label.to_owned(),
+                text,
+            });
+            rest = behind;
+        }
+        Ok(sections)
+    }
+
+    fn decode<T: PemObject>(&self, section: &Section<'_>) -> Result<T, IdentityError> {
+        let label = &section.label;
+        T::from_pem_slice(section.text).map_err(|_| {
+            wrong(
+                self.name,
+                format_args!("is not PEM: what follows {BEGIN}{label}{DASHES} is not base64"),
+            )
+        })
+    }
+
+    /// What to do, since `found` is there instead.
+    fn lacks_certificate(&self, found: Option<&Section<'_>>) -> IdentityError {
+        let name = self.name;
+        let what = match found.map_or("", |section| &section.label) {
+            "" => format!("and no line {BEGIN}{CERTIFICATE}{DASHES}"),
+            label if label.ends_with("PRIVATE KEY") => {
+                "but a private key: certificate and key may be interchanged".to_owned()
+            }
+            label if label.ends_with("CERTIFICATE REQUEST") => {
+                "but a request: it goes to an authority, whose answer is the certificate".to_owned()
+            }
+            label @ ("X509 CERTIFICATE" | "TRUSTED CERTIFICATE") => {
+                format!("but a {label}: `openssl x509 -in {name} -out NEW` makes one of it")
+            }
+            "PKCS7" => format!(
+                "but PKCS#7: `openssl pkcs7 -print_certs -in {name} -out NEW` makes PEM of it"
+            ),
+            label => format!("but a {label}"),
+        };
+        wrong(name, format_args!("holds no certificate, {what}"))
+    }
+
+    fn lacks_key(&self, found: Option<&Section<'_>>) -> IdentityError {
+        let name = self.name;
+        let what = match found.map_or("", |section| &section.label) {
+            "" => format!("holds no private key, and no line {BEGIN}PRIVATE KEY{DASHES}"),
+            _ if found.is_some_and(Section::is_encrypted) => format!(
+                "is encrypted, and nobody can be asked for the password: \
+                 `openssl pkey -in {name} -out NEW` decrypts it"
+            ),
+            "OPENSSH PRIVATE KEY" => format!(
+                "holds no private key for TLS, but one for SSH: `ssh-keygen -p -m PEM -f {name}` converts it in place"
+            ),
+            "PUBLIC KEY" => "holds no private key, but a public one".to_owned(),
+            CERTIFICATE => {
+                "holds no private key, but a certificate: certificate and key may be interchanged"
+                    .to_owned()
+            }
+            label if label.ends_with("PRIVATE KEY") => return unsupported_key(name),
+            label => format!("holds no private key, but {label}"),
+        };
+        wrong(name, what)
+    }
+}
+
+impl Section<'_> {
+    /// In PKCS#8 the label says so, in the older forms a header (RFC 1421 section 4.6.1.1).
+    fn is_encrypted(&self) -> bool {
+        let header = || {
+            let start = find_line(self.text, b"Proc-Type:")?;
+            Some(line(&self.text[start..]).ends_with(b"ENCRYPTED"))
+        };
+        self.label == "ENCRYPTED PRIVATE KEY" || header().unwrap_or(false)
+    }
+}
+
+/// A key in this file is none of those that are served, and may be broken.
+pub fn unsupported_key(name: &str) -> IdentityError {
+    wrong(
+        name,
+        "holds a key that is broken or of a kind that is not supported. Supported are RSA with 2048 to 4096 bits, \
+         EC with the curve P-256 or P-384, and Ed25519: \
+         `openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out NEW` makes a key",
+    )
+}
+
+pub fn wrong(name: &str, what: impl fmt::Display) -> IdentityError {
+    IdentityError(format!("{name} {what}"))
+}
+
+/// Where the first line begins that begins with this.
+fn find_line(text: &[u8], beginning: &[u8]) -> Option<usize> {
+    let mut at = 0;
+    loop {
+        let rest = text.get(at..)?;
+        if rest.starts_with(beginning) {
+            return Some(at);
+        }
+        at += line(rest).len() + 1;
+    }
+}
+
+/// The first line, without its end.
+fn line(text: &[u8]) -> &[u8] {
+    let end = text.iter().position(|byte| matches!(byte, b'\n' | b'\r'));
+    &text[..end.unwrap_or(text.len())]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ONE: &str = "-----BEGIN CERTIFICATE-----\nAQID\n-----END CERTIFICATE-----\n";
+    const KEY: &str = "-----BEGIN EC PRIVATE KEY-----\nBAUG\n-----END EC PRIVATE KEY-----\n";
+    const ENCRYPTED: &str = "-----BEGIN EC PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\n\
+        DEK-Info: AES-128-CBC,00\n\nBAUG\n-----END EC PRIVATE KEY-----\n";
+
+    fn file(text: impl Into<Vec<u8>>) -> PemFile<'static> {
+        PemFile {
+            name: "file",
+            content: text.into(),
+        }
+    }
+
+    #[test]
+    fn lines_end_in_every_manner_and_text_may_stand_between_them() {
+        for end in ["\n", "\r\n", "\r", " \n", "\n\n"] {
+            let text = format!("issuer: Gr\u{fc}n\n{ONE}subject: -----BEGIN X\n{KEY}{ONE}the end");
+            let text = text.replace('\n', end);
+            let latin_1: Vec<u8> = text.chars().map(|letter| letter as u8).collect();
+            for content in [text.into_bytes(), latin_1] {
+                let file = file(content);
+                let certificates = file.certificates().expect("two");
+                assert_eq!(certificates.len(), 2, "{end:?}");
+                assert!(certificates.iter().all(|one| one[..] == [1, 2, 3]));
+                assert_eq!(file.key().expect("one").secret_der(), [4, 5, 6]);
+            }
+        }
+        let without_end = ONE.trim_end();
+        assert!(file(without_end).certificates().is_ok());
+    }
+
+    #[test]
+    fn what_is_looked_for_is_found_beside_what_is_of_no_use() {
+        let parameters = "-----BEGIN EC PARAMETERS-----\n!\n-----END EC PARAMETERS-----\n";
+        assert!(file(format!("{parameters}{KEY}")).key().is_ok());
+        assert!(file(format!("{ENCRYPTED}{ONE}")).certificates().is_ok());
+        let answer = file(format!("{ONE}{ENCRYPTED}")).key();
+        assert!(answer.expect_err("encrypted").0.contains("is encrypted"));
+    }
+
+    #[test]
+    fn a_file_cut_anywhere_holds_less_or_says_that_it_is_cut() {
+        let whole = format!("{ONE}{ONE}");
+        let marker = whole.trim_end().len();
+        for length in 0..marker {
+            match file(&whole[..length]).certificates() {
+                Ok(found) => assert_eq!(found.len(), 1, "cut at {length}"),
+                Err(error) => assert!(error.0.starts_with("file "), "{error}"),
+            }
+        }
+    }
+}
