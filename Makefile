@@ -88,14 +88,14 @@ install-test: $(BUILD)/cmake/build.ninja
 	ctest --test-dir $(BUILD)/cmake --output-on-failure --no-tests=error -R install
 
 $(BUILD)/cmake/build.ninja: CMakeLists.txt
-	scripts/install-packages cmake ninja pkg-config valgrind
+	scripts/install-packages cmake ninja openssl pkg-config valgrind
 	$(CMAKE) -B $(BUILD)/cmake
 
 ## clients       Python, Node, Chromium, curl and OpenSSL talk to servers; the README's example serves
 .PHONY: clients
 clients: $(BUILD)/echo $(BUILD)/echo-server $(BUILD)/secure-server
 	scripts/install-clients $(BUILD)/clients
-	scripts/install-packages chromium certutil
+	scripts/install-packages chromium certutil openssl
 	$(CLIENT_SERVERS) CC="$(CC)" LIBRARY_FOLDER=$(abspath $(BUILD)/lib) \
 	  PYTHONPATH=$(BUILD)/clients/python PYTHONDONTWRITEBYTECODE=1 \
 	  python3 -m pytest -q -W error -p no:cacheprovider tests/clients

@@ -27,14 +27,20 @@ struct client {
 
 /* ---- connecting ---- */
 
-static client *dial(int family, const void *address, socklen_t size)
+client *client_over(int socket)
 {
     client *self = calloc(1, sizeof *self);
+
+    CHECK(self != NULL && socket >= 0);
+    self->socket = socket;
+    return self;
+}
+
+static client *dial(int family, const void *address, socklen_t size)
+{
+    client *self = client_over(socket(family, SOCK_STREAM | SOCK_CLOEXEC, 0));
     const int yes = 1;
 
-    CHECK(self != NULL);
-    self->socket = socket(family, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    CHECK(self->socket >= 0);
     if (connect(self->socket, address, size) != 0)
         FAIL("cannot connect: %s", strerror(errno));
     if (family != AF_UNIX)

@@ -27,6 +27,7 @@ struct response {
 client *client_dial(uint32_t port);                       /* 127.0.0.1 */
 client *client_dial_address(const char *address, uint32_t port);
 client *client_dial_unix(const char *path);
+client *client_over(int socket);                          /* a stream that leads to the server already */
 client *client_connect(uint32_t port, const char *path);  /* dials and shakes hands */
 void client_shake_hands(client *, const char *path, const char *more_headers);
 void client_destroy(client *);                            /* NULL is fine */
