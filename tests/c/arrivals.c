@@ -104,12 +104,16 @@ static void later_clients_are_dealt_evenly(void)
     const portal_server server = SERVE({ PORTAL_OPTION_THREADS, LOOPS });
     client *clients[LATER];
 
+    pthread_mutex_lock(&lock);
     memset(clients_of_loop, 0, sizeof clients_of_loop);
+    pthread_mutex_unlock(&lock);
     for (int i = 0; i < LATER; ++i)
         clients[i] = client_connect(portal_server_port(server), "/count");
     /* The 101 leaves after `connect`. */
+    pthread_mutex_lock(&lock);
     for (int i = 0; i < LOOPS; ++i)
         CHECK_NUMBER(clients_of_loop[i], LATER / LOOPS);
+    pthread_mutex_unlock(&lock);
     for (int i = 0; i < LATER; ++i)
         client_destroy(clients[i]);
     CHECK_OK(portal_server_close(server));
