@@ -156,6 +156,12 @@ miri:
 # What makes no system call; one test compares functions, which have no one address here.
 MIRI_TESTS = ffi:: server::request server::slots --skip each_handler_is_copied_to_its_place
 
+## sanitize      the C programs with AddressSanitizer, and with ThreadSanitizer where that is to be had
+.PHONY: sanitize
+sanitize:
+	scripts/install-packages cmake ninja openssl
+	scripts/sanitize $(BUILD)/sanitize $(TARGET)
+
 ## bench         what servers cost, side by side; the better part of an hour; PEER="NAME='COMMAND {port} {mode}'"
 .PHONY: bench
 bench: bench-programs
