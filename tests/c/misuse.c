@@ -66,8 +66,8 @@ static void what_is_sent_is_checked_first(void)
     CHECK_NUMBER(portal_state_of(websocket), PORTAL_STATE_OPEN);
 
     CHECK_OK(portal_send(websocket, PORTAL_MESSAGE_TEXT, NULL, 0));
-    CHECK_OK(portal_ping(websocket, NULL, 0));
     client_expect(friend, TEXT, "", 0);
+    CHECK_OK(portal_ping(websocket, NULL, 0));
     client_expect(friend, PING, "", 0);
 }
 
