@@ -17,7 +17,7 @@ pub use poller::{Happening, Poller, Token};
 pub use signal::Signal;
 pub use socket::Socket;
 pub use sockets::Backend;
-pub use sys::process;
 pub use sys::wait::{PollSet, Readiness, Union, Wait, Waited};
+pub use sys::{memory, process};
 pub use tls::{Identity, IdentityFiles};
 pub use waker::Waker;

@@ -1,7 +1,8 @@
-//! The only door to system calls that neither std nor rustix offers.
+//! The only door to system calls that neither std nor rustix offers, and to the system's memory.
 #![allow(unsafe_code)]
 
 pub mod events;
+pub mod memory;
 pub mod process;
 pub mod ring;
 pub mod send_queue;
