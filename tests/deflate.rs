@@ -8,6 +8,8 @@
 mod pair;
 mod reader;
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use flate2::{Compress, Compression, FlushCompress, Status};
 use portal::proto::{
     Agreement, Deflaters, Extension, Kind, Limits, Opcode, ProtoError, Scratch, agree,
@@ -377,6 +379,47 @@ fn a_message_whose_beginning_does_not_shrink_is_given_up_early() {
     let mut message = noise(1, 1 << 20);
     message.resize(16 << 20, b'x');
     assert_eq!(Deflaters::new(6).deflate(15, &message), None);
+}
+
+// ---- without memory ----
+
+/// What is made while this is false is not promised its memory.
+static HAS_MEMORY: AtomicBool = AtomicBool::new(true);
+
+fn if_there_is_memory(_bytes: usize, work: &mut dyn FnMut()) -> bool {
+    let has_memory = HAS_MEMORY.load(Ordering::SeqCst);
+    if has_memory {
+        work();
+    }
+    has_memory
+}
+
+#[test]
+fn without_memory_a_client_is_failed_with_1011_and_a_message_goes_out_as_it_is() {
+    let words = b"one two three ".repeat(100);
+    let compressed = Client::new(6, false).deflate(&[&words], End::Flush);
+    let whole = wire(&[compressed_frame(Kind::Text, &compressed)]);
+    let mut deflaters = Deflaters::new(6).on_promise(if_there_is_memory);
+    let mut own = deflaters.own(15);
+    let mut scratch = Scratch::on_promise(if_there_is_memory);
+
+    for has_memory in [false, true, false] {
+        HAS_MEMORY.store(has_memory, Ordering::SeqCst);
+        let mut server = Server::with_agreement(&LIMITS, Some(agreement(true)));
+        server.scratch = scratch;
+        server.receive(&whole);
+        let expected = match has_memory {
+            true => Seen::Message(Kind::Text, words.clone()),
+            false => Seen::Failed(ProtoError::OutOfMemory),
+        };
+        assert_eq!(server.seen, [expected]);
+        assert_eq!(deflaters.deflate(15, &words).is_some(), has_memory);
+        assert_eq!(deflaters.deflate_by(&mut own, &words).is_some(), has_memory);
+        // Nothing is kept for the next one.
+        scratch = Scratch::on_promise(if_there_is_memory);
+        deflaters = Deflaters::new(6).on_promise(if_there_is_memory);
+        own = deflaters.own(15);
+    }
 }
 
 // ---- any messages, any cutting ----

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use super::memory::Refused;
+
 /// Which rule the client broke. Section numbers are those of RFC 6455.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ProtoError {
@@ -112,6 +114,12 @@ impl fmt::Display for ProtoError {
 }
 
 impl std::error::Error for ProtoError {}
+
+impl From<Refused> for ProtoError {
+    fn from(_: Refused) -> Self {
+        Self::OutOfMemory
+    }
+}
 
 #[cfg(test)]
 mod tests {

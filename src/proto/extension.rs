@@ -1,5 +1,6 @@
 //! What a client offers in `Sec-WebSocket-Extensions` (RFC 6455 section 9.1).
 
+use super::memory::{self, Refused};
 use super::token::{is_token_byte, token};
 
 /// One offer: an extension and how the client would use it.
@@ -11,21 +12,34 @@ pub struct Extension {
     pub parameters: Vec<(String, Option<String>)>,
 }
 
-/// Reads the value of one header and appends its offers to `offers`, in the client's order. Nothing
-/// is returned when it is malformed; but a parameter's value may be, as none that we know is then
-/// acceptable, and only the offer is in vain (RFC 7692 section 7.1).
-pub(super) fn parse(value: &[u8], offers: &mut Vec<Extension>) -> Option<()> {
+/// Why a list in a request's header cannot be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum ListError {
+    Malformed,
+    Memory,
+}
+
+impl From<Refused> for ListError {
+    fn from(_: Refused) -> Self {
+        Self::Memory
+    }
+}
+
+/// Reads the value of one header and appends its offers to `offers`, in the client's order. A
+/// parameter's value may be malformed, as none that we know is then acceptable, and only the offer is in
+/// vain (RFC 7692 section 7.1).
+pub(super) fn parse(value: &[u8], offers: &mut Vec<Extension>) -> Result<(), ListError> {
     let mut reader = Reader { rest: value };
     loop {
         if reader.is_at_end() {
-            return Some(());
+            return Ok(());
         }
         if reader.take(b',') {
             continue;
         }
-        offers.push(reader.extension()?);
+        memory::push(offers, reader.extension()?)?;
         if !reader.is_at_end() && !reader.take(b',') {
-            return None;
+            return Err(ListError::Malformed);
         }
     }
 }
@@ -35,7 +49,7 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    fn extension(&mut self) -> Option<Extension> {
+    fn extension(&mut self) -> Result<Extension, ListError> {
         let name = self.token()?;
         let mut parameters = Vec::new();
         while self.take(b';') {
@@ -45,33 +59,36 @@ impl Reader<'_> {
             } else {
                 None
             };
-            parameters.push((name, value));
+            memory::push(&mut parameters, (name, value))?;
         }
-        Some(Extension { name, parameters })
+        Ok(Extension { name, parameters })
     }
 
     /// A token, or one in quotes. Empty when it is neither.
-    fn value(&mut self) -> Option<String> {
+    fn value(&mut self) -> Result<String, ListError> {
         if !self.take(b'"') {
-            return Some(self.token().unwrap_or_default());
+            return match self.token() {
+                Err(ListError::Malformed) => Ok(String::new()),
+                token => token,
+            };
         }
         let mut value = Vec::new();
         loop {
-            let (&byte, rest) = self.rest.split_first()?;
-            self.rest = rest;
-            match byte {
-                b'"' => return Some(token(&value).unwrap_or_default().to_owned()),
-                b'\\' => {
-                    let (&escaped, rest) = self.rest.split_first()?;
-                    self.rest = rest;
-                    value.push(escaped);
-                }
-                byte => value.push(byte),
+            match self.byte()? {
+                b'"' => return Ok(memory::copy(token(&value).unwrap_or_default())?),
+                b'\\' => memory::push(&mut value, self.byte()?)?,
+                byte => memory::push(&mut value, byte)?,
             }
         }
     }
 
-    fn token(&mut self) -> Option<String> {
+    fn byte(&mut self) -> Result<u8, ListError> {
+        let (&byte, rest) = self.rest.split_first().ok_or(ListError::Malformed)?;
+        self.rest = rest;
+        Ok(byte)
+    }
+
+    fn token(&mut self) -> Result<String, ListError> {
         self.skip_space();
         let len = self
             .rest
@@ -80,7 +97,8 @@ impl Reader<'_> {
             .count();
         let (bytes, rest) = self.rest.split_at(len);
         self.rest = rest;
-        token(bytes).map(str::to_owned)
+        let token = token(bytes).ok_or(ListError::Malformed)?;
+        Ok(memory::copy(token)?)
     }
 
     /// Takes `sign` if it is the next that is no white space.
@@ -113,7 +131,7 @@ mod tests {
 
     fn offers(value: &str) -> Option<Vec<String>> {
         let mut offers = Vec::new();
-        parse(value.as_bytes(), &mut offers)?;
+        parse(value.as_bytes(), &mut offers).ok()?;
         let text = |offer: &Extension| {
             let mut text = offer.name.clone();
             for (name, value) in &offer.parameters {

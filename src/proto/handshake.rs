@@ -7,7 +7,9 @@ use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig};
 use base64::prelude::{BASE64_STANDARD, Engine as _};
 use sha1::{Digest as _, Sha1};
 
-use super::refusal::write_header;
+use super::extension::ListError;
+use super::memory;
+use super::refusal::{headers_len, write_header};
 use super::token::{elements, token};
 use super::{Agreement, Extension, Refusal, RequestHead, extension};
 
@@ -68,20 +70,16 @@ pub fn check(head: &RequestHead<'_>) -> Result<Offer, Refusal> {
     if head.header("Origin").count() > 1 {
         return Err(Refusal::bad_request("The Origin header comes twice."));
     }
-    let Some(subprotocols) = subprotocols(head) else {
-        return Err(Refusal::bad_request(
-            "The Sec-WebSocket-Protocol header is malformed.",
-        ));
-    };
-    let Some(extensions) = extensions(head) else {
-        return Err(Refusal::bad_request(
-            "The Sec-WebSocket-Extensions header is malformed.",
-        ));
+    let unread = |error, text| match error {
+        ListError::Malformed => Refusal::bad_request(text),
+        ListError::Memory => Refusal::unavailable(),
     };
     Ok(Offer {
         accept,
-        subprotocols,
-        extensions,
+        subprotocols: subprotocols(head)
+            .map_err(|error| unread(error, "The Sec-WebSocket-Protocol header is malformed."))?,
+        extensions: extensions(head)
+            .map_err(|error| unread(error, "The Sec-WebSocket-Extensions header is malformed."))?,
     })
 }
 
@@ -107,29 +105,30 @@ fn accept(key: &[u8]) -> Option<[u8; 28]> {
 }
 
 /// The subprotocols: tokens, each once, at least one where the header is there.
-fn subprotocols(head: &RequestHead<'_>) -> Option<Vec<String>> {
+fn subprotocols(head: &RequestHead<'_>) -> Result<Vec<String>, ListError> {
     let mut known = HashSet::new();
     let mut subprotocols = Vec::new();
     for value in head.header("Sec-WebSocket-Protocol") {
         let mut names = elements(value).peekable();
-        names.peek()?;
+        names.peek().ok_or(ListError::Malformed)?;
         for name in names {
-            let name = token(name)?;
+            let name = token(name).ok_or(ListError::Malformed)?;
+            known.try_reserve(1).map_err(|_| ListError::Memory)?;
             if !known.insert(name) {
-                return None;
+                return Err(ListError::Malformed);
             }
-            subprotocols.push(name.to_owned());
+            memory::push(&mut subprotocols, memory::copy(name)?)?;
         }
     }
-    Some(subprotocols)
+    Ok(subprotocols)
 }
 
-fn extensions(head: &RequestHead<'_>) -> Option<Vec<Extension>> {
+fn extensions(head: &RequestHead<'_>) -> Result<Vec<Extension>, ListError> {
     let mut extensions = Vec::new();
     for value in head.header("Sec-WebSocket-Extensions") {
         extension::parse(value, &mut extensions)?;
     }
-    Some(extensions)
+    Ok(extensions)
 }
 
 /// Appends the response that accepts a handshake. Frames follow it.
@@ -171,6 +170,16 @@ pub fn write_accept(
         write_header(out, name, value);
     }
     out.extend_from_slice(b"\r\n");
+}
+
+/// At most so many bytes [`write_accept`] appends.
+#[must_use]
+pub fn max_accept_len(
+    subprotocol: Option<&str>,
+    server_header: &str,
+    extra: &[(String, String)],
+) -> usize {
+    512 + subprotocol.map_or(0, str::len) + server_header.len() + headers_len(extra)
 }
 
 /// Whether an application may add this header to a response.

@@ -18,6 +18,7 @@ mod frame;
 mod handshake;
 mod head;
 mod mask;
+mod memory;
 mod message;
 mod names;
 mod origin;
@@ -39,9 +40,10 @@ pub use frame::{
     compressed_head, data_head, frame_len, parse_header, split_message, write_close, write_ping,
     write_pong,
 };
-pub use handshake::{Offer, check, may_set_header, write_accept};
+pub use handshake::{Offer, check, max_accept_len, may_set_header, write_accept};
 pub use head::HeadScanner;
 pub use mask::{unmask, unmask_down};
+pub use memory::Promise;
 pub use names::Names;
 pub use origin::is_same_origin;
 pub use refusal::{Refusal, TLS_HANDSHAKE, TLS_REFUSAL};

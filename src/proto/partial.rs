@@ -51,7 +51,7 @@ pub(super) struct Partial {
     /// The message whose pieces are arriving.
     message: Option<Assembly>,
     /// What decompresses it. With context takeover it stays from the first compressed message on.
-    inflater: Option<Box<Inflater>>,
+    inflater: Option<Inflater>,
 }
 
 /// A frame whose header has come, but not all of its payload.
@@ -87,7 +87,7 @@ impl Partial {
     }
 
     /// Forgets everything and gives away what it had.
-    pub fn clear(&mut self) -> ([Vec<u8>; 2], Option<Box<Inflater>>) {
+    pub fn clear(&mut self) -> ([Vec<u8>; 2], Option<Inflater>) {
         let Self {
             control,
             message,
@@ -229,8 +229,11 @@ impl Partial {
         unmask(piece, frame.header.key, (offset % KEY as u64) as usize);
         match &mut self.message {
             Some(message) if !frame.header.opcode.is_control() && message.is_compressed() => {
-                let inflater = self.inflater.get_or_insert_with(|| scratch.inflater());
-                inflater.push(piece, scratch.stage(), |inflated| {
+                let inflater = match &mut self.inflater {
+                    Some(inflater) => inflater,
+                    none => none.insert(scratch.inflater()?),
+                };
+                inflater.push(piece, scratch.stage()?, |inflated| {
                     message.append_inflated(inflated, limits)
                 })
             }
@@ -277,7 +280,7 @@ impl Partial {
         let Some(mut inflater) = self.inflater.take() else {
             return Ok(());
         };
-        inflater.finish(scratch.stage())?;
+        inflater.finish(scratch.stage()?)?;
         if agreement.is_some_and(|agreement| agreement.client_takeover) {
             self.inflater = Some(inflater);
         } else {

@@ -144,6 +144,12 @@ impl Refusal {
         }
     }
 
+    /// At most so many bytes [`Refusal::write`] appends.
+    #[must_use]
+    pub fn max_len(&self, server_header: &str) -> usize {
+        512 + server_header.len() + headers_len(&self.headers) + self.text.len()
+    }
+
     fn has(&self, name: &str) -> bool {
         self.headers
             .iter()
@@ -163,6 +169,14 @@ pub(super) fn write_header(out: &mut Vec<u8>, name: &str, value: &str) {
     for part in [name, ": ", value, "\r\n"] {
         out.extend_from_slice(part.as_bytes());
     }
+}
+
+/// How many bytes these lines of a head are.
+pub(super) fn headers_len(headers: &[(String, String)]) -> usize {
+    let lens = headers
+        .iter()
+        .map(|(name, value)| name.len() + value.len() + 4);
+    lens.sum()
 }
 
 /// What stands behind a status.

@@ -2,6 +2,7 @@
 //! compressed messages.
 
 use super::deflate::{self, Inflater};
+use super::memory::{self, Promise, Refused};
 use super::partial::Partial;
 
 /// Buffers and boxes that wait for their next use.
@@ -15,23 +16,46 @@ const LARGE: usize = 64 * 1024;
 const MAX_KEPT_LARGE: usize = 33 << 20;
 
 /// Memory that sessions take while they hold a cut message, and give back after it.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Scratch {
+    promise: Promise,
     buffers: Vec<Vec<u8>>,
     large: Vec<Vec<u8>>,
     /// The capacities of `large` together.
     large_kept: usize,
     /// A large buffer was taken or came back since [`Scratch::shed`] was last called.
     large_used: bool,
-    /// Boxes, because this is how sessions hold them: so each is allocated once.
-    #[allow(clippy::vec_box)]
-    partials: Vec<Box<Partial>>,
-    #[allow(clippy::vec_box)]
-    inflaters: Vec<Box<Inflater>>,
+    #[expect(
+        clippy::vec_box,
+        reason = "sessions hold them so: each is allocated once"
+    )]
+    partials: Vec<Box<[Partial; 1]>>,
+    inflaters: Vec<Inflater>,
     stage: Box<[u8]>,
 }
 
+impl Default for Scratch {
+    fn default() -> Self {
+        Self::on_promise(memory::trust)
+    }
+}
+
 impl Scratch {
+    /// Nothing is kept yet. What reads compressed messages is made with a promise.
+    #[must_use]
+    pub fn on_promise(promise: Promise) -> Self {
+        Self {
+            promise,
+            buffers: Vec::new(),
+            large: Vec::new(),
+            large_kept: 0,
+            large_used: false,
+            partials: Vec::new(),
+            inflaters: Vec::new(),
+            stage: Box::default(),
+        }
+    }
+
     /// Takes back the buffer of a [`Payload::Whole`](super::Payload::Whole), or of
     /// [`Scratch::buffer`].
     pub fn recycle(&mut self, mut buffer: Vec<u8>) {
@@ -39,12 +63,11 @@ impl Scratch {
         buffer.clear();
         if capacity > LARGE {
             self.large_used = true;
-            if capacity <= MAX_KEPT_LARGE - self.large_kept {
+            if capacity <= MAX_KEPT_LARGE - self.large_kept && keep(&mut self.large, buffer) {
                 self.large_kept += capacity;
-                self.large.push(buffer);
             }
         } else if capacity > 0 && self.buffers.len() < MAX_KEPT {
-            self.buffers.push(buffer);
+            keep(&mut self.buffers, buffer);
         }
     }
 
@@ -78,13 +101,16 @@ impl Scratch {
     }
 
     /// A partial that holds nothing.
-    pub(super) fn partial(&mut self) -> Box<Partial> {
-        self.partials.pop().unwrap_or_default()
+    pub(super) fn partial(&mut self) -> Result<Box<[Partial; 1]>, Refused> {
+        match self.partials.pop() {
+            Some(partial) => Ok(partial),
+            None => memory::one(Partial::default()),
+        }
     }
 
     /// Takes back a partial with all that it still holds.
-    pub(super) fn recycle_partial(&mut self, mut partial: Box<Partial>) {
-        let (buffers, inflater) = partial.clear();
+    pub(super) fn recycle_partial(&mut self, mut partial: Box<[Partial; 1]>) {
+        let (buffers, inflater) = partial[0].clear();
         for buffer in buffers {
             self.recycle(buffer);
         }
@@ -92,30 +118,35 @@ impl Scratch {
             self.recycle_inflater(inflater);
         }
         if self.partials.len() < MAX_KEPT {
-            self.partials.push(partial);
+            keep(&mut self.partials, partial);
         }
     }
 
     /// An inflater that has read nothing.
-    pub(super) fn inflater(&mut self) -> Box<Inflater> {
-        self.inflaters.pop().unwrap_or_default()
+    pub(super) fn inflater(&mut self) -> Result<Inflater, Refused> {
+        match self.inflaters.pop() {
+            Some(inflater) => Ok(inflater),
+            None => Inflater::new(self.promise),
+        }
     }
 
     /// Takes back an inflater, whatever it has read.
-    pub(super) fn recycle_inflater(&mut self, mut inflater: Box<Inflater>) {
+    pub(super) fn recycle_inflater(&mut self, mut inflater: Inflater) {
         if self.inflaters.len() < MAX_KEPT_INFLATERS {
             inflater.reset();
-            self.inflaters.push(inflater);
+            keep(&mut self.inflaters, inflater);
         }
     }
 
     /// Where inflated bytes come out.
-    pub(super) fn stage(&mut self) -> &mut [u8] {
-        if self.stage.is_empty() {
-            self.stage = deflate::stage();
-        }
-        &mut self.stage
+    pub(super) fn stage(&mut self) -> Result<&mut [u8], Refused> {
+        deflate::stage(&mut self.stage)
     }
+}
+
+/// Keeps something for its next use, if there is room for it; answers whether.
+fn keep<T>(kept: &mut Vec<T>, item: T) -> bool {
+    memory::push(kept, item).is_ok()
 }
 
 #[cfg(test)]
@@ -130,7 +161,7 @@ mod tests {
 
         for _ in 0..MAX_KEPT + 8 {
             scratch.recycle(b"used".to_vec());
-            scratch.recycle_partial(Box::default());
+            scratch.recycle_partial(Box::new([Partial::default()]));
         }
         assert_eq!(
             (scratch.buffers.len(), scratch.partials.len()),

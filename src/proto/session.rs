@@ -11,7 +11,7 @@ use super::{
 /// cut by the end of an input, what came of it.
 #[derive(Debug, Default)]
 pub struct Session {
-    partial: Option<Box<Partial>>,
+    partial: Option<Box<[Partial; 1]>>,
     agreement: Option<Agreement>,
     phase: Phase,
 }
@@ -148,8 +148,8 @@ impl Session {
     #[inline]
     #[must_use]
     pub fn reads_plainly(&self) -> bool {
-        let partial = self.partial.as_ref();
-        self.phase == Phase::Open && partial.is_none_or(|partial| partial.is_between_frames())
+        let partial = self.partial.as_deref();
+        self.phase == Phase::Open && partial.is_none_or(|[partial]| partial.is_between_frames())
     }
 
     /// From now on messages, pings and pongs are read past: after our own close frame nobody is
@@ -158,7 +158,7 @@ impl Session {
         if self.phase == Phase::Open {
             self.phase = Phase::Closing;
         }
-        if let Some(partial) = &mut self.partial {
+        if let Some([partial]) = self.partial.as_deref_mut() {
             partial.discard_message();
         }
     }
@@ -174,14 +174,37 @@ impl Session {
     /// Nothing is held: no cut frame, no message of which fragments are missing.
     #[must_use]
     pub fn is_idle(&self) -> bool {
-        let partial = self.partial.as_ref();
-        partial.is_none_or(|partial| partial.is_between_frames())
+        let partial = self.partial.as_deref();
+        partial.is_none_or(|[partial]| partial.is_between_frames())
     }
 
     /// How many bytes are missing of a cut data frame.
     #[must_use]
     pub fn expects(&self) -> Option<u64> {
-        self.partial.as_ref()?.missing_data()
+        let [partial] = self.partial.as_deref()?;
+        partial.missing_data()
+    }
+
+    /// Reads on where the last input ended.
+    fn read_partly(
+        &mut self,
+        interest: Interest,
+        limits: &Limits,
+        scratch: &mut Scratch,
+        input: &mut [u8],
+    ) -> Result<(usize, Found), ProtoError> {
+        let mut held = match self.partial.take() {
+            Some(held) => held,
+            None => scratch.partial()?,
+        };
+        let [partial] = &mut *held;
+        let found = partial.read(interest, limits, self.agreement, scratch, input);
+        if found.is_err() || partial.is_empty() {
+            scratch.recycle_partial(held);
+        } else {
+            self.partial = Some(held);
+        }
+        found
     }
 
     /// [`Session::next`] for all that is not a whole message in one frame.
@@ -204,14 +227,8 @@ impl Session {
             Phase::Open => Interest::Everything,
             _ => Interest::Close,
         };
-        let mut partial = self.partial.take().unwrap_or_else(|| scratch.partial());
-        let found = partial.read(interest, limits, self.agreement, scratch, input);
-        if found.is_err() || partial.is_empty() {
-            scratch.recycle_partial(partial);
-        } else {
-            self.partial = Some(partial);
-        }
-        let event = found.and_then(|(taken, found)| {
+        let event = self.read_partly(interest, limits, scratch, input);
+        let event = event.and_then(|(taken, found)| {
             let event = match found {
                 Found::Nothing => Event::NeedMore,
                 Found::Message(kind, bytes) => Event::Message(kind, Payload::Whole(bytes)),

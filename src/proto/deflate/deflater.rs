@@ -1,11 +1,11 @@
 //! From a message to its compressed form.
 
-use std::collections::TryReserveError;
 use std::fmt;
 
 use zlib_rs::{Deflate, DeflateConfig, DeflateFlush};
 
 use super::TAIL;
+use crate::proto::memory::{self, Promise, Refused};
 
 /// A client's own compressor looks back no further than 4 KiB and gathers no more than 2,048
 /// symbols: most of what messages have in common is found there, for half the memory.
@@ -21,8 +21,11 @@ const READ_AHEAD: usize = 64 * 1024;
 
 /// The state of compression, within a message or across several.
 pub struct Deflater {
-    zlib: Deflate,
+    /// Made when it is first needed, and anew after a message that it was left in the middle of: the
+    /// library's reset is only good between two messages.
+    zlib: Option<Deflate>,
     config: DeflateConfig,
+    promise: Promise,
     /// Something was compressed since the last reset.
     is_used: bool,
 }
@@ -37,16 +40,17 @@ enum Attempt {
 
 impl Deflater {
     /// One for messages that refer to nothing before them.
-    pub(super) fn shared(level: u32, window_bits: u8) -> Self {
-        Self::new(level, window_bits, SHARED_MEM_LEVEL)
+    pub(super) fn shared(level: u32, window_bits: u8, promise: Promise) -> Self {
+        Self::new(level, window_bits, SHARED_MEM_LEVEL, promise)
     }
 
     /// One of a client's own, whose messages may refer to earlier ones.
-    pub(super) fn own(level: u32, window_bits: u8) -> Self {
-        Self::new(level, window_bits.min(OWN_WINDOW_BITS), OWN_MEM_LEVEL)
+    pub(super) fn own(level: u32, window_bits: u8, promise: Promise) -> Self {
+        let window_bits = window_bits.min(OWN_WINDOW_BITS);
+        Self::new(level, window_bits, OWN_MEM_LEVEL, promise)
     }
 
-    fn new(level: u32, window_bits: u8, mem_level: i32) -> Self {
+    fn new(level: u32, window_bits: u8, mem_level: i32, promise: Promise) -> Self {
         let config = DeflateConfig {
             level: level as i32,
             // Negative: without the header of zlib's own format.
@@ -55,8 +59,9 @@ impl Deflater {
             ..DeflateConfig::default()
         };
         Self {
-            zlib: Deflate::new_with_config(config),
+            zlib: None,
             config,
+            promise,
             is_used: false,
         }
     }
@@ -64,7 +69,9 @@ impl Deflater {
     /// Forgets what was compressed before.
     pub fn reset(&mut self) {
         if self.is_used {
-            self.zlib.reset();
+            if let Some(zlib) = &mut self.zlib {
+                zlib.reset();
+            }
             self.is_used = false;
         }
     }
@@ -76,15 +83,14 @@ impl Deflater {
         message: &[u8],
         stage: &mut [u8],
         out: &mut Vec<u8>,
-    ) -> Result<bool, TryReserveError> {
+    ) -> Result<bool, Refused> {
         let start = out.len();
         let attempt = self.attempt(message, stage, out);
         match attempt {
             Ok(Attempt::Shorter) => return Ok(true),
             Ok(Attempt::NotShorter) => self.reset(),
-            // The library's reset is only good between two messages.
             Ok(Attempt::GivenUp) | Err(_) => {
-                self.zlib = Deflate::new_with_config(self.config);
+                self.zlib = None;
                 self.is_used = false;
             }
         }
@@ -97,15 +103,23 @@ impl Deflater {
         message: &[u8],
         stage: &mut [u8],
         out: &mut Vec<u8>,
-    ) -> Result<Attempt, TryReserveError> {
+    ) -> Result<Attempt, Refused> {
+        let zlib = match &mut self.zlib {
+            Some(zlib) => zlib,
+            none => {
+                let (config, size) = (self.config, size(&self.config));
+                let made = memory::make(self.promise, size, || Deflate::new_with_config(config))?;
+                none.insert(made)
+            }
+        };
         self.is_used = true;
         let start = out.len();
         let mut rest = message;
         loop {
-            let (taken, made) = (self.zlib.total_in(), self.zlib.total_out());
-            let result = self.zlib.compress(rest, stage, DeflateFlush::SyncFlush);
-            rest = &rest[(self.zlib.total_in() - taken) as usize..];
-            let produced = (self.zlib.total_out() - made) as usize;
+            let (taken, made) = (zlib.total_in(), zlib.total_out());
+            let result = zlib.compress(rest, stage, DeflateFlush::SyncFlush);
+            rest = &rest[(zlib.total_in() - taken) as usize..];
+            let produced = (zlib.total_out() - made) as usize;
             if result.is_err() {
                 return Ok(Attempt::GivenUp);
             }
@@ -129,6 +143,14 @@ impl Deflater {
         out.truncate(out.len() - TAIL.len());
         Ok(Attempt::Shorter)
     }
+}
+
+/// At most so much the library allocates for one: two windows, a table of what stands where in them, one
+/// of where what begins, seven bytes for each symbol, and its state.
+fn size(config: &DeflateConfig) -> usize {
+    let window = 1 << config.window_bits.abs();
+    let symbols = 1 << (config.mem_level + 6);
+    4 * window + 128 * 1024 + 7 * symbols + 16 * 1024
 }
 
 impl fmt::Debug for Deflater {

@@ -2,6 +2,7 @@
 
 use super::agreement::OUR_WINDOW_BITS;
 use super::{Deflater, stage};
+use crate::proto::memory::{self, Promise};
 
 /// One for each window.
 const WINDOWS: usize = (*OUR_WINDOW_BITS.end() - *OUR_WINDOW_BITS.start()) as usize + 1;
@@ -13,6 +14,7 @@ const MAX_KEPT_CAPACITY: usize = 64 * 1024;
 #[derive(Debug)]
 pub struct Deflaters {
     level: u32,
+    promise: Promise,
     /// For messages that refer to nothing before them.
     shared: [Option<Deflater>; WINDOWS],
     stage: Box<[u8]>,
@@ -25,16 +27,23 @@ impl Deflaters {
     pub fn new(level: u32) -> Self {
         Self {
             level,
+            promise: memory::trust,
             shared: [const { None }; WINDOWS],
             stage: Box::default(),
             out: Vec::new(),
         }
     }
 
+    /// The same, which are made with a promise.
+    #[must_use]
+    pub fn on_promise(self, promise: Promise) -> Self {
+        Self { promise, ..self }
+    }
+
     /// A compressor of a client's own, for a window that the client can read.
     #[must_use]
     pub fn own(&self, window_bits: u8) -> Deflater {
-        Deflater::own(self.level, window_bits)
+        Deflater::own(self.level, window_bits, self.promise)
     }
 
     /// The compressed form of `message` for all clients that share this window. None when it would
@@ -44,7 +53,7 @@ impl Deflaters {
         let place = self.shared.get_mut(usize::from(index))?;
         let mut deflater = place
             .take()
-            .unwrap_or_else(|| Deflater::shared(self.level, window_bits));
+            .unwrap_or_else(|| Deflater::shared(self.level, window_bits, self.promise));
         deflater.reset();
         let deflated = self.deflate_by(&mut deflater, message);
         self.shared[usize::from(index)] = Some(deflater);
@@ -55,11 +64,9 @@ impl Deflaters {
     /// refer to it: so it must be sent, or the compressor be reset. None when it would not be
     /// shorter, or memory was refused.
     pub fn deflate_by(&mut self, deflater: &mut Deflater, message: &[u8]) -> Option<Vec<u8>> {
-        if self.stage.is_empty() {
-            self.stage = stage();
-        }
+        let stage = stage(&mut self.stage).ok()?;
         let mut out = std::mem::take(&mut self.out);
-        match deflater.deflate(message, &mut self.stage, &mut out) {
+        match deflater.deflate(message, stage, &mut out) {
             Ok(true) => Some(out),
             _ => {
                 self.recycle(out);

@@ -6,10 +6,14 @@ use zlib_rs::{Inflate, InflateError, InflateFlush, Status};
 
 use super::TAIL;
 use crate::proto::ProtoError;
+use crate::proto::memory::{self, Promise, Refused};
 
 /// It reads what was compressed with any window: a smaller one would make it depend on where input
 /// is cut whether a reference beyond the window is seen.
 const WINDOW_BITS: u8 = 15;
+
+/// At most so much the library allocates for one: its window, and tables beside it.
+const SIZE: usize = 64 * 1024;
 
 /// The state of decompression, within a message or across several.
 pub(in crate::proto) struct Inflater {
@@ -18,16 +22,15 @@ pub(in crate::proto) struct Inflater {
     at_border: bool,
 }
 
-impl Default for Inflater {
-    fn default() -> Self {
-        Self {
-            zlib: Inflate::new(false, WINDOW_BITS),
-            at_border: true,
-        }
-    }
-}
-
 impl Inflater {
+    /// One that has read nothing.
+    pub fn new(promise: Promise) -> Result<Self, Refused> {
+        Ok(Self {
+            zlib: memory::make(promise, SIZE, || Inflate::new(false, WINDOW_BITS))?,
+            at_border: true,
+        })
+    }
+
     /// Forgets everything that came.
     pub fn reset(&mut self) {
         self.zlib.reset(false);

@@ -1,15 +1,18 @@
 //! What stands for compression in a build without it. Nothing is agreed on with a client there, so
 //! none of this is used.
 
-use std::collections::TryReserveError;
-
 use crate::proto::ProtoError;
+use crate::proto::memory::{Promise, Refused};
 
 /// Reads nothing.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(in crate::proto) struct Inflater;
 
 impl Inflater {
+    pub fn new(_promise: Promise) -> Result<Self, Refused> {
+        Ok(Self)
+    }
+
     pub fn reset(&mut self) {}
 
     pub fn push(
@@ -31,11 +34,11 @@ impl Inflater {
 pub struct Deflater;
 
 impl Deflater {
-    pub(super) fn shared(_level: u32, _window_bits: u8) -> Self {
+    pub(super) fn shared(_level: u32, _window_bits: u8, _promise: Promise) -> Self {
         Self
     }
 
-    pub(super) fn own(_level: u32, _window_bits: u8) -> Self {
+    pub(super) fn own(_level: u32, _window_bits: u8, _promise: Promise) -> Self {
         Self
     }
 
@@ -47,7 +50,7 @@ impl Deflater {
         _message: &[u8],
         _stage: &mut [u8],
         _out: &mut Vec<u8>,
-    ) -> Result<bool, TryReserveError> {
+    ) -> Result<bool, Refused> {
         Ok(false)
     }
 }

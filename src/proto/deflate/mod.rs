@@ -18,6 +18,8 @@ mod left_out;
 
 mod deflaters;
 
+use super::memory::{self, Refused};
+
 pub use agreement::{Agreement, agree};
 pub use deflaters::Deflaters;
 
@@ -38,7 +40,10 @@ const TAIL: [u8; 4] = [0x00, 0x00, 0xff, 0xff];
 /// Bytes come out of the library through a buffer of this size, which a loop's clients share.
 const STAGE: usize = 16 * 1024;
 
-/// A new buffer of that size.
-pub(super) fn stage() -> Box<[u8]> {
-    vec![0; STAGE].into_boxed_slice()
+/// The buffer, made when it is first needed.
+pub(super) fn stage(buffer: &mut Box<[u8]>) -> Result<&mut [u8], Refused> {
+    if buffer.is_empty() {
+        *buffer = memory::zeros(STAGE)?;
+    }
+    Ok(buffer)
 }
