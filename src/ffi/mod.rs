@@ -41,6 +41,13 @@
 //!           function. Whatever the failure, nothing was changed.
 //! Leaving.  A callback returns normally. An exception, a longjmp or a throw out of it is undefined.
 //!           No lock is held and nothing of ours is borrowed while it runs.
+//! Memory.   What may be large is asked for in a way that takes a no: PORTAL_STATUS_MEMORY. A client
+//!           for whose message there is no memory is closed with 1011, and the others are served.
+//!           What is small and made by a library that knows no refusal comes from a reserve of 4 MiB,
+//!           as long as the system gives none; while over a quarter of that is in use, nothing new is
+//!           begun: PORTAL_STATUS_MEMORY, and nobody is accepted. What is left is the C library's own
+//!           and a thread's start, which ask for a few bytes: if just these are refused, or the reserve
+//!           is used up, the process aborts with a line on standard error.
 //! Guest.    Portal installs no signal handler, never exits, raises no SIGPIPE and prints nothing.
 //! Forks.    In a child forked after a start all ids are dead, there is no log, and start, set_log,
 //!           define_* and undefine_* answer PORTAL_STATUS_UNSUPPORTED: no call waits for a thread of the

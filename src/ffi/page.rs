@@ -54,6 +54,7 @@ pub unsafe extern "C" fn portal_define_page(
 /// @return PORTAL_STATUS_OK
 /// @return PORTAL_STATUS_ARGUMENT     NULL, or no such page is defined.
 /// @return PORTAL_STATUS_UNSUPPORTED  In a child forked after a start.
+/// @return PORTAL_STATUS_MEMORY       An allocation was refused.
 ///
 /// @threads  Any thread, and inside any callback.
 /// @since    0.1

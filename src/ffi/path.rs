@@ -222,6 +222,7 @@ unsafe fn read_handlers(handlers: *const portal_handlers) -> Outcome<portal_hand
 /// @return PORTAL_STATUS_OK
 /// @return PORTAL_STATUS_ARGUMENT     NULL, or no such path is defined.
 /// @return PORTAL_STATUS_UNSUPPORTED  In a child forked after a start.
+/// @return PORTAL_STATUS_MEMORY       An allocation was refused.
 ///
 /// @threads  Any thread, and inside any callback.
 /// @since    0.1

@@ -362,10 +362,12 @@ mod tests {
             let input = &mut arena[at..];
             input[0].make_ascii_uppercase();
             let payload = Payload::Lent(&input[..4]);
-            puller.message(&paths, number, 1, Some(Kind::Text), payload);
+            let written = puller.message(&paths, number, 1, Some(Kind::Text), payload);
+            written.expect("memory");
         }
         let whole = Payload::Whole(b"three\0".to_vec());
-        puller.message(&paths, number, 1, None, whole);
+        let written = puller.message(&paths, number, 1, None, whole);
+        written.expect("memory");
         puller.push(&paths, number, 1, Happened::Error(&failure()));
         puller.disconnect(&paths, number, 1, 1002, c"bye".into());
         puller.batch.arena = Some(arena);

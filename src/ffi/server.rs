@@ -252,6 +252,7 @@ pub extern "C" fn portal_server_wake(server: portal_server) -> portal_status {
 /// @return PORTAL_STATUS_TLS          Missing, unreadable, or not a pair; the old pair stays.
 /// @return PORTAL_STATUS_GONE         The server has ended, or never was.
 /// @return PORTAL_STATUS_UNSUPPORTED  This build has no TLS.
+/// @return PORTAL_STATUS_MEMORY       An allocation was refused.
 ///
 /// @threads  Any thread, and inside any callback.
 /// @since    0.1

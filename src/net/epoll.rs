@@ -14,7 +14,7 @@ use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
 
 use super::batch::{self, Batches};
 use super::poller::{Happening, Token};
-use super::sys::events;
+use super::sys::{events, memory};
 use super::{Listener, Signal, Socket, Waker};
 
 /// At most so many events are learnt of at once.
@@ -144,6 +144,8 @@ impl Epoll {
 
     /// Takes over a connection's socket.
     pub fn add(&mut self, socket: Socket, token: Token) -> io::Result<()> {
+        let missing = (token.index as usize + 1).saturating_sub(self.places.len());
+        memory::try_reserve(&mut self.places, missing).map_err(|_| io::ErrorKind::OutOfMemory)?;
         epoll::add(&self.epoll, &socket, data(token), READABLE)?;
         self.put(socket, token);
         Ok(())

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::sockets::{Backend, Sockets};
+use super::sys::memory;
 use super::tls::{self, Channel, Identity};
 use super::{Listener, Socket, Waker};
 
@@ -102,10 +103,13 @@ impl Poller {
         if let Some(identity) = identity {
             let index = token.index as usize;
             if self.channels.len() <= index {
+                let missing = index + 1 - self.channels.len();
+                memory::try_reserve(&mut self.channels, missing)
+                    .map_err(|_| io::ErrorKind::OutOfMemory)?;
                 self.channels.resize_with(index + 1, Option::default);
             }
             if self.sealed.is_empty() {
-                self.sealed = vec![0; tls::SEALED_BURST].into_boxed_slice();
+                self.sealed = memory::zeros(tls::SEALED_BURST)?.into_boxed_slice();
             }
             self.channels[index] = Some(Box::new(Encrypted {
                 channel: Channel::new(identity)?,

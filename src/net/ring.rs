@@ -17,6 +17,7 @@ use std::time::Duration;
 use super::batch::{self, Batches};
 use super::epoll::{Epoll, Heir};
 use super::poller::{Happening, Token};
+use super::sys::memory;
 use super::sys::ring::{self, Completion};
 use super::{Listener, Signal, Socket, Waker};
 
@@ -222,6 +223,9 @@ impl Ring {
     pub fn add(&mut self, socket: Socket, token: Token) -> io::Result<()> {
         let index = token.index as usize;
         if self.places.len() <= index {
+            let missing = index + 1 - self.places.len();
+            memory::try_reserve(&mut self.places, missing)
+                .map_err(|_| io::ErrorKind::OutOfMemory)?;
             self.places.resize_with(index + 1, Place::default);
         }
         self.places[index] = Place {

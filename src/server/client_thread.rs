@@ -17,7 +17,7 @@ use super::mailbox::{Mail, Mailbox};
 use super::paths::{self, Paths};
 use super::slots::{Slot, State};
 use super::{EventKind, Failure, Request, Server, callback};
-use crate::net::{Token, process};
+use crate::net::{Token, memory, process};
 use crate::proto::Kind;
 
 /// No more is handed over while so many messages wait.
@@ -118,6 +118,7 @@ impl Hand {
                     client.mailbox.post(Mail::Finished(client.token));
                 }
             };
+            memory::probe()?;
             process::with_signals_blocked(|| builder.spawn(serve))?
         };
         Ok(Self {

@@ -6,7 +6,7 @@ use super::client_thread::Hand;
 use super::mailbox::Mail;
 use super::outbox::Outbox;
 use super::slots::{Chunk, Estate, IdKind, Slot, State, Vacated, id};
-use crate::net::{Peer, Token};
+use crate::net::{Peer, Token, memory};
 use crate::proto::{Agreement, Deflater, HeadScanner, Refusal, Session, TLS_HANDSHAKE};
 
 /// Where a connection stands.
@@ -139,7 +139,7 @@ impl Opening {
 }
 
 fn keep(head: &mut Vec<u8>, input: &[u8]) -> Result<(), Unread> {
-    head.try_reserve(input.len()).map_err(|_| Unread::Memory)?;
+    memory::try_reserve(head, input.len()).map_err(|_| Unread::Memory)?;
     head.extend_from_slice(input);
     Ok(())
 }
@@ -227,7 +227,7 @@ impl Conn {
 /// The connections of a loop, beside the slots that show them to the public.
 pub struct Conns {
     estate: Estate,
-    chunks: Vec<Box<[Conn; Chunk::SLOTS]>>,
+    chunks: Vec<Box<[Conn]>>,
     free: VecDeque<u32>,
     live: usize,
 }
@@ -273,7 +273,7 @@ impl Conns {
             })
     }
 
-    /// Takes a free place. None when there is none in the whole process.
+    /// Takes a free place. None when there is none in the whole process, or memory is refused.
     pub fn insert(&mut self, conn: Conn) -> Option<Token> {
         let index = match self.free.pop_front() {
             Some(index) => index,
@@ -291,6 +291,13 @@ impl Conns {
 
     fn grow(&mut self) -> Option<()> {
         let group = self.chunks.len();
+        let mut places = Vec::new();
+        memory::try_reserve_exact(&mut places, Chunk::SLOTS).ok()?;
+        places.resize_with(Chunk::SLOTS, Conn::default);
+        memory::try_reserve(&mut self.chunks, 1).ok()?;
+        // For every place there is: one that ends needs none.
+        let all = (group + 1) * Chunk::SLOTS;
+        memory::frugal(|| self.free.try_reserve(all - self.free.len())).ok()?;
         let chunk = match self.estate.chunks.get(group) {
             Some(chunk) => chunk,
             None => self.estate.grow()?,
@@ -305,8 +312,7 @@ impl Conns {
                 self.free.push_back(index);
             }
         }
-        let places = std::array::from_fn(|_| Conn::default());
-        self.chunks.push(Box::new(places));
+        self.chunks.push(places.into_boxed_slice());
         Some(())
     }
 

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::net::memory::Refused;
+
 /// Why a call failed. Nothing was changed by a call that failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ServerError {
@@ -48,6 +50,12 @@ impl fmt::Display for ServerError {
 }
 
 impl std::error::Error for ServerError {}
+
+impl From<Refused> for ServerError {
+    fn from(_: Refused) -> Self {
+        Self::Memory
+    }
+}
 
 impl From<std::collections::TryReserveError> for ServerError {
     fn from(_: std::collections::TryReserveError) -> Self {

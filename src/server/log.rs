@@ -5,11 +5,12 @@
 
 use std::cell::{Cell, RefCell};
 use std::ffi::{CStr, CString};
+use std::fmt::{self, Write as _};
 use std::sync::{Arc, Condvar, Mutex, PoisonError, RwLock};
 
 use log::{Level, LevelFilter, Log, Metadata, Record};
 
-use crate::net::process;
+use crate::net::{memory, process};
 
 /// What takes log lines: level 1 (error) to 5 (trace), and a line without its end.
 pub type LogCallback = dyn Fn(u32, &CStr) + Send + Sync;
@@ -75,10 +76,13 @@ impl Log for Logger {
         if !self.enabled(record.metadata()) || TELLING.get() {
             return;
         }
-        let line = record.args().to_string().replace(['\0', '\n', '\r'], " ");
-        let line = CString::new(line).unwrap_or_default();
+        let Some(line) = Line::of(record) else { return };
         if HOLDING.get() {
-            WAITING.with_borrow_mut(|waiting| waiting.push((record.level(), line)));
+            WAITING.with_borrow_mut(|waiting| {
+                if memory::try_reserve(waiting, 1).is_ok() {
+                    waiting.push((record.level(), line));
+                }
+            });
             IS_WAITING.set(true);
         } else {
             tell(record.level(), &line);
@@ -86,6 +90,33 @@ impl Log for Logger {
     }
 
     fn flush(&self) {}
+}
+
+/// A line that is being written; it ends where memory for it is refused.
+struct Line(Vec<u8>);
+
+impl Line {
+    /// What a record says, if there is memory for any of it.
+    fn of(record: &Record<'_>) -> Option<CString> {
+        let mut line = Self(Vec::new());
+        let _cut = line.write_fmt(*record.args());
+        let Self(mut line) = line;
+        memory::try_reserve_exact(&mut line, 1).ok()?;
+        for byte in &mut line {
+            if matches!(byte, b'\0' | b'\n' | b'\r') {
+                *byte = b' ';
+            }
+        }
+        CString::new(line).ok()
+    }
+}
+
+impl fmt::Write for Line {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        memory::try_reserve(&mut self.0, text.len() + 1).map_err(|_| fmt::Error)?;
+        self.0.extend_from_slice(text.as_bytes());
+        Ok(())
+    }
 }
 
 /// Runs `work`, during which lines are collected instead of told.

@@ -16,8 +16,14 @@ use super::sink::Sink;
 use super::slots::State;
 use super::worker::{Loop, Turn};
 use super::{EventKind, Failure, Happened, Request, ServerError};
-use crate::net::{Peer, Token};
+use crate::net::{Peer, Token, memory};
 use crate::proto::{self, Agreement, Offer, Refusal, RequestHead, Session};
+
+/// Of a request longer than this the reserve has no copies.
+const LONG: usize = 64 << 10;
+
+/// At most so many are made of its target on the way.
+const COPIES: usize = 4;
 
 /// What is answered to a request that is not refused.
 enum Answer {
@@ -55,10 +61,13 @@ impl Loop {
         };
         drop(core);
         let taken = head.len() - earlier;
-        let (answer, head_only) = match proto::parse_head(head) {
+        let blocks = if head.len() > LONG { COPIES } else { 0 };
+        let blocks = std::iter::repeat_n(head.len() + 64, blocks);
+        let judged = memory::promise(blocks, || match proto::parse_head(head) {
             Ok(request) => (self.judge(&request, &peer), request.method == "HEAD"),
             Err(refusal) => (Err(refusal), false),
-        };
+        });
+        let (answer, head_only) = judged.unwrap_or((Err(Refusal::unavailable()), false));
         match answer {
             Err(refusal) => self.core.borrow_mut().refuse(token, &refusal, head_only),
             Ok(Answer::Page(page, wish)) => {
@@ -83,7 +92,8 @@ impl Loop {
         if wish.keep_alive {
             core.respond_and_read_on(token, write);
         } else {
-            core.respond(token, write);
+            // A page makes room for itself.
+            core.respond(0, token, write);
         }
         if written.is_err() {
             log::error!("memory for a page was refused; its client is dropped");
@@ -93,7 +103,8 @@ impl Loop {
 
     /// Decides what a request is answered; the application is not asked yet.
     fn judge(&self, request: &RequestHead<'_>, peer: &Peer) -> Result<Answer, Refusal> {
-        let Found { entered, page } = paths::enter(request.route());
+        let found = paths::enter(request.route());
+        let Found { entered, page } = found.map_err(|_| Refusal::unavailable())?;
         if entered.is_none() && page.is_none() {
             return Err(Refusal::not_found());
         }
@@ -318,7 +329,8 @@ impl Loop {
         let _ = slot.advance(token.generation, State::Open);
         let (chosen, headers) = (request.chosen(), request.take_extra_headers());
         let server_header = &self.server.options.server_header;
-        core.say_response(token, |out| {
+        let len = proto::max_accept_len(chosen, server_header, &headers);
+        core.say_response(len, token, |out| {
             proto::write_accept(out, &accept, chosen, agreement, server_header, &headers);
         });
         if core.closing {
@@ -327,7 +339,7 @@ impl Loop {
     }
 
     fn reject(&self, token: Token, mut refusal: Refusal, request: &Request) {
-        refusal.headers.extend(request.take_extra_headers());
+        refusal.headers = request.take_extra_headers();
         let mut core = self.core.borrow_mut();
         let Some(conn) = core.conns.get(token) else {
             return;

@@ -341,6 +341,27 @@ impl Options {
     }
 }
 
+impl Options {
+    /// For each text that is so long that the reserve has no copy of it: what the copies may need that are
+    /// made of it at a start.
+    pub(crate) fn long_texts(&self) -> impl Iterator<Item = usize> {
+        const COPIES: usize = 4;
+        const LONG: usize = 64 << 10;
+
+        let texts = [&self.host, &self.server_header].map(String::len);
+        let files = self.tls.lens();
+        let lists = [&self.origins, &self.subprotocols].map(|list| size_of_val(&**list));
+        let items = self.origins.iter().chain(&self.subprotocols);
+        texts
+            .into_iter()
+            .chain(files)
+            .chain(lists)
+            .chain(items.map(String::len))
+            .filter(|len| *len > LONG)
+            .flat_map(|len| std::iter::repeat_n(len + 64, COPIES))
+    }
+}
+
 fn find(number: u32) -> Answer<&'static Setting> {
     SETTINGS
         .iter()

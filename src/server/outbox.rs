@@ -4,7 +4,7 @@ use std::collections::{TryReserveError, VecDeque};
 use std::io::{self, IoSlice};
 
 use super::piece::{PIECE, Piece};
-use crate::net::{Poller, Token};
+use crate::net::{Poller, Token, memory};
 use crate::proto::{FrameHead, MAX_CONTROL_FRAME};
 
 /// At most so many pieces leave in one system call.
@@ -90,9 +90,14 @@ impl Outbox {
         self.rest.back_mut().unwrap_or(&mut self.front).skip_all();
     }
 
-    /// Queues what is not counted: a close frame, a response. `write` adds to the end of a piece.
-    pub fn write(&mut self, write: impl FnOnce(&mut Vec<u8>)) -> Result<(), TryReserveError> {
-        let piece = self.room_for(256)?;
+    /// Queues what is not counted: a close frame, a response. `write` adds at most `len` bytes to the end
+    /// of a piece.
+    pub fn write(
+        &mut self,
+        len: usize,
+        write: impl FnOnce(&mut Vec<u8>),
+    ) -> Result<(), TryReserveError> {
+        let piece = self.room_for(len)?;
         let before = piece.bytes.len();
         write(&mut piece.bytes);
         let added = piece.bytes.len() - before;
@@ -108,10 +113,10 @@ impl Outbox {
         write: impl FnOnce(&mut Vec<u8>),
     ) -> Result<(), TryReserveError> {
         if self.unsent == 0 {
-            self.write(write)?;
+            self.write(MAX_CONTROL_FRAME, write)?;
             self.control_end = self.front.bytes.len();
         } else {
-            self.control.try_reserve(MAX_CONTROL_FRAME)?;
+            memory::try_reserve(&mut self.control, MAX_CONTROL_FRAME)?;
             let before = self.control.len();
             write(&mut self.control);
             self.unsent += self.control.len() - before;
@@ -127,11 +132,11 @@ impl Outbox {
         if fits {
             // Looked up anew: the borrow of `last` would last to the end of the function.
             let last = self.rest.back_mut().unwrap_or(&mut self.front);
-            last.bytes.try_reserve(len)?;
+            memory::try_reserve(&mut last.bytes, len)?;
             return Ok(last);
         }
         let mut piece = Vec::new();
-        piece.try_reserve(len.max(4096))?;
+        memory::try_reserve(&mut piece, len.max(4096))?;
         self.rest.try_reserve(1)?;
         self.rest.push_back(Piece::of(piece));
         Ok(self.rest.back_mut().unwrap_or(&mut self.front))
@@ -343,7 +348,9 @@ mod tests {
             }
             outbox.adopt(large.clone()).unwrap();
             expected.extend_from_slice(&large);
-            outbox.write(|out| out.extend_from_slice(b"end")).unwrap();
+            outbox
+                .write(3, |out| out.extend_from_slice(b"end"))
+                .unwrap();
             expected.extend_from_slice(b"end");
 
             assert_eq!(outbox.counted(), expected.len() - 3);
@@ -369,7 +376,7 @@ mod tests {
                 let mut left = [first, take(&mut outbox, 1, 0)].concat();
                 queue_ping(&mut outbox, b"2");
                 let close = |out: &mut Vec<u8>| proto::write_close(out, None, b"");
-                outbox.write(close).unwrap();
+                outbox.write(MAX_CONTROL_FRAME, close).unwrap();
                 left.extend(drain(&mut outbox, 3, 0));
 
                 let mut expected = Vec::new();
@@ -427,7 +434,9 @@ mod tests {
     fn no_control_frame_stands_in_a_response_or_in_the_rest_of_a_frame() {
         let mut outbox = Outbox::default();
         let response = b"HTTP/1.1 101 Switching Protocols\r\n\r\n";
-        outbox.write(|out| out.extend_from_slice(response)).unwrap();
+        outbox
+            .write(response.len(), |out| out.extend_from_slice(response))
+            .unwrap();
         outbox.end_at_border();
         queue_message(&mut outbox, b"hello");
         queue_ping(&mut outbox, b"1");

@@ -1,19 +1,24 @@
 //! Pages: fixed bodies for GET and HEAD, such as a health check or a demo page.
 
 use std::collections::TryReserveError;
+use std::io::Write as _;
 
 use sha1::{Digest as _, Sha1};
 
 use super::ServerError;
+use crate::net::memory;
 use crate::proto::{self, RequestHead};
 
 /// What a path answers to GET and HEAD.
 pub struct Page {
-    content_type: String,
+    content_type: Vec<u8>,
     body: Vec<u8>,
     /// The body's hash, as a strong entity tag (RFC 9110 section 8.8.3).
     etag: String,
 }
+
+/// At most so many bytes of a response's head are the same for all pages.
+const FIXED_HEAD: usize = 256;
 
 /// How a request wants a page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,16 +38,13 @@ impl Page {
         if !fine || content_type.is_empty() {
             return Err(ServerError::Argument);
         }
-        let mut copy = Vec::new();
-        copy.try_reserve_exact(body.len())?;
-        copy.extend_from_slice(body);
         let hash: String = Sha1::digest(body)
             .iter()
             .map(|byte| format!("{byte:02x}"))
             .collect();
         Ok(Self {
-            content_type: content_type.to_owned(),
-            body: copy,
+            content_type: memory::copy(content_type.as_bytes())?,
+            body: memory::copy(body)?,
             etag: format!("\"{hash}\""),
         })
     }
@@ -70,25 +72,26 @@ impl Page {
         } else {
             "200 OK"
         };
-        let mut head = format!("HTTP/1.1 {status}\r\nETag: {}\r\n", self.etag);
-        if !wish.unchanged {
-            let (content_type, length) = (&self.content_type, self.body.len());
-            head += &format!("Content-Type: {content_type}\r\nContent-Length: {length}\r\n");
-        }
-        if !server_header.is_empty() {
-            head += &format!("Server: {server_header}\r\n");
-        }
-        head += if wish.keep_alive {
-            "\r\n"
-        } else {
-            "Connection: close\r\n\r\n"
-        };
         let body: &[u8] = match wish.unchanged || wish.head_only {
             true => &[],
             false => &self.body,
         };
-        out.try_reserve(head.len() + body.len())?;
-        out.extend_from_slice(head.as_bytes());
+        let lens = [self.content_type.len(), server_header.len(), body.len()];
+        memory::try_reserve(out, FIXED_HEAD + lens.iter().sum::<usize>())?;
+        // There is room for all of it, so nothing fails.
+        let _ = write!(out, "HTTP/1.1 {status}\r\nETag: {}\r\n", self.etag);
+        if !wish.unchanged {
+            out.extend_from_slice(b"Content-Type: ");
+            out.extend_from_slice(&self.content_type);
+            let _ = write!(out, "\r\nContent-Length: {}\r\n", self.body.len());
+        }
+        if !server_header.is_empty() {
+            let _ = write!(out, "Server: {server_header}\r\n");
+        }
+        out.extend_from_slice(match wish.keep_alive {
+            true => b"\r\n",
+            false => b"Connection: close\r\n\r\n",
+        });
         out.extend_from_slice(body);
         Ok(())
     }

@@ -15,6 +15,7 @@ use once_cell::sync::Lazy;
 
 use super::page::Page;
 use super::{Application, ServerError};
+use crate::net::memory;
 
 static TABLE: Lazy<Mutex<Table>> = Lazy::new(Mutex::default);
 static VERSION: AtomicU64 = AtomicU64::new(0);
@@ -116,11 +117,15 @@ impl Drop for Place {
 
 /// Looks up a path as [`crate::proto::RequestHead`] prepares it for matching, and counts a client
 /// where there is an application.
-pub fn enter(route: &str) -> Found {
+///
+/// # Errors
+///
+/// Memory; then nobody is counted.
+pub fn enter(route: &str) -> Result<Found, ServerError> {
     let mut table = table();
     let page = table.pages.find(route).map(|found| Arc::clone(found.value));
-    let entered = table.enter(route);
-    Found { entered, page }
+    let entered = table.enter(route)?;
+    Ok(Found { entered, page })
 }
 
 /// Uncounts a client. May run `release`, so nothing may be borrowed.
@@ -142,6 +147,24 @@ pub fn leave(number: u32) {
 /// Defines a path, or gives a defined one to another application.
 pub fn define_path(path: &str, application: Arc<dyn Application>) -> Result<(), ServerError> {
     check_path(path)?;
+    if memory::is_short() {
+        return Err(ServerError::Memory);
+    }
+    memory::promise(blocks(path), || define(path, application))?
+}
+
+/// What may be allocated for a path that is so long that the reserve has none of it: copies, of which
+/// the router makes some, and the ranks of its segments.
+fn blocks(path: &str) -> impl Iterator<Item = usize> {
+    const COPIES: usize = 8;
+    /// Shorter paths are the reserve's matter.
+    const LONG: usize = 16 << 10;
+
+    let copies = if path.len() > LONG { COPIES } else { 0 };
+    std::iter::repeat_n(path.len() + 64, copies)
+}
+
+fn define(path: &str, application: Arc<dyn Application>) -> Result<(), ServerError> {
     let mut table = table();
     let Table {
         paths, definitions, ..
@@ -180,7 +203,7 @@ pub fn define_path(path: &str, application: Arc<dyn Application>) -> Result<(), 
 /// Undefines a path; its clients keep their last application until they leave.
 pub fn undefine_path(path: &str) -> Result<(), ServerError> {
     let mut table = table();
-    let number = table.paths.remove(path).ok_or(ServerError::Argument)?;
+    let number = table.paths.remove(path)?;
     let place = &mut table.definitions[number as usize];
     let gone = match place {
         Some(definition) if definition.clients > 0 => {
@@ -198,20 +221,22 @@ pub fn undefine_path(path: &str) -> Result<(), ServerError> {
 /// Defines or replaces a page.
 pub fn define_page(path: &str, page: Page) -> Result<(), ServerError> {
     check_path(path)?;
-    let mut table = table();
-    table.pages.remove(path);
-    table.pages.insert(path, Arc::new(page))?;
-    drop(table);
+    if memory::is_short() {
+        return Err(ServerError::Memory);
+    }
+    memory::promise(blocks(path), || {
+        let mut table = table();
+        match table.pages.remove(path) {
+            Ok(_) | Err(ServerError::Argument) => table.pages.insert(path, Arc::new(page)),
+            Err(error) => Err(error),
+        }
+    })??;
     warn_of_literals(path);
     Ok(())
 }
 
 pub fn undefine_page(path: &str) -> Result<(), ServerError> {
-    table()
-        .pages
-        .remove(path)
-        .map(|_| ())
-        .ok_or(ServerError::Argument)
+    table().pages.remove(path).map(drop)
 }
 
 /// A request's path never holds a query or a fragment.
@@ -235,17 +260,26 @@ fn warn_of_literals(path: &str) {
 }
 
 impl Table {
-    fn enter(&mut self, route: &str) -> Option<Entered> {
-        let found = self.paths.find(route)?;
+    fn enter(&mut self, route: &str) -> Result<Option<Entered>, ServerError> {
+        let Some(found) = self.paths.find(route) else {
+            return Ok(None);
+        };
         let number = *found.value;
-        let definition = self.definitions.get_mut(number as usize)?.as_mut()?;
+        let mut params = Vec::new();
+        memory::try_reserve_exact(&mut params, found.params.len())?;
+        for (name, value) in found.params.iter() {
+            // An escaped slash stays inside its parameter: it was kept apart as NUL.
+            params.push((copy(name, None)?, copy(value, Some('/'))?));
+        }
+        let definition = self.definitions.get_mut(number as usize);
+        let Some(definition) = definition.and_then(Option::as_mut) else {
+            return Ok(None);
+        };
         definition.clients += 1;
-        // An escaped slash stays inside its parameter: it was kept apart as NUL.
-        let param = |(name, value): (&str, &str)| (name.to_owned(), value.replace('\0', "/"));
-        Some(Entered {
+        Ok(Some(Entered {
             place: Place(number),
-            params: found.params.iter().map(param).collect(),
-        })
+            params,
+        }))
     }
 
     /// Raises the version; the snapshot that it answers is to be dropped without the lock.
@@ -253,6 +287,17 @@ impl Table {
         VERSION.fetch_add(1, Ordering::SeqCst);
         self.snapshot.take()
     }
+}
+
+/// A copy of a text, with something for each NUL.
+fn copy(text: &str, for_nul: Option<char>) -> Result<String, ServerError> {
+    let mut copy = String::new();
+    memory::frugal(|| copy.try_reserve_exact(text.len()))?;
+    copy.extend(text.chars().map(|sign| match for_nul {
+        Some(other) if sign == '\0' => other,
+        _ => sign,
+    }));
+    Ok(copy)
 }
 
 /// Patterns such as `/echo`, `/room/{name}` and `/files/{*rest}`, and what they lead to.
@@ -326,15 +371,25 @@ impl<T: Clone> Patterns<T> {
             .map_err(|_| ServerError::Argument)
     }
 
-    fn remove(&mut self, pattern: &str) -> Option<T> {
-        let removed = self.all.remove(pattern)?;
-        (self.plain, self.catch_alls) = (Router::new(), Router::new());
-        for (pattern, value) in self.all.clone() {
-            // What stood beside each other before, does so again.
-            let routed = self.route(&pattern, value);
-            debug_assert!(routed.is_ok());
+    /// Fails when there is none, or when memory is refused for the others, which are routed anew.
+    fn remove(&mut self, pattern: &str) -> Result<T, ServerError> {
+        if !self.all.contains_key(pattern) {
+            return Err(ServerError::Argument);
         }
-        Some(removed)
+        let mut all = mem::take(&mut self.all);
+        let others = all.keys().filter(|other| *other != pattern);
+        let promised = memory::promise(others.flat_map(|other| blocks(other)), || {
+            (self.plain, self.catch_alls) = (Router::new(), Router::new());
+            for (other, value) in all.iter().filter(|(other, _)| *other != pattern) {
+                // What stood beside each other before, does so again.
+                let routed = self.route(other, value.clone());
+                debug_assert!(routed.is_ok());
+            }
+        });
+        let removed = all.remove(pattern);
+        self.all = all;
+        promised?;
+        removed.ok_or(ServerError::Argument)
     }
 }
 
@@ -401,8 +456,8 @@ mod tests {
     fn patterns_that_mean_the_same_conflict_until_one_goes() {
         let mut patterns = patterns(&["/a/{x}"]);
         assert_eq!(patterns.insert("/a/{y}", ""), Err(ServerError::Argument));
-        assert_eq!(patterns.remove("/a/{y}"), None);
-        assert_eq!(patterns.remove("/a/{x}"), Some("/a/{x}"));
+        assert_eq!(patterns.remove("/a/{y}"), Err(ServerError::Argument));
+        assert_eq!(patterns.remove("/a/{x}"), Ok("/a/{x}"));
         patterns.insert("/a/{y}", "").unwrap();
     }
 

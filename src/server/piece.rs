@@ -2,6 +2,7 @@
 
 use std::collections::TryReserveError;
 
+use crate::net::memory;
 use crate::proto;
 
 /// Frames are gathered into pieces of up to this many bytes; a larger frame has its own.
@@ -47,7 +48,7 @@ impl Piece {
     /// Puts control frames in at a border.
     pub fn insert(&mut self, control: &[u8], at: usize) -> Result<(), TryReserveError> {
         let len = self.bytes.len();
-        self.bytes.try_reserve(control.len())?;
+        memory::try_reserve(&mut self.bytes, control.len())?;
         self.bytes.extend_from_slice(control);
         let behind = at + control.len();
         self.bytes.copy_within(at..len, behind);

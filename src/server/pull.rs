@@ -7,13 +7,14 @@
 //! one pointer.
 
 use std::any::Any;
+use std::collections::TryReserveError;
 use std::ffi::CString;
 use std::ptr;
 use std::sync::Arc;
 
 use super::paths::Paths;
 use super::{Happened, Kept, Pulled, Records, Request};
-use crate::net::Token;
+use crate::net::{Token, memory};
 use crate::proto::{Kind, Payload};
 
 /// What the records of one pull point to, from one loop. It belongs to the pulling thread until
@@ -116,6 +117,7 @@ impl<'a> Puller<'a> {
         self.count += 1;
     }
 
+    /// Nothing is written when memory is refused.
     pub fn message(
         &mut self,
         paths: &Arc<Paths>,
@@ -123,7 +125,8 @@ impl<'a> Puller<'a> {
         websocket: u64,
         kind: Option<Kind>,
         payload: Payload<'_>,
-    ) {
+    ) -> Result<(), TryReserveError> {
+        memory::try_reserve(&mut self.batch.messages, 1)?;
         let kept = match payload {
             Payload::Whole(bytes) => self.batch.keep_terminated(bytes),
             Payload::Lent(bytes) => Kept {
@@ -136,6 +139,7 @@ impl<'a> Puller<'a> {
             None => Happened::Pong(kept),
         };
         self.push(paths, number, websocket, happened);
+        Ok(())
     }
 
     pub fn connect(

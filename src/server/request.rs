@@ -5,7 +5,7 @@ use std::ffi::CStr;
 use std::io::Write as _;
 
 use super::{Answer, ServerError};
-use crate::net::Peer;
+use crate::net::{Peer, memory};
 use crate::proto::{self, Names, RequestHead};
 
 /// What a request is made of.
@@ -210,7 +210,7 @@ impl Request {
         }
         let (name, value) = (copy(name)?, copy(value)?);
         let mut headers = self.extra_headers.borrow_mut();
-        headers.try_reserve(1).map_err(|_| ServerError::Memory)?;
+        memory::try_reserve(&mut headers, 1).map_err(|_| ServerError::Memory)?;
         let is_cookie = name.eq_ignore_ascii_case("Set-Cookie");
         match headers
             .iter_mut()
@@ -321,8 +321,7 @@ impl<'a> Writer<'a> {
 
     fn add(&mut self, string: &[u8]) -> Answer<Span> {
         let text = &mut self.text.0;
-        text.try_reserve(string.len() + 1)
-            .map_err(|_| ServerError::Memory)?;
+        memory::try_reserve(text, string.len() + 1).map_err(|_| ServerError::Memory)?;
         let span = Span::new(text.len(), string.len())?;
         text.extend_from_slice(string);
         text.push(0);
@@ -376,8 +375,7 @@ fn join(headers: &[(&str, &[u8])], name: &str) -> Answer<Vec<u8>> {
 
 fn reserve<T>(count: usize) -> Answer<Vec<T>> {
     let mut room = Vec::new();
-    room.try_reserve_exact(count)
-        .map_err(|_| ServerError::Memory)?;
+    memory::try_reserve_exact(&mut room, count).map_err(|_| ServerError::Memory)?;
     Ok(room)
 }
 

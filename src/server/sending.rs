@@ -11,6 +11,7 @@ use super::reservation::Reservation;
 use super::slots::{self, Address, State};
 use super::worker::Loop;
 use super::{Answer, ServerError, host};
+use crate::net::memory;
 use crate::proto::{self, FrameHead, Kind};
 
 /// Queues one message.
@@ -44,8 +45,11 @@ pub fn send(websocket: u64, kind: Kind, data: &[u8]) -> Answer {
 fn mail(address: Address, head: &FrameHead, data: &[u8], limit: u64) -> Answer {
     address.live()?;
     let head = head.as_slice();
+    if memory::is_short() {
+        return Err(ServerError::Memory);
+    }
     let mut frame = Vec::new();
-    frame.try_reserve_exact(head.len() + data.len())?;
+    memory::try_reserve_exact(&mut frame, head.len() + data.len())?;
     let cost = (head.len() + data.len()) as u64 + Mail::COST;
     let reservation = Reservation::of_message(address, cost, limit)?;
     frame.extend_from_slice(head);
@@ -66,18 +70,19 @@ pub fn ping(websocket: u64, payload: &[u8]) -> Answer {
     if payload.len() > proto::MAX_CONTROL_PAYLOAD {
         return Err(ServerError::TooBig);
     }
+    let payload = memory::copy(payload)?;
     let Address { mailbox, token, .. } = address;
-    let cost = ping_cost(payload) as u64;
+    let cost = ping_cost(&payload) as u64;
     let here = Loop::current(mailbox, |current| {
         let reservation = Reservation::of_ping(address, cost)?;
         let mut core = current.core.borrow_mut();
         core.take_mail();
-        core.queue_ping(reservation, payload);
+        core.queue_ping(reservation, &payload);
         Ok(())
     });
     here.unwrap_or_else(|| {
         let reservation = Reservation::of_ping(address, cost + Mail::COST)?;
-        mailbox.post(Mail::Ping(token, payload.to_vec()));
+        mailbox.post(Mail::Ping(token, payload));
         reservation.queued();
         Ok(())
     })
@@ -98,18 +103,20 @@ pub fn close(websocket: u64, code: u32, reason: &[u8]) -> Answer {
     if !proto::is_utf8(reason) {
         return Err(ServerError::Utf8);
     }
+    let reason = memory::copy(reason)?;
     let Address {
         slot,
         mailbox,
         token,
     } = address;
     slot.close(token.generation)?;
-    let here = on_loop(mailbox, |core| {
+    let mut reason = Some(reason);
+    on_loop(mailbox, |core| {
         core.take_mail();
-        core.close(token, code, reason.to_vec());
+        core.close(token, code, reason.take().unwrap_or_default());
     });
-    if !here {
-        mailbox.post(Mail::Close(token, code, reason.to_vec()));
+    if let Some(reason) = reason {
+        mailbox.post(Mail::Close(token, code, reason));
     }
     Ok(())
 }

@@ -18,7 +18,7 @@ use super::slots::{self, IdKind, LAST_GENERATION};
 use super::stats::{PublishedTraffic, Stats};
 use super::worker::Loop;
 use super::{Dispatch, Options, ServerError, callback, host, refuse_in_child};
-use crate::net::{Address, Identity, Listener, Peer, process};
+use crate::net::{Address, Identity, Listener, Peer, memory, process};
 use crate::proto::Refusal;
 
 static SERVERS: Lazy<RwLock<Registry>> = Lazy::new(RwLock::default);
@@ -86,6 +86,17 @@ pub fn start(
     publish: &mut dyn FnMut(u64),
 ) -> Result<u64, ServerError> {
     refuse_in_child()?;
+    if memory::is_short() {
+        return Err(ServerError::Memory);
+    }
+    memory::promise(options.long_texts(), || start_now(port, options, publish))?
+}
+
+fn start_now(
+    port: u16,
+    options: &Options,
+    publish: &mut dyn FnMut(u64),
+) -> Result<u64, ServerError> {
     process::watch_forks().map_err(refused)?;
     join_ending();
     let identity = match options.tls.is_empty() {
@@ -143,12 +154,11 @@ pub fn start(
     }
     for (number, one) in loops.into_iter().enumerate() {
         if let Err(error) = server.start_thread(number, one) {
-            log::error!("a loop's thread cannot be started: {error}");
             server.begin_close();
             // The loops without a thread hold no connection yet.
             (number..count).for_each(|_| server.loop_ended());
             publish(0);
-            return Err(ServerError::Io);
+            return Err(refused(error));
         }
     }
     Ok(id)
@@ -179,7 +189,10 @@ fn read_identity(options: &Options) -> Result<Identity, ServerError> {
 
 fn refused(error: io::Error) -> ServerError {
     log::error!("a server cannot be started: {error}");
-    ServerError::Io
+    match error.kind() {
+        io::ErrorKind::OutOfMemory => ServerError::Memory,
+        _ => ServerError::Io,
+    }
 }
 
 /// Finds a server that has not ended.
@@ -332,6 +345,7 @@ impl Server {
             drop(one);
             server.loop_ended();
         };
+        memory::probe()?;
         let thread = process::with_signals_blocked(|| builder.spawn(serve))?;
         self.threads
             .lock()
@@ -384,7 +398,10 @@ impl Server {
         if cfg!(not(feature = "tls")) {
             return Err(ServerError::Unsupported);
         }
-        let new = read_identity(&self.options)?;
+        if memory::is_short() {
+            return Err(ServerError::Memory);
+        }
+        let new = memory::promise(self.options.long_texts(), || read_identity(&self.options))??;
         let identity = self.identity.as_ref().ok_or(ServerError::Tls)?;
         *identity.write().unwrap_or_else(PoisonError::into_inner) = new;
         log::info!(

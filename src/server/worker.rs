@@ -22,11 +22,11 @@ use super::server::Server;
 use super::sink::Sink;
 use super::slots::State;
 use super::{Application, EventKind, Happened, callback, log};
-use crate::net::{Backend, Happening, Poller, Token};
+use crate::net::{Backend, Happening, Poller, Token, memory};
 use crate::proto::{Event, Kind, Payload, ProtoError, Step, WholeMessage};
 
 /// The receive buffer of a loop, shared by all its clients.
-const ARENA: usize = 512 * 1024;
+pub const ARENA: usize = 512 * 1024;
 
 /// A pulled batch's messages share one receive buffer; no read begins with less room than this.
 const LEAST_READ: usize = Poller::LEAST_BUFFER;
@@ -44,6 +44,12 @@ const WEIGHTY: usize = 16 * 1024;
 #[inline]
 fn weight(payload: &[u8]) -> usize {
     1 + payload.len() / WEIGHTY
+}
+
+/// Another receive buffer, while the loop's own is lent out: a smaller one, if it must be.
+fn new_arena() -> Option<Vec<u8>> {
+    let sizes = [ARENA, LEAST_READ];
+    sizes.into_iter().find_map(|size| memory::zeros(size).ok())
 }
 
 scoped_thread_local!(static CURRENT: Loop);
@@ -86,7 +92,7 @@ impl Loop {
         let conns = Conns::new();
         let mailbox = conns.estate().mailbox;
         mailbox.rent(waker, Arc::downgrade(&server), server.options.max_queued);
-        let core = RefCell::new(Core::new(Arc::clone(&server), number, poller, conns));
+        let core = RefCell::new(Core::new(Arc::clone(&server), number, poller, conns)?);
         Ok(Self {
             core,
             mailbox,
@@ -199,7 +205,9 @@ impl Loop {
             None => None,
         };
         let held = held.or_else(|| self.core.borrow_mut().arena.take());
-        let mut arena = held.unwrap_or_else(|| vec![0; ARENA]);
+        let Some(mut arena) = held.or_else(new_arena) else {
+            return ::log::error!("memory for receiving was refused; it is asked for again");
+        };
         let mut filled = turn.sink.batch().map_or(0, |batch| batch.filled);
         turn.sink.lend_from(&mut arena);
         let pulling = turn.sink.batch().is_some();
@@ -250,13 +258,11 @@ impl Loop {
         }
         let (taken, hold) = self.deliver(turn, token, input);
         if let Some(hold) = hold {
-            let mut rest = Vec::new();
-            let kept = rest.try_reserve_exact(input.len() - taken);
-            rest.extend_from_slice(if kept.is_ok() { &input[taken..] } else { &[] });
+            let rest = memory::copy(&input[taken..]);
             let mut core = self.core.borrow_mut();
-            match kept {
-                Ok(()) => core.keep(token, rest, 0),
-                Err(_) => core.end(token, Some(io::ErrorKind::OutOfMemory.into())),
+            match rest {
+                Ok(rest) => core.keep(token, rest, 0),
+                Err(_) => return core.fail_for_memory(token),
             }
             if hold == Hold::NextTurn {
                 core.enlist(token);
@@ -282,18 +288,21 @@ impl Loop {
             let kept = match turn.sink.batch() {
                 // Records point into what was delivered.
                 Some(batch) => {
-                    let rest = if hold.is_some() {
-                        kept[from..].to_vec()
-                    } else {
-                        Vec::new()
+                    let rest = match hold {
+                        Some(_) => memory::copy(&kept[from..]),
+                        None => Ok(Vec::new()),
                     };
                     batch.keep(kept);
                     rest
                 }
-                None => kept,
+                None => Ok(kept),
             };
             let from = if turn.sink.batch().is_some() { 0 } else { from };
             let mut core = self.core.borrow_mut();
+            let Ok(kept) = kept else {
+                core.fail_for_memory(token);
+                continue;
+            };
             match hold {
                 Some(hold) => {
                     core.keep(token, kept, from);
@@ -430,7 +439,7 @@ impl Loop {
             Phase::Deciding => return Next::Hold(Hold::Later),
             _ => return Next::Ignore,
         }
-        let step = conn.session.next(limits, scratch, input);
+        let step = memory::frugal(|| conn.session.next(limits, scratch, input));
         traffic.messages_in += u64::from(matches!(step.event, Event::Message(..)));
         Next::Step(step, conn.path)
     }
@@ -524,7 +533,10 @@ impl Loop {
             Sink::Hand => {
                 let bytes = match payload {
                     Payload::Whole(bytes) => bytes,
-                    Payload::Lent(bytes) => bytes.to_vec(),
+                    Payload::Lent(bytes) => match memory::copy(bytes) {
+                        Ok(bytes) => bytes,
+                        Err(_) => return self.core.borrow_mut().fail_for_memory(token),
+                    },
                 };
                 let event = match kind {
                     Some(kind) => Handed::Message(kind, bytes),
@@ -532,7 +544,12 @@ impl Loop {
                 };
                 self.core.borrow_mut().hand(token, event);
             }
-            Sink::Pull(puller) => puller.message(&turn.paths, path, websocket, kind, payload),
+            Sink::Pull(puller) => {
+                let written = puller.message(&turn.paths, path, websocket, kind, payload);
+                if written.is_err() {
+                    self.core.borrow_mut().fail_for_memory(token);
+                }
+            }
             Sink::Call | Sink::Nowhere => (),
         }
     }

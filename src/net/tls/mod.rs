@@ -40,6 +40,13 @@ pub struct IdentityFiles {
 }
 
 impl IdentityFiles {
+    /// How long the names are.
+    pub fn lens(&self) -> [usize; 3] {
+        [&self.certificate, &self.key, &self.client_ca].map(String::len)
+    }
+}
+
+impl IdentityFiles {
     /// Whether none is named.
     pub fn is_empty(&self) -> bool {
         self.certificate.is_empty() && self.key.is_empty() && self.client_ca.is_empty()

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::Core;
-use crate::net::{Peer, Socket, Token};
+use crate::net::{Peer, Socket, Token, memory};
 use crate::proto::{self, HeadScanner, Refusal, Session};
 use crate::server::conns::{Conn, Extra, Opening, Phase, Unread};
 
@@ -30,6 +30,11 @@ impl Core {
             return;
         };
         for _ in 0..ACCEPTS {
+            if memory::is_short() {
+                self.accepting = false;
+                self.stalled = true;
+                return self.cannot_accept(&io::ErrorKind::OutOfMemory.into());
+            }
             match listener.accept() {
                 Ok((socket, peer)) => match self.server.admit(&peer) {
                     Ok(()) => self.deal(socket, peer),
@@ -129,8 +134,8 @@ impl Core {
             ..Conn::default()
         };
         let address = self.server.counted_address(&peer).filter(|_| admitted);
-        let Some(token) = self.conns.insert(conn) else {
-            log::error!("no id is left for a new client");
+        let Some(token) = self.make_room().and_then(|()| self.conns.insert(conn)) else {
+            log::error!("no id or no memory is left for a new client");
             self.server.leave(self.number, admitted, address);
             return None;
         };
@@ -147,6 +152,27 @@ impl Core {
         Some(token)
     }
 
+    /// Makes room for one more client in each list in which it may come to stand.
+    fn make_room(&mut self) -> Option<()> {
+        let clients = self.conns.live() + 1;
+        memory::frugal(|| {
+            let Self {
+                dirty,
+                zombies,
+                waiting,
+                due,
+                addresses,
+                ..
+            } = self;
+            dirty.try_reserve(clients.saturating_sub(dirty.len()))?;
+            zombies.try_reserve(clients.saturating_sub(zombies.len()))?;
+            waiting.try_reserve(clients.saturating_sub(waiting.len()))?;
+            due.try_reserve((2 * clients).saturating_sub(due.len()))?;
+            addresses.try_reserve(1)
+        })
+        .ok()
+    }
+
     /// Ends with a client whose request cannot be read.
     pub fn cannot_read(&mut self, token: Token, unread: Unread) {
         match unread {
@@ -160,7 +186,8 @@ impl Core {
     pub fn refuse(&mut self, token: Token, refusal: &Refusal, head_only: bool) {
         self.note_refusal(refusal);
         let server = Arc::clone(&self.server);
-        self.respond(token, |out| {
+        let len = refusal.max_len(&server.options.server_header);
+        self.respond(len, token, |out| {
             refusal.write(out, &server.options.server_header, head_only)
         });
     }
@@ -189,7 +216,8 @@ impl Core {
     fn refuse_tls(&mut self, token: Token) {
         self.server.stats.rejected.fetch_add(1, Ordering::Relaxed);
         log::info!("a client speaks TLS to a port without TLS");
-        self.respond(token, |out| out.extend_from_slice(&proto::TLS_REFUSAL));
+        let alert = &proto::TLS_REFUSAL;
+        self.respond(alert.len(), token, |out| out.extend_from_slice(alert));
     }
 
     /// Answers a request, and waits for the next one on the same connection.
@@ -204,17 +232,18 @@ impl Core {
             opening.scanner = HeadScanner::default();
             opening.answered = true;
         }
-        self.say_response(token, write);
+        // A page makes room for itself.
+        self.say_response(0, token, write);
     }
 
-    /// Answers a request with the last that is said on its connection.
-    pub fn respond(&mut self, token: Token, write: impl FnOnce(&mut Vec<u8>)) {
+    /// Answers a request, by at most `len` bytes, with the last that is said on its connection.
+    pub fn respond(&mut self, len: usize, token: Token, write: impl FnOnce(&mut Vec<u8>)) {
         let now = self.clock.now();
         let Some(conn) = self.conns.get(token) else {
             return;
         };
         conn.begin_ending(Phase::Finishing, now);
         conn.extra().opening = None;
-        self.say_response(token, write);
+        self.say_response(len, token, write);
     }
 }

@@ -68,6 +68,14 @@ impl Core {
         self.mark_dirty(token);
     }
 
+    /// Memory for what the client has sent was refused: ends with it, politely where that is possible.
+    pub fn fail_for_memory(&mut self, token: Token) {
+        match self.conns.get(token).map(|conn| conn.phase) {
+            Some(Phase::Open | Phase::Closing) => self.fail(token, ProtoError::OutOfMemory),
+            _ => self.end(token, Some(io::ErrorKind::OutOfMemory.into())),
+        }
+    }
+
     /// Closes a websocket from our side.
     pub fn close(&mut self, token: Token, code: u16, reason: Vec<u8>) {
         let now = self.clock.now();
@@ -209,9 +217,12 @@ impl Core {
             .fetch_sub(u64::from(connected), Ordering::Relaxed);
         self.accepting |= self.stalled;
         if let Some(error) = error.filter(|error| connected && !is_leaving(error)) {
+            let kind = match error.kind() {
+                io::ErrorKind::OutOfMemory => FailureKind::Memory,
+                _ => FailureKind::Io,
+            };
             let text = format!("the connection failed: {error}");
-            self.due
-                .push_back((token, Due::failure(FailureKind::Io, 1006, text)));
+            self.due.push_back((token, Due::failure(kind, 1006, text)));
         }
         // While `upgrade` decides on the client's own thread, its verdict comes first.
         if !deciding {
@@ -228,9 +239,8 @@ impl Core {
 
     /// Tries again to free the places of those to whom something was on its way.
     pub(super) fn bury_zombies(&mut self) {
-        for token in std::mem::take(&mut self.zombies) {
-            self.vacate(token);
-        }
+        let Self { zombies, conns, .. } = self;
+        zombies.retain(|token| !conns.remove(*token));
     }
 
     /// Stops accepting, and closes every websocket with 1001.

@@ -26,8 +26,9 @@ use super::reservation::Reservation;
 use super::server::Server;
 use super::slots::{Address, Slot};
 use super::stats::Traffic;
+use super::worker::ARENA;
 use super::{EventKind, Failure, FailureKind, Request};
-use crate::net::{Listener, Poller, Token};
+use crate::net::{Listener, Poller, Token, memory};
 use crate::proto::{Deflaters, Limits, Scratch};
 
 /// A connection that was answered with a page stays open for so many milliseconds.
@@ -99,7 +100,12 @@ pub struct Core {
 }
 
 impl Core {
-    pub fn new(server: Arc<Server>, number: usize, poller: Poller, conns: Conns) -> Self {
+    pub fn new(
+        server: Arc<Server>,
+        number: usize,
+        poller: Poller,
+        conns: Conns,
+    ) -> io::Result<Self> {
         let options = &server.options;
         let clock = Clock::new(options);
         let ticks = |time| if time == 0 { 0 } else { clock.ticks(time) };
@@ -114,18 +120,18 @@ impl Core {
             max_message_size: options.max_message_size,
             max_fragments: options.max_fragments,
         };
-        Self {
+        Ok(Self {
             mailbox: conns.estate().mailbox,
             poller,
             conns,
-            scratch: Scratch::default(),
+            scratch: Scratch::on_promise(memory::promise_one),
             limits,
-            deflaters: Deflaters::new(options.deflate_level),
+            deflaters: Deflaters::new(options.deflate_level).on_promise(memory::promise_one),
             // Nothing becomes shorter than nothing.
             deflate_from: options.deflate_min_size.max(1),
             clock,
             traffic: Traffic::default(),
-            arena: None,
+            arena: Some(memory::zeros(ARENA)?),
             waiting: VecDeque::new(),
             due: VecDeque::new(),
             closing: false,
@@ -143,7 +149,7 @@ impl Core {
             dirty: Vec::new(),
             zombies: Vec::new(),
             addresses: HashMap::new(),
-        }
+        })
     }
 
     /// From now on clients are accepted here.

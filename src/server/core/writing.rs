@@ -4,8 +4,8 @@ use std::collections::TryReserveError;
 use std::io::{self, IoSlice};
 
 use super::{Core, Due};
-use crate::net::Token;
-use crate::proto::{self, FrameHead, Kind};
+use crate::net::{Token, memory};
+use crate::proto::{self, FrameHead, Kind, MAX_CONTROL_FRAME};
 use crate::server::conns::{Conn, Extra, Phase};
 use crate::server::mailbox::ping_cost;
 use crate::server::outbox::Outbox;
@@ -139,7 +139,7 @@ impl Core {
             return self.outbox(token).append(head, body);
         }
         let mut piece = self.scratch.buffer(len as u64);
-        piece.try_reserve_exact(len)?;
+        memory::try_reserve_exact(&mut piece, len)?;
         piece.extend_from_slice(head);
         piece.extend_from_slice(body);
         self.outbox(token).adopt(piece)
@@ -219,7 +219,7 @@ impl Core {
 
     /// Queues a frame that is not counted, behind all others.
     pub fn say(&mut self, token: Token, write: impl FnOnce(&mut Vec<u8>)) {
-        self.say_by(token, |outbox| outbox.write(write));
+        self.say_by(token, |outbox| outbox.write(MAX_CONTROL_FRAME, write));
     }
 
     /// Queues a ping or a pong that is not counted, ahead of messages.
@@ -227,10 +227,10 @@ impl Core {
         self.say_by(token, |outbox| outbox.write_control(0, write));
     }
 
-    /// Queues a response to a request.
-    pub fn say_response(&mut self, token: Token, write: impl FnOnce(&mut Vec<u8>)) {
+    /// Queues a response to a request, of at most `len` bytes.
+    pub fn say_response(&mut self, len: usize, token: Token, write: impl FnOnce(&mut Vec<u8>)) {
         self.say_by(token, |outbox| {
-            outbox.write(write)?;
+            outbox.write(len, write)?;
             outbox.end_at_border();
             Ok(())
         });
@@ -298,12 +298,20 @@ impl Core {
     /// Writes to many clients with few system calls; those for whom that is not fit are left.
     fn write_together(&mut self, dirty: &[Token]) {
         let Self { conns, poller, .. } = self;
-        let batch: Vec<(Token, &[u8])> = dirty
-            .iter()
-            .filter(|token| !poller.is_encrypted(**token))
-            .filter_map(|token| Some((*token, conns.look(*token)?.first_piece()?)))
-            .collect();
-        let mut sent = Vec::with_capacity(batch.len());
+        let mut batch: Vec<(Token, &[u8])> = Vec::new();
+        let mut sent = Vec::new();
+        let room = memory::try_reserve(&mut batch, dirty.len())
+            .and_then(|()| memory::try_reserve(&mut sent, dirty.len()));
+        if room.is_err() {
+            // Then to each by itself.
+            return;
+        }
+        batch.extend(
+            dirty
+                .iter()
+                .filter(|token| !poller.is_encrypted(**token))
+                .filter_map(|token| Some((*token, conns.look(*token)?.first_piece()?))),
+        );
         poller.send_all(&batch, |token, answer| sent.push((token, answer)));
         for (token, answer) in sent {
             if let Some(conn) = self.conns.get(token) {
