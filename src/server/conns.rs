@@ -227,7 +227,7 @@ impl Conn {
 /// The connections of a loop, beside the slots that show them to the public.
 pub struct Conns {
     estate: Estate,
-    chunks: Vec<Box<[Conn]>>,
+    chunks: Vec<Box<[Conn; Chunk::SLOTS]>>,
     free: VecDeque<u32>,
     live: usize,
 }
@@ -312,7 +312,7 @@ impl Conns {
                 self.free.push_back(index);
             }
         }
-        self.chunks.push(places.into_boxed_slice());
+        self.chunks.push(places.into_boxed_slice().try_into().ok()?);
         Some(())
     }
 

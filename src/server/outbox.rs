@@ -272,8 +272,12 @@ impl Outbox {
         if self.rest.capacity() > 0 {
             self.rest = VecDeque::new();
         }
-        self.spent = Vec::new();
-        self.control = Vec::new();
+        if self.spent.capacity() > 0 {
+            self.spent = Vec::new();
+        }
+        if self.control.capacity() > 0 {
+            self.control = Vec::new();
+        }
         (self.sent, self.unsent, self.counted, self.pings) = (0, 0, 0, 0);
         self.control_end = 0;
     }

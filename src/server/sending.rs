@@ -23,19 +23,19 @@ pub fn send(websocket: u64, kind: Kind, data: &[u8]) -> Answer {
     }
     let head = proto::data_head(kind, data.len() as u64);
     let cost = (head.as_slice().len() + data.len()) as u64;
-    let mailbox = address.mailbox;
+    let Address {
+        slot,
+        mailbox,
+        token,
+    } = address;
     let limit = mailbox.max_queued();
     let here = Loop::current(mailbox, |current| {
-        address
-            .slot
-            .reserve(address.token.generation, cost, limit)?;
+        slot.reserve(token.generation, cost, limit)?;
         let mut core = current.core.borrow_mut();
         if mailbox.has_mail() {
-            let reservation = Reservation::counted(address, cost, 0);
-            core.take_mail();
-            reservation.queued();
+            core.take_mail_before(token, cost);
         }
-        core.send(address, kind, &head, data)
+        core.send(token, kind, &head, data)
     });
     here.unwrap_or_else(|| mail(address, &head, data, limit))
 }

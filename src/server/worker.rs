@@ -47,6 +47,8 @@ fn weight(payload: &[u8]) -> usize {
 }
 
 /// Another receive buffer, while the loop's own is lent out: a smaller one, if it must be.
+#[cold]
+#[inline(never)]
 fn new_arena() -> Option<Vec<u8>> {
     let sizes = [ARENA, LEAST_READ];
     sizes.into_iter().find_map(|size| memory::zeros(size).ok())

@@ -244,6 +244,12 @@ pub fn try_reserve<T>(list: &mut Vec<T>, more: usize) -> Result<(), TryReserveEr
     if more <= list.capacity() - list.len() {
         return Ok(());
     }
+    grow(list, more)
+}
+
+#[cold]
+#[inline(never)]
+fn grow<T>(list: &mut Vec<T>, more: usize) -> Result<(), TryReserveError> {
     frugal(|| list.try_reserve(more))
 }
 
@@ -253,10 +259,17 @@ pub fn try_reserve_exact<T>(list: &mut Vec<T>, more: usize) -> Result<(), TryRes
     if more <= list.capacity() - list.len() {
         return Ok(());
     }
+    grow_exactly(list, more)
+}
+
+#[cold]
+#[inline(never)]
+fn grow_exactly<T>(list: &mut Vec<T>, more: usize) -> Result<(), TryReserveError> {
     frugal(|| list.try_reserve_exact(more))
 }
 
 /// A copy, or a no.
+#[inline(never)]
 pub fn copy(bytes: &[u8]) -> Result<Vec<u8>, TryReserveError> {
     let mut copy = Vec::new();
     try_reserve_exact(&mut copy, bytes.len())?;
@@ -265,6 +278,7 @@ pub fn copy(bytes: &[u8]) -> Result<Vec<u8>, TryReserveError> {
 }
 
 /// So many zeros, of which no page is touched before it is used; or a no.
+#[inline(never)]
 pub fn zeros(len: usize) -> Result<Vec<u8>, Refused> {
     let layout = Layout::array::<u8>(len).map_err(|_| Refused)?;
     if len == 0 {

@@ -20,11 +20,16 @@ const CALM: u32 = 1_000;
 
 impl Core {
     /// Accepts clients that wait, and deals them out among the loops.
+    #[inline]
     pub fn accept(&mut self) {
         self.accepting |= self.poller.take_acceptable();
-        if !self.accepting {
-            return;
+        if self.accepting {
+            self.accept_waiting();
         }
+    }
+
+    #[inline(never)]
+    fn accept_waiting(&mut self) {
         let Some(listener) = self.listener.clone() else {
             self.accepting = false;
             return;

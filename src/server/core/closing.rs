@@ -244,6 +244,8 @@ impl Core {
     }
 
     /// Stops accepting, and closes every websocket with 1001.
+    #[cold]
+    #[inline(never)]
     pub fn begin_closing(&mut self) {
         self.closing = true;
         self.accepting = false;

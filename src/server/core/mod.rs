@@ -242,14 +242,27 @@ impl Core {
         }
     }
 
-    /// What was counted for something that has come by mail; the mail's own cost is uncounted.
-    fn mailed(&mut self, token: Token, bytes: usize, pings: u32) -> Reservation {
-        let address = Address {
+    /// Takes the mail that comes before a message whose bytes are counted.
+    #[cold]
+    #[inline(never)]
+    pub fn take_mail_before(&mut self, token: Token, counted: u64) {
+        let reservation = Reservation::counted(self.address(token), counted, 0);
+        self.take_mail();
+        reservation.queued();
+    }
+
+    fn address(&self, token: Token) -> Address {
+        Address {
             slot: self.slot(token),
             mailbox: self.mailbox,
             token,
-        };
-        let mut reservation = Reservation::counted(address, bytes as u64 + Mail::COST, pings);
+        }
+    }
+
+    /// What was counted for something that has come by mail; the mail's own cost is uncounted.
+    fn mailed(&mut self, token: Token, bytes: usize, pings: u32) -> Reservation {
+        let counted = bytes as u64 + Mail::COST;
+        let mut reservation = Reservation::counted(self.address(token), counted, pings);
         let cost = reservation.part(Mail::COST);
         self.release(token, cost);
         reservation

@@ -52,11 +52,20 @@ impl Core {
 
     /// Looks at how a wait has ended. False when waits have failed so often that nothing more is to be
     /// hoped for.
+    #[inline]
     pub fn has_waited(&mut self, waited: io::Result<()>) -> bool {
-        let Err(error) = waited else {
-            self.failed_waits = 0;
-            return true;
-        };
+        match waited {
+            Ok(()) => {
+                self.failed_waits = 0;
+                true
+            }
+            Err(error) => self.has_failed_to_wait(&error),
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn has_failed_to_wait(&mut self, error: &io::Error) -> bool {
         self.failed_waits += 1;
         if self.failed_waits == 1 {
             log::error!("waiting for events failed: {error}");

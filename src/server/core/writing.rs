@@ -11,7 +11,6 @@ use crate::server::mailbox::ping_cost;
 use crate::server::outbox::Outbox;
 use crate::server::piece::PIECE;
 use crate::server::reservation::Reservation;
-use crate::server::slots::Address;
 use crate::server::{Answer, ServerError};
 
 /// A message of so many bytes is written at once, without a copy, if nothing is queued before it.
@@ -52,8 +51,7 @@ impl Core {
     ///
     /// Until a short one is queued nothing can fail, so no [`Reservation`] is made of what is counted.
     #[inline]
-    pub fn send(&mut self, address: Address, kind: Kind, head: &FrameHead, body: &[u8]) -> Answer {
-        let token = address.token;
+    pub fn send(&mut self, token: Token, kind: Kind, head: &FrameHead, body: &[u8]) -> Answer {
         let is_short = body.len() < DIRECT;
         let stays_plain = body.len() < self.deflate_from;
         let Self {
@@ -66,7 +64,7 @@ impl Core {
         {
             let outbox = conn
                 .outbox
-                .get_or_insert_with(|| outboxes.pop().unwrap_or_default());
+                .get_or_insert_with(|| outboxes.pop().unwrap_or_else(new_outbox));
             if outbox.append_short(head, body) {
                 self.traffic.messages_out += 1;
                 if !conn.dirty {
@@ -76,22 +74,15 @@ impl Core {
                 return Ok(());
             }
         }
-        let cost = head.as_slice().len() + body.len();
-        let reservation = Reservation::counted(address, cost as u64, 0);
-        self.send_any(reservation, kind, head, body)
+        self.send_any(token, kind, head, body)
     }
 
     /// [`Core::send`] for all that is not a short message to be sent as it is.
     #[cold]
     #[inline(never)]
-    fn send_any(
-        &mut self,
-        mut reservation: Reservation,
-        kind: Kind,
-        head: &FrameHead,
-        body: &[u8],
-    ) -> Answer {
-        let token = reservation.token();
+    fn send_any(&mut self, token: Token, kind: Kind, head: &FrameHead, body: &[u8]) -> Answer {
+        let cost = head.as_slice().len() + body.len();
+        let mut reservation = Reservation::counted(self.address(token), cost as u64, 0);
         // The mail that was taken since the bytes were counted may have ended it.
         let Some(conn) = self.conns.get(token).filter(|conn| conn.takes_frames()) else {
             self.release(token, reservation.all());
@@ -259,7 +250,7 @@ impl Core {
         let place = conns.place(token);
         place
             .outbox
-            .get_or_insert_with(|| outboxes.pop().unwrap_or_default())
+            .get_or_insert_with(|| outboxes.pop().unwrap_or_else(new_outbox))
     }
 
     #[inline]
@@ -439,6 +430,11 @@ fn put_pong(outbox: &mut Outbox, extra: &mut Extra) -> Result<(), TryReserveErro
         return Ok(());
     };
     outbox.write_control(0, |out| proto::write_pong(out, &pong))
+}
+
+#[cold]
+fn new_outbox() -> Box<Outbox> {
+    Box::default()
 }
 
 /// Gives an outbox back to the pool, empty.
