@@ -105,12 +105,14 @@ static void control_frames_do_not_wait_behind_messages(void)
     client *self = enter(server, &websocket);
     int messages = 0, pinged = 0, ponged = 0;
 
-    const uint64_t received = portal_server_stat(server, PORTAL_STAT_BYTES_IN);
+    uint64_t request;
+
+    EVENTUALLY((request = portal_server_stat(server, PORTAL_STAT_BYTES_IN)) > 0);
     CHECK_OK(portal_ping(websocket, "1", 1));
     CHECK_OK(portal_ping(websocket, "2", 1));
     client_send(self, PING, "old", 3);
     client_send(self, PING, "new", 3);
-    EVENTUALLY(portal_server_stat(server, PORTAL_STAT_BYTES_IN) == received + 2 * (2 + 4 + 3));
+    EVENTUALLY(portal_server_stat(server, PORTAL_STAT_BYTES_IN) == request + 2 * (2 + 4 + 3));
     while (!pinged || !ponged || messages < MESSAGES) {
         const struct frame frame = client_read(self);
         if (frame.opcode == BINARY) {
