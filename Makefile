@@ -236,7 +236,7 @@ library:
 	cargo rustc --locked --release --lib --crate-type=cdylib,staticlib
 	mkdir -p $(BUILD)/lib
 	ln -sf $(TARGET)/release/libportal.so $(BUILD)/lib/libportal.so
-	ln -sf libportal.so $(BUILD)/lib/libportal.so.0
+	ln -sf libportal.so $(BUILD)/lib/libportal-ws.so.0
 
 CFLAGS ?= -O2
 C_PROGRAM = $(CC) -std=gnu11 -Wall -Wextra $(CFLAGS) -Iinclude $< -o $@ -L$(BUILD)/lib -Wl,-rpath,$(abspath $(BUILD)/lib) -lportal -pthread

@@ -32,9 +32,9 @@ fn main() -> Outcome<()> {
     fs::write(header, write_header()?)?;
 
     if env::var("CARGO_CFG_TARGET_OS")? == "linux" {
-        // The number in the soname is that of the interface; another project's library has number
-        // 1.
-        println!("cargo::rustc-cdylib-link-arg=-Wl,-soname,libportal.so.0");
+        // The number is that of the interface. Another project's libraries are called libportal.so.0
+        // and libportal.so.1.
+        println!("cargo::rustc-cdylib-link-arg=-Wl,-soname,libportal-ws.so.0");
         // Threads and thread-locals of ours may outlive a dlclose.
         println!("cargo::rustc-cdylib-link-arg=-Wl,-z,nodelete");
     }

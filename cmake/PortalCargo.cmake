@@ -11,8 +11,8 @@ set(PORTAL_CARGO_TARGET_DIR "${PROJECT_BINARY_DIR}/cargo" CACHE PATH "Where carg
 
 set(portal_library_dir "${PROJECT_BINARY_DIR}/lib")
 set(portal_include_dir "${PROJECT_SOURCE_DIR}/include")
-set(portal_shared_file "libportal.so.${PROJECT_VERSION}")
-set(portal_shared_soname "libportal.so.${PROJECT_VERSION_MAJOR}")
+set(portal_shared_file "libportal-ws.so.${PROJECT_VERSION}")
+set(portal_shared_soname "libportal-ws.so.${PROJECT_VERSION_MAJOR}")
 set(portal_shared_links "${portal_shared_soname}" "libportal.so")
 set(portal_static_file "libportal.a")
 

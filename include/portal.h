@@ -63,12 +63,12 @@
 #include <stdint.h>
 
 /* The version that a program is compiled against. */
-#define PORTAL_VERSION "0.1.0"
+#define PORTAL_VERSION "0.2.0"
 #define PORTAL_VERSION_MAJOR 0
-#define PORTAL_VERSION_MINOR 1
+#define PORTAL_VERSION_MINOR 2
 #define PORTAL_VERSION_PATCH 0
 /* major * 10^6 + minor * 10^3 + patch */
-#define PORTAL_VERSION_NUMBER 1000
+#define PORTAL_VERSION_NUMBER 2000
 
 #ifdef __cplusplus
 extern "C" {
@@ -1482,7 +1482,7 @@ portal_status portal_set_debug_on_error(int32_t on);
  */
 
 /**
- * Reads the version of the library, such as "0.1.0".
+ * Reads the version of the library, such as "0.2.0".
  *
  * @return The version. Never NULL; valid for ever.
  *

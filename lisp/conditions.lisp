@@ -40,7 +40,7 @@ the path's :DRAIN."))
 (define-condition library-not-found (portal-error)
   ((places :initarg :places :initform '() :reader library-not-found-places))
   (:report (lambda (condition stream)
-             (format stream "Portal's library libportal.so.0 was not found. Tried:~%~{  ~a~%~}~
+             (format stream "Portal's library libportal-ws.so.0 was not found. Tried:~%~{  ~a~%~}~
                              Build it with `cargo build --release` in Portal's folder, or let the environment ~
                              variable PORTAL_LIBRARY name the library or its folder."
                      (library-not-found-places condition))))

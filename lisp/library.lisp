@@ -5,7 +5,7 @@
 
 (in-package #:portal)
 
-(defparameter *library-names* '("libportal.so.0" "libportal.so")
+(defparameter *library-names* '("libportal-ws.so.0" "libportal.so")
   "The names of the library's file, best first.")
 
 (defun named-library ()

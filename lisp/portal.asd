@@ -2,7 +2,7 @@
 
 (defsystem "portal"
   :description "WebSockets: a server in a few lines, on Portal's C library."
-  :version "0.1.0"
+  :version "0.2.0"
   :license "MIT OR Apache-2.0"
   :depends-on ("cffi" "bordeaux-threads")
   :serial t

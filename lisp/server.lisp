@@ -119,7 +119,7 @@ ended."
             append (list name (portal-server-stat (dispatcher-id dispatcher) number))))))
 
 (defun library-version ()
-  "The version of the C library, such as \"0.1.0\"."
+  "The version of the C library, such as \"0.2.0\"."
   (portal-version))
 
 (defun websockets-of (to)

@@ -23,7 +23,7 @@ const fn number(digits: &str) -> u32 {
     }
 }
 
-/// Reads the version of the library, such as "0.1.0".
+/// Reads the version of the library, such as "0.2.0".
 ///
 /// @return The version. Never NULL; valid for ever.
 ///

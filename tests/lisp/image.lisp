@@ -42,7 +42,7 @@
   (test a-saved-core-serves-with-a-library-that-is-elsewhere
     (with-temporary-folder (folder)
       (let ((core (merge-pathnames "saved.core" folder))
-            (library (merge-pathnames "libportal.so.0" folder)))
+            (library (merge-pathnames "libportal-ws.so.0" folder)))
         (save-core core)
         (uiop:copy-file (cffi:foreign-library-pathname portal::*library*) library)
         (let* ((process (start-core core (format nil "PORTAL_LIBRARY=~a" folder)))
