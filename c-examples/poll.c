@@ -38,7 +38,7 @@ static int obey(portal_server server)
     if (fgets(line, sizeof line, stdin) == NULL || strcmp(line, "quit\n") == 0)
         return 0;
     if (strcmp(line, "clients\n") == 0)
-        printf("%llu\n", (unsigned long long)portal_server_stat(server, PORTAL_STAT_CONNECTIONS));
+        printf("%llu\n", (unsigned long long)portal_server_metric(server, PORTAL_METRIC_CONNECTIONS));
     else
         printf("clients or quit?\n");
     fflush(stdout);

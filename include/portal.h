@@ -317,7 +317,7 @@ typedef enum portal_dispatch {
  * that follows, of a broken protocol, a limit passed and a failure of the connection other than
  * the client's leaving. End of stream, reset and timeouts are no errors, only `disconnect`. A
  * failing `disconnect` is told afterwards, as the last callback. What fails before a path is known
- * goes to the log and the statistics.
+ * goes to the log and the metrics.
  */
 
 /**
@@ -491,50 +491,50 @@ portal_status portal_undefine_path(const char *path);
  */
 
 /**
- * Which figure portal_server_stat reads. Totals count from the server's start and end with it.
+ * What portal_server_metric returns. Totals count from the server's start and end with it.
  */
-typedef enum portal_stat {
+typedef enum portal_metric {
   /**
    * Websockets open now.
    */
-  PORTAL_STAT_CONNECTIONS = 1,
+  PORTAL_METRIC_CONNECTIONS = 1,
   /**
    * Websockets opened.
    */
-  PORTAL_STAT_CONNECTIONS_TOTAL = 2,
+  PORTAL_METRIC_CONNECTIONS_TOTAL = 2,
   /**
    * Handshakes not answered with 101.
    */
-  PORTAL_STAT_REJECTED_TOTAL = 3,
+  PORTAL_METRIC_REJECTED_TOTAL = 3,
   /**
    * Data messages received.
    */
-  PORTAL_STAT_MESSAGES_IN = 4,
+  PORTAL_METRIC_MESSAGES_IN = 4,
   /**
    * Data messages sent.
    */
-  PORTAL_STAT_MESSAGES_OUT = 5,
+  PORTAL_METRIC_MESSAGES_OUT = 5,
   /**
    * Bytes read from sockets, inside TLS.
    */
-  PORTAL_STAT_BYTES_IN = 6,
+  PORTAL_METRIC_BYTES_IN = 6,
   /**
    * Bytes written to sockets, inside TLS.
    */
-  PORTAL_STAT_BYTES_OUT = 7,
+  PORTAL_METRIC_BYTES_OUT = 7,
   /**
    * Bytes in send queues now.
    */
-  PORTAL_STAT_QUEUED_BYTES = 8,
+  PORTAL_METRIC_QUEUED_BYTES = 8,
   /**
    * Clients that broke the protocol.
    */
-  PORTAL_STAT_PROTOCOL_ERRORS = 9,
+  PORTAL_METRIC_PROTOCOL_ERRORS = 9,
   /**
    * Handlers that failed.
    */
-  PORTAL_STAT_HANDLER_ERRORS = 10
-} portal_stat;
+  PORTAL_METRIC_HANDLER_ERRORS = 10
+} portal_metric;
 
 /**
  * Starts a server: listens, and with IO or PER_CLIENT dispatch serves from now on.
@@ -711,17 +711,17 @@ portal_status portal_server_wake(portal_server server);
 portal_status portal_server_reload_tls(portal_server server);
 
 /**
- * Reads one figure of a server.
+ * Returns one metric of a server.
  *
  * @param server  Any id.
- * @param which   A number of enum portal_stat.
+ * @param which   A number of enum portal_metric.
  *
- * @return The figure; 0 when the server is gone or the number unknown.
+ * @return The metric; 0 when the server is gone or the number unknown.
  *
  * @threads  Any thread, and inside any callback.
- * @since    0.1
+ * @since    0.2
  */
-uint64_t portal_server_stat(portal_server server, uint32_t which);
+uint64_t portal_server_metric(portal_server server, uint32_t which);
 
 /*
  * Pulling is for hosts in which callbacks from C are slow, dangerous or impossible: records are
@@ -1438,7 +1438,7 @@ portal_status portal_undefine_page(const char *path);
  * Runs on any thread; calls may overlap. It returns normally and should be quick: a loop waits for
  * it. What is logged inside it is dropped.
  */
-typedef void (*portal_on_log)(uint32_t level, const char *message, void *user_data);
+typedef void (*portal_log_callback)(uint32_t level, const char *message, void *user_data);
 
 /**
  * Sets who takes the log, in place of the one before.
@@ -1458,7 +1458,7 @@ typedef void (*portal_on_log)(uint32_t level, const char *message, void *user_da
  * @threads  Any thread, and inside any callback.
  * @since    0.1
  */
-portal_status portal_set_log(uint32_t level, portal_on_log callback, void *user_data);
+portal_status portal_set_log(uint32_t level, portal_log_callback callback, void *user_data);
 
 /**
  * Chooses whether a failing handler stops in the debugger. Off by default.

@@ -92,7 +92,7 @@ if need be."
 (define-c-function "portal_server_close" status (server id))
 (define-c-function "portal_server_begin_close" status (server id))
 (define-c-function "portal_server_reload_tls" status (server id))
-(define-c-function "portal_server_stat" :uint64 (server id) (which :uint32))
+(define-c-function "portal_server_metric" :uint64 (server id) (which :uint32))
 (define-c-function "portal_server_pull" :int32
   (server id) (timeout-ms :int32) (events :pointer) (max :size) (record-size :size))
 

@@ -116,7 +116,7 @@ ended."
     (when dispatcher
       (loop for name in *statistics*
             for number from 1
-            append (list name (portal-server-stat (dispatcher-id dispatcher) number))))))
+            append (list name (portal-server-metric (dispatcher-id dispatcher) number))))))
 
 (defun library-version ()
   "The version of the C library, such as \"0.2.0\"."

@@ -77,16 +77,16 @@ NUMBER(PORTAL_OPTION_TLS_KEY, 21);
 NUMBER(PORTAL_OPTION_TLS_CLIENT_CA, 22);
 NUMBER(PORTAL_OPTION_SERVER_HEADER, 23);
 
-NUMBER(PORTAL_STAT_CONNECTIONS, 1);
-NUMBER(PORTAL_STAT_CONNECTIONS_TOTAL, 2);
-NUMBER(PORTAL_STAT_REJECTED_TOTAL, 3);
-NUMBER(PORTAL_STAT_MESSAGES_IN, 4);
-NUMBER(PORTAL_STAT_MESSAGES_OUT, 5);
-NUMBER(PORTAL_STAT_BYTES_IN, 6);
-NUMBER(PORTAL_STAT_BYTES_OUT, 7);
-NUMBER(PORTAL_STAT_QUEUED_BYTES, 8);
-NUMBER(PORTAL_STAT_PROTOCOL_ERRORS, 9);
-NUMBER(PORTAL_STAT_HANDLER_ERRORS, 10);
+NUMBER(PORTAL_METRIC_CONNECTIONS, 1);
+NUMBER(PORTAL_METRIC_CONNECTIONS_TOTAL, 2);
+NUMBER(PORTAL_METRIC_REJECTED_TOTAL, 3);
+NUMBER(PORTAL_METRIC_MESSAGES_IN, 4);
+NUMBER(PORTAL_METRIC_MESSAGES_OUT, 5);
+NUMBER(PORTAL_METRIC_BYTES_IN, 6);
+NUMBER(PORTAL_METRIC_BYTES_OUT, 7);
+NUMBER(PORTAL_METRIC_QUEUED_BYTES, 8);
+NUMBER(PORTAL_METRIC_PROTOCOL_ERRORS, 9);
+NUMBER(PORTAL_METRIC_HANDLER_ERRORS, 10);
 
 /* Layouts */
 
@@ -136,7 +136,7 @@ static void check_fields(portal_error error, portal_handlers handlers, portal_pu
   SAME(handlers.drain, void (*)(uint64_t, void *));
   SAME(handlers.pong, void (*)(uint64_t, const void *, size_t, void *));
   SAME(handlers.release, void (*)(void *));
-  SAME((portal_on_log)0, void (*)(uint32_t, const char *, void *));
+  SAME((portal_log_callback)0, void (*)(uint32_t, const char *, void *));
 
   SAME(pulled.event, uint32_t);
   SAME(pulled.type, uint32_t);
@@ -162,7 +162,7 @@ int32_t portal_server_pull(portal_server, int32_t, portal_pulled *, size_t, size
 int32_t portal_server_fd(portal_server);
 portal_status portal_server_wake(portal_server);
 portal_status portal_server_reload_tls(portal_server);
-uint64_t portal_server_stat(portal_server, uint32_t);
+uint64_t portal_server_metric(portal_server, uint32_t);
 portal_options *portal_options_create(void);
 portal_status portal_options_set_number(portal_options *, uint32_t, int64_t);
 portal_status portal_options_set_text(portal_options *, uint32_t, const char *);
@@ -190,7 +190,7 @@ portal_status portal_request_set_header(portal_request *, const char *, const ch
 portal_status portal_request_select_subprotocol(portal_request *, const char *);
 portal_status portal_define_page(const char *, const char *, const void *, size_t);
 portal_status portal_undefine_page(const char *);
-portal_status portal_set_log(uint32_t, portal_on_log, void *);
+portal_status portal_set_log(uint32_t, portal_log_callback, void *);
 portal_status portal_set_debug_on_error(int32_t);
 const char *portal_status_name(int32_t);
 const char *portal_status_text(int32_t);

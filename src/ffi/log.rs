@@ -15,7 +15,7 @@ use crate::server::{self, LogCallback};
 ///
 /// Runs on any thread; calls may overlap. It returns normally and should be quick: a loop waits for
 /// it. What is logged inside it is dropped.
-pub type portal_on_log =
+pub type portal_log_callback =
     Option<unsafe extern "C" fn(level: u32, message: *const c_char, user_data: *mut c_void)>;
 
 /// Sets who takes the log, in place of the one before.
@@ -37,7 +37,7 @@ pub type portal_on_log =
 #[unsafe(no_mangle)]
 pub extern "C" fn portal_set_log(
     level: u32,
-    callback: portal_on_log,
+    callback: portal_log_callback,
     user_data: *mut c_void,
 ) -> portal_status {
     guard(|| {

@@ -18,7 +18,7 @@
 //! that follows, of a broken protocol, a limit passed and a failure of the connection other than
 //! the client's leaving. End of stream, reset and timeouts are no errors, only `disconnect`. A
 //! failing `disconnect` is told afterwards, as the last callback. What fails before a path is known
-//! goes to the log and the statistics.
+//! goes to the log and the metrics.
 
 use std::ffi::{c_char, c_void};
 use std::mem::MaybeUninit;

@@ -25,31 +25,31 @@ use super::status::{Outcome, portal_status};
 use super::types::{portal_options, portal_server};
 use crate::server::{self, Call, Options, Step};
 
-/// Which figure portal_server_stat reads. Totals count from the server's start and end with it.
+/// What portal_server_metric returns. Totals count from the server's start and end with it.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(dead_code)] // for C
-pub enum portal_stat {
+pub enum portal_metric {
     /// Websockets open now.
-    PORTAL_STAT_CONNECTIONS = 1,
+    PORTAL_METRIC_CONNECTIONS = 1,
     /// Websockets opened.
-    PORTAL_STAT_CONNECTIONS_TOTAL = 2,
+    PORTAL_METRIC_CONNECTIONS_TOTAL = 2,
     /// Handshakes not answered with 101.
-    PORTAL_STAT_REJECTED_TOTAL = 3,
+    PORTAL_METRIC_REJECTED_TOTAL = 3,
     /// Data messages received.
-    PORTAL_STAT_MESSAGES_IN = 4,
+    PORTAL_METRIC_MESSAGES_IN = 4,
     /// Data messages sent.
-    PORTAL_STAT_MESSAGES_OUT = 5,
+    PORTAL_METRIC_MESSAGES_OUT = 5,
     /// Bytes read from sockets, inside TLS.
-    PORTAL_STAT_BYTES_IN = 6,
+    PORTAL_METRIC_BYTES_IN = 6,
     /// Bytes written to sockets, inside TLS.
-    PORTAL_STAT_BYTES_OUT = 7,
+    PORTAL_METRIC_BYTES_OUT = 7,
     /// Bytes in send queues now.
-    PORTAL_STAT_QUEUED_BYTES = 8,
+    PORTAL_METRIC_QUEUED_BYTES = 8,
     /// Clients that broke the protocol.
-    PORTAL_STAT_PROTOCOL_ERRORS = 9,
+    PORTAL_METRIC_PROTOCOL_ERRORS = 9,
     /// Handlers that failed.
-    PORTAL_STAT_HANDLER_ERRORS = 10,
+    PORTAL_METRIC_HANDLER_ERRORS = 10,
 }
 
 /// Starts a server: listens, and with IO or PER_CLIENT dispatch serves from now on.
@@ -261,18 +261,18 @@ pub extern "C" fn portal_server_reload_tls(server: portal_server) -> portal_stat
     guard(|| Ok(server::reload_tls(server)?))
 }
 
-/// Reads one figure of a server.
+/// Returns one metric of a server.
 ///
 /// @param server  Any id.
-/// @param which   A number of enum portal_stat.
+/// @param which   A number of enum portal_metric.
 ///
-/// @return The figure; 0 when the server is gone or the number unknown.
+/// @return The metric; 0 when the server is gone or the number unknown.
 ///
 /// @threads  Any thread, and inside any callback.
-/// @since    0.1
+/// @since    0.2
 #[unsafe(no_mangle)]
-pub extern "C" fn portal_server_stat(server: portal_server, which: u32) -> u64 {
-    guard_or(0, || server::stat(server, which))
+pub extern "C" fn portal_server_metric(server: portal_server, which: u32) -> u64 {
+    guard_or(0, || server::metric(server, which))
 }
 
 /// Serves on the calling thread, step by step, and waits between them; answers a count, one over 2^31-1 as that.

@@ -276,7 +276,7 @@ impl Client {
     ) {
         if callback::handle(&**application, self.websocket, event, handler) {
             self.server
-                .stats
+                .metrics
                 .handler_errors
                 .fetch_add(1, Ordering::Relaxed);
         }

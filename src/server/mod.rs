@@ -12,6 +12,7 @@ mod error;
 mod host;
 mod log;
 mod mailbox;
+mod metrics;
 mod opening;
 mod options;
 mod outbox;
@@ -26,7 +27,6 @@ mod sending;
 mod server;
 mod sink;
 mod slots;
-mod stats;
 mod worker;
 
 pub use application::{
@@ -41,7 +41,7 @@ pub use request::Request;
 pub use sending::{
     abort, close as close_websocket, data, flush, ping, queued, send, set_data, state_of,
 };
-pub use server::{close, start, stat, wait};
+pub use server::{close, metric, start, wait};
 #[cfg(test)]
 pub(crate) use {paths::Paths, pull::Batch, pull::Puller};
 

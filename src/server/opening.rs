@@ -267,7 +267,7 @@ impl Loop {
             Verdict::Accept => None,
             Verdict::Reject(status) => Some(Refusal::new(status)),
             Verdict::Failed(_) => {
-                let errors = &self.server.stats.handler_errors;
+                let errors = &self.server.metrics.handler_errors;
                 errors.fetch_add(1, Ordering::Relaxed);
                 Some(Refusal::internal())
             }
@@ -304,7 +304,7 @@ impl Loop {
         let now = core.clock.now();
         let slot = core.conns.slot(token.index);
         self.server
-            .stats
+            .metrics
             .connections_total
             .fetch_add(1, Ordering::Relaxed);
         let websocket = core.conns.id(token);
@@ -316,7 +316,7 @@ impl Loop {
         if conn.phase == Phase::Ended {
             return;
         }
-        self.server.stats.open.fetch_add(1, Ordering::Relaxed);
+        self.server.metrics.open.fetch_add(1, Ordering::Relaxed);
         conn.phase = Phase::Open;
         conn.heard = now;
         conn.since = now;

@@ -13,9 +13,9 @@ use once_cell::sync::Lazy;
 
 use super::host::Host;
 use super::mailbox::Mailbox;
+use super::metrics::{Metrics, PublishedTraffic};
 use super::sink::Sink;
 use super::slots::{self, IdKind, LAST_GENERATION};
-use super::stats::{PublishedTraffic, Stats};
 use super::worker::Loop;
 use super::{Dispatch, Options, ServerError, callback, host, refuse_in_child};
 use crate::net::{Address, Identity, Listener, Peer, memory, process};
@@ -29,7 +29,7 @@ static ENDING: Mutex<Vec<JoinHandle<()>>> = Mutex::new(Vec::new());
 /// One server, shared by its loops and by whoever calls it.
 pub struct Server {
     pub options: Options,
-    pub stats: Stats,
+    pub metrics: Metrics,
     pub loops: Vec<Place>,
     pub host: Host,
     port: u16,
@@ -110,7 +110,7 @@ fn start_now(
     };
     let server = Arc::new(Server {
         options: options.clone(),
-        stats: Stats::default(),
+        metrics: Metrics::default(),
         loops: std::iter::repeat_with(Place::default).take(count).collect(),
         host: Host::new().map_err(refused)?,
         port: listener.port(),
@@ -246,22 +246,22 @@ pub fn wait(server: u64) -> Result<(), ServerError> {
     Ok(())
 }
 
-/// A statistic by its number in `enum portal_stat`; 0 when the server is gone or it is unknown.
-pub fn stat(server: u64, which: u32) -> u64 {
+/// A metric by its number in `enum portal_metric`; 0 when the server is gone or it is unknown.
+pub fn metric(server: u64, which: u32) -> u64 {
     let Ok(server) = find(server) else { return 0 };
     let traffic = || server.loops.iter().map(|place| place.traffic.read());
-    let stats = &server.stats;
+    let metrics = &server.metrics;
     match which {
-        1 => stats.open.load(Ordering::Relaxed),
-        2 => stats.connections_total.load(Ordering::Relaxed),
-        3 => stats.rejected.load(Ordering::Relaxed),
+        1 => metrics.open.load(Ordering::Relaxed),
+        2 => metrics.connections_total.load(Ordering::Relaxed),
+        3 => metrics.rejected.load(Ordering::Relaxed),
         4 => traffic().map(|traffic| traffic.messages_in).sum(),
         5 => traffic().map(|traffic| traffic.messages_out).sum(),
         6 => traffic().map(|traffic| traffic.bytes_in).sum(),
         7 => traffic().map(|traffic| traffic.bytes_out).sum(),
         8 => server.queued(),
-        9 => stats.protocol_errors.load(Ordering::Relaxed),
-        10 => stats.handler_errors.load(Ordering::Relaxed),
+        9 => metrics.protocol_errors.load(Ordering::Relaxed),
+        10 => metrics.handler_errors.load(Ordering::Relaxed),
         _ => 0,
     }
 }

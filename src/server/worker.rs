@@ -567,7 +567,7 @@ impl Loop {
     ) {
         if callback::handle(&**application, websocket, event, handler) {
             self.server
-                .stats
+                .metrics
                 .handler_errors
                 .fetch_add(1, Ordering::Relaxed);
         }

@@ -78,7 +78,7 @@ static void close_while_clients_arrive(int round)
         EVENTUALLY(has_ended(arrivals.sockets[i]));
         close(arrivals.sockets[i]);
     }
-    CHECK_NUMBER(portal_server_stat(next, PORTAL_STAT_CONNECTIONS_TOTAL), 0);
+    CHECK_NUMBER(portal_server_metric(next, PORTAL_METRIC_CONNECTIONS_TOTAL), 0);
     CHECK_OK(portal_server_close(next));
 }
 

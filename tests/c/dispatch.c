@@ -129,7 +129,7 @@ static void what_a_blocked_handler_does_not_take_waits_at_the_client(void)
     while (after != before) {
         before = after;
         pause_ms(500);
-        after = portal_server_stat(server, PORTAL_STAT_BYTES_IN);
+        after = portal_server_metric(server, PORTAL_METRIC_BYTES_IN);
     }
     CHECK(after < 50 * 1000 * 1000);
     atomic_store(&let_go, 1);

@@ -50,7 +50,7 @@ int main(void)
         client_expect(self, BINARY, frame + 8, SIZE);
     CHECK(pthread_join(writer, NULL) == 0);
     CHECK(most_queued <= MAX_QUEUED);
-    EVENTUALLY(portal_server_stat(server, PORTAL_STAT_QUEUED_BYTES) == 0);
+    EVENTUALLY(portal_server_metric(server, PORTAL_METRIC_QUEUED_BYTES) == 0);
     client_farewell(self);
     client_farewell(other);
     CHECK_OK(portal_server_close(server));

@@ -21,7 +21,7 @@ static void over_max_connections_answers_503(void)
     two = client_connect(port, "/echo");
     CHECK_NUMBER(knock(""), 503);
     client_farewell(one);
-    EVENTUALLY(portal_server_stat(server, PORTAL_STAT_CONNECTIONS) == 1);
+    EVENTUALLY(portal_server_metric(server, PORTAL_METRIC_CONNECTIONS) == 1);
     EVENTUALLY(knock("") == 101);
     client_farewell(two);
     CHECK_OK(portal_server_close(server));
@@ -64,7 +64,7 @@ static void who_is_over_a_limit_holds_no_descriptor(void)
         for (int n = 0; n < CLIENTS; ++n)
             CHECK_NUMBER(client_response(clients[n]).status, limits[i].status);
         EVENTUALLY(count_descriptors() <= before + CLIENTS + SOME);
-        CHECK_NUMBER(portal_server_stat(server, PORTAL_STAT_REJECTED_TOTAL), CLIENTS);
+        CHECK_NUMBER(portal_server_metric(server, PORTAL_METRIC_REJECTED_TOTAL), CLIENTS);
         client_say(inside, "inside");
         client_expect_text(inside, "inside");
         for (int n = 0; n < CLIENTS; ++n)

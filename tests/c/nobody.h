@@ -10,7 +10,7 @@ static inline void check_no_server(portal_server id)
     portal_pulled events[4];
 
     CHECK_NUMBER(portal_server_port(id), 0);
-    CHECK_NUMBER(portal_server_stat(id, PORTAL_STAT_CONNECTIONS), 0);
+    CHECK_NUMBER(portal_server_metric(id, PORTAL_METRIC_CONNECTIONS), 0);
     CHECK_STATUS(portal_server_begin_close(id), PORTAL_STATUS_GONE);
     CHECK_STATUS(portal_server_close(id), PORTAL_STATUS_GONE);
     CHECK_STATUS(portal_server_wait(id), PORTAL_STATUS_GONE);

@@ -77,7 +77,7 @@ int main(void)
     client_expect_text(self, "before");
     client_expect_text(self, "after");
     EVENTUALLY(portal_queued(websocket) == 0);
-    CHECK_NUMBER(portal_server_stat(server, PORTAL_STAT_MESSAGES_OUT), 3);
+    CHECK_NUMBER(portal_server_metric(server, PORTAL_METRIC_MESSAGES_OUT), 3);
 
     client_farewell(self);
     CHECK_OK(portal_server_close(server));

@@ -198,7 +198,7 @@ impl Core {
     }
 
     fn note_refusal(&self, refusal: &Refusal) {
-        self.server.stats.rejected.fetch_add(1, Ordering::Relaxed);
+        self.server.metrics.rejected.fetch_add(1, Ordering::Relaxed);
         log::info!(
             "a request is refused with {}: {}",
             refusal.status,
@@ -219,7 +219,7 @@ impl Core {
 
     /// Refuses a client that begins TLS where there is none.
     fn refuse_tls(&mut self, token: Token) {
-        self.server.stats.rejected.fetch_add(1, Ordering::Relaxed);
+        self.server.metrics.rejected.fetch_add(1, Ordering::Relaxed);
         log::info!("a client speaks TLS to a port without TLS");
         let alert = &proto::TLS_REFUSAL;
         self.respond(alert.len(), token, |out| out.extend_from_slice(alert));

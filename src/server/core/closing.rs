@@ -51,7 +51,7 @@ impl Core {
         let _ = self.slot(token).advance(token.generation, State::Closing);
         log::info!("a client is failed with {code}: {error}");
         self.server
-            .stats
+            .metrics
             .protocol_errors
             .fetch_add(1, Ordering::Relaxed);
         let kind = match error {
@@ -148,7 +148,7 @@ impl Core {
         let opening = conn.phase == Phase::Opening;
         if let Some(error) = error.as_ref().filter(|error| opening && is_broken(error)) {
             log::info!("a client's TLS fails: {error}");
-            self.server.stats.rejected.fetch_add(1, Ordering::Relaxed);
+            self.server.metrics.rejected.fetch_add(1, Ordering::Relaxed);
         }
         if error.is_some() || conn.phase == Phase::Lingering {
             return self.end(token, error);
@@ -212,7 +212,7 @@ impl Core {
         self.turned_away -= usize::from(!counted);
         self.server.leave(self.number, counted, address);
         self.server
-            .stats
+            .metrics
             .open
             .fetch_sub(u64::from(connected), Ordering::Relaxed);
         self.accepting |= self.stalled;

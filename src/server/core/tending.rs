@@ -137,7 +137,7 @@ impl Core {
                 }
                 if !kept {
                     log::info!("a client has not finished its handshake in time");
-                    self.server.stats.rejected.fetch_add(1, Ordering::Relaxed);
+                    self.server.metrics.rejected.fetch_add(1, Ordering::Relaxed);
                 }
                 self.end(token, None);
             }

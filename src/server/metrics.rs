@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Counted where it happens: rare, from any thread.
 #[derive(Default)]
-pub struct Stats {
+pub struct Metrics {
     /// Websockets that are open now.
     pub open: AtomicU64,
     pub connections_total: AtomicU64,

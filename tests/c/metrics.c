@@ -6,9 +6,9 @@
 
 static portal_server server;
 
-static uint64_t stat_of(uint32_t which)
+static uint64_t metric_of(uint32_t which)
 {
-    return portal_server_stat(server, which);
+    return portal_server_metric(server, which);
 }
 
 static int32_t fail(portal_websocket websocket, uint32_t type, const void *data, size_t len, void *user_data)
@@ -27,11 +27,11 @@ static void what_happens_is_counted(void)
     size_t heard;
 
     server = serve(NULL);
-    for (uint32_t which = PORTAL_STAT_CONNECTIONS; which <= PORTAL_STAT_HANDLER_ERRORS; ++which)
-        CHECK_NUMBER(stat_of(which), 0);
-    CHECK_NUMBER(stat_of(0), 0);
-    CHECK_NUMBER(stat_of(PORTAL_STAT_HANDLER_ERRORS + 1), 0);
-    CHECK_NUMBER(stat_of(UINT32_MAX), 0);
+    for (uint32_t which = PORTAL_METRIC_CONNECTIONS; which <= PORTAL_METRIC_HANDLER_ERRORS; ++which)
+        CHECK_NUMBER(metric_of(which), 0);
+    CHECK_NUMBER(metric_of(0), 0);
+    CHECK_NUMBER(metric_of(PORTAL_METRIC_HANDLER_ERRORS + 1), 0);
+    CHECK_NUMBER(metric_of(UINT32_MAX), 0);
 
     one = client_dial(portal_server_port(server));
     client_send_bytes(one, request, strlen(request));
@@ -41,40 +41,40 @@ static void what_happens_is_counted(void)
     websocket = journal_expect(PORTAL_EVENT_CONNECT).websocket;
     client_say(one, "words");
     journal_expect(PORTAL_EVENT_MESSAGE);
-    EVENTUALLY(stat_of(PORTAL_STAT_BYTES_IN) == strlen(request) + 11);
-    EVENTUALLY(stat_of(PORTAL_STAT_MESSAGES_IN) == 1);
+    EVENTUALLY(metric_of(PORTAL_METRIC_BYTES_IN) == strlen(request) + 11);
+    EVENTUALLY(metric_of(PORTAL_METRIC_MESSAGES_IN) == 1);
     CHECK_OK(portal_send(websocket, PORTAL_MESSAGE_BINARY, "1234567", 7));
     client_expect(one, BINARY, "1234567", 7);
-    EVENTUALLY(stat_of(PORTAL_STAT_BYTES_OUT) == heard + 9);
-    EVENTUALLY(stat_of(PORTAL_STAT_MESSAGES_OUT) == 1);
-    EVENTUALLY(stat_of(PORTAL_STAT_QUEUED_BYTES) == 0);
+    EVENTUALLY(metric_of(PORTAL_METRIC_BYTES_OUT) == heard + 9);
+    EVENTUALLY(metric_of(PORTAL_METRIC_MESSAGES_OUT) == 1);
+    EVENTUALLY(metric_of(PORTAL_METRIC_QUEUED_BYTES) == 0);
 
     two = client_connect(portal_server_port(server), "/fail");
     journal_expect(PORTAL_EVENT_CONNECT);
-    EVENTUALLY(stat_of(PORTAL_STAT_CONNECTIONS) == 2);
-    CHECK_NUMBER(stat_of(PORTAL_STAT_CONNECTIONS_TOTAL), 2);
+    EVENTUALLY(metric_of(PORTAL_METRIC_CONNECTIONS) == 2);
+    CHECK_NUMBER(metric_of(PORTAL_METRIC_CONNECTIONS_TOTAL), 2);
     CHECK_NUMBER(client_status(portal_server_port(server), "/nowhere", ""), 404);
-    EVENTUALLY(stat_of(PORTAL_STAT_REJECTED_TOTAL) == 1);
+    EVENTUALLY(metric_of(PORTAL_METRIC_REJECTED_TOTAL) == 1);
 
     client_say(two, "fail");
     CHECK_NUMBER(journal_expect(PORTAL_EVENT_ERROR).code, -4711);
-    EVENTUALLY(stat_of(PORTAL_STAT_HANDLER_ERRORS) == 1);
-    CHECK_NUMBER(stat_of(PORTAL_STAT_PROTOCOL_ERRORS), 0);
+    EVENTUALLY(metric_of(PORTAL_METRIC_HANDLER_ERRORS) == 1);
+    CHECK_NUMBER(metric_of(PORTAL_METRIC_PROTOCOL_ERRORS), 0);
 
     client_send_frame(one, 0x8f, "", 0);
     client_expect_close(one, 1002, NULL);
-    EVENTUALLY(stat_of(PORTAL_STAT_PROTOCOL_ERRORS) == 1);
+    EVENTUALLY(metric_of(PORTAL_METRIC_PROTOCOL_ERRORS) == 1);
     client_destroy(one);
-    EVENTUALLY(stat_of(PORTAL_STAT_CONNECTIONS) == 1);
+    EVENTUALLY(metric_of(PORTAL_METRIC_CONNECTIONS) == 1);
     client_farewell(two);
-    EVENTUALLY(stat_of(PORTAL_STAT_CONNECTIONS) == 0);
-    CHECK_NUMBER(stat_of(PORTAL_STAT_CONNECTIONS_TOTAL), 2);
+    EVENTUALLY(metric_of(PORTAL_METRIC_CONNECTIONS) == 0);
+    CHECK_NUMBER(metric_of(PORTAL_METRIC_CONNECTIONS_TOTAL), 2);
 
     journal_expect(PORTAL_EVENT_ERROR);
     journal_expect(PORTAL_EVENT_DISCONNECT);
     journal_expect(PORTAL_EVENT_DISCONNECT);
     CHECK_OK(portal_server_close(server));
-    CHECK_NUMBER(stat_of(PORTAL_STAT_CONNECTIONS_TOTAL), 0);
+    CHECK_NUMBER(metric_of(PORTAL_METRIC_CONNECTIONS_TOTAL), 0);
 }
 
 int main(void)
