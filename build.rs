@@ -48,9 +48,12 @@ fn write_header() -> Outcome<String> {
     let number =
         major.parse::<u32>()? * 1_000_000 + minor.parse::<u32>()? * 1_000 + patch.parse::<u32>()?;
 
+    let license = env::var("CARGO_PKG_LICENSE")?;
     let contract = comment(&opening_text(&source("mod"))?);
     let mut header = format!(
-        "{contract}
+        "/* SPDX-License-Identifier: {license} */
+
+{contract}
 #ifndef PORTAL_H
 #define PORTAL_H
 
@@ -64,6 +67,15 @@ fn write_header() -> Outcome<String> {
 #define PORTAL_VERSION_PATCH {patch}
 /* major * 10^6 + minor * 10^3 + patch */
 #define PORTAL_VERSION_NUMBER {number}
+
+/* Stands before each function of the library. Define PORTAL_STATIC to link the static one. */
+#if defined(_WIN32) && !defined(PORTAL_STATIC)
+#define PORTAL_API __declspec(dllimport)
+#elif defined(__GNUC__) && !defined(_WIN32)
+#define PORTAL_API __attribute__((visibility(\"default\")))
+#else
+#define PORTAL_API
+#endif
 
 #ifdef __cplusplus
 extern \"C\" {{

@@ -13,4 +13,5 @@ add_library(portal::static STATIC IMPORTED)
 set_target_properties(portal::static PROPERTIES
   IMPORTED_LOCATION "${portal_library_dir}/${portal_static_file}"
   INTERFACE_INCLUDE_DIRECTORIES "${portal_include_dir}"
+  INTERFACE_COMPILE_DEFINITIONS PORTAL_STATIC
   INTERFACE_LINK_LIBRARIES "${PORTAL_NATIVE_LIBRARIES}")

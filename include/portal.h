@@ -1,3 +1,5 @@
+/* SPDX-License-Identifier: MIT OR Apache-2.0 */
+
 /*
  * Portal: WebSockets for every language that can call C.
  *
@@ -69,6 +71,15 @@
 #define PORTAL_VERSION_PATCH 0
 /* major * 10^6 + minor * 10^3 + patch */
 #define PORTAL_VERSION_NUMBER 2000
+
+/* Stands before each function of the library. Define PORTAL_STATIC to link the static one. */
+#if defined(_WIN32) && !defined(PORTAL_STATIC)
+#define PORTAL_API __declspec(dllimport)
+#elif defined(__GNUC__) && !defined(_WIN32)
+#define PORTAL_API __attribute__((visibility("default")))
+#else
+#define PORTAL_API
+#endif
 
 #ifdef __cplusplus
 extern "C" {
@@ -186,7 +197,7 @@ typedef int32_t portal_status;
  * @threads  Any thread, and inside any callback.
  * @since    0.1
  */
-const char *portal_status_name(int32_t status);
+PORTAL_API const char *portal_status_name(int32_t status);
 
 /**
  * Says what a status means, in one sentence for people.
@@ -198,7 +209,7 @@ const char *portal_status_name(int32_t status);
  * @threads  Any thread, and inside any callback.
  * @since    0.1
  */
-const char *portal_status_text(int32_t status);
+PORTAL_API const char *portal_status_text(int32_t status);
 
 /*
  * Enumerations come in and go out as fixed-width integers, so that an unknown number is a status
@@ -445,6 +456,7 @@ typedef struct portal_handlers {
  * @threads  Any thread, and inside any callback.
  * @since    0.1
  */
+PORTAL_API
 portal_status portal_define_path(const char *path,
                                  const portal_handlers *handlers,
                                  void *user_data);
@@ -464,7 +476,7 @@ portal_status portal_define_path(const char *path,
  * @threads  Any thread, and inside any callback.
  * @since    0.1
  */
-portal_status portal_undefine_path(const char *path);
+PORTAL_API portal_status portal_undefine_path(const char *path);
 
 /*
  * ================================================================================================
@@ -554,6 +566,7 @@ typedef enum portal_metric {
  * @threads  Any thread, and inside any callback.
  * @since    0.1
  */
+PORTAL_API
 portal_status portal_server_start(uint32_t port,
                                   const portal_options *options,
                                   portal_server *server_out);
@@ -568,7 +581,7 @@ portal_status portal_server_start(uint32_t port,
  * @threads  Any thread, and inside any callback.
  * @since    0.1
  */
-uint32_t portal_server_port(portal_server server);
+PORTAL_API uint32_t portal_server_port(portal_server server);
 
 /**
  * Closes a server and waits until it has closed.
@@ -588,7 +601,7 @@ uint32_t portal_server_port(portal_server server);
  * @threads  Any thread, and inside any callback.
  * @since    0.1
  */
-portal_status portal_server_close(portal_server server);
+PORTAL_API portal_status portal_server_close(portal_server server);
 
 /**
  * Begins to close a server as portal_server_close does, and returns.
@@ -604,7 +617,7 @@ portal_status portal_server_close(portal_server server);
  * @threads  Any thread, and inside any callback.
  * @since    0.1
  */
-portal_status portal_server_begin_close(portal_server server);
+PORTAL_API portal_status portal_server_begin_close(portal_server server);
 
 /**
  * Waits until a server has closed; does not begin it.
@@ -618,7 +631,7 @@ portal_status portal_server_begin_close(portal_server server);
  * @threads  Any thread, not inside a callback.
  * @since    0.1
  */
-portal_status portal_server_wait(portal_server server);
+PORTAL_API portal_status portal_server_wait(portal_server server);
 
 /**
  * HOST dispatch: serves on this thread until the server has closed.
@@ -637,7 +650,7 @@ portal_status portal_server_wait(portal_server server);
  * @threads  Any thread, not inside a callback.
  * @since    0.1
  */
-portal_status portal_server_run(portal_server server);
+PORTAL_API portal_status portal_server_run(portal_server server);
 
 /**
  * HOST dispatch: one turn. Waits for work, does what there is, calls the handlers, returns.
@@ -656,7 +669,7 @@ portal_status portal_server_run(portal_server server);
  * @threads  Any thread, not inside a callback.
  * @since    0.1
  */
-int32_t portal_server_poll(portal_server server, int32_t timeout_ms);
+PORTAL_API int32_t portal_server_poll(portal_server server, int32_t timeout_ms);
 
 /**
  * HOST dispatch: the descriptor that is readable while portal_server_poll or _pull has work.
@@ -676,7 +689,7 @@ int32_t portal_server_poll(portal_server server, int32_t timeout_ms);
  * @threads  Any thread, and inside any callback.
  * @since    0.1
  */
-int32_t portal_server_fd(portal_server server);
+PORTAL_API int32_t portal_server_fd(portal_server server);
 
 /**
  * HOST dispatch: makes one waiting run, poll or pull look up; when none waits, the next one.
@@ -692,7 +705,7 @@ int32_t portal_server_fd(portal_server server);
  * @threads  Any thread, and inside any callback.
  * @since    0.1
  */
-portal_status portal_server_wake(portal_server server);
+PORTAL_API portal_status portal_server_wake(portal_server server);
 
 /**
  * Reads certificate and key again, from the same files. New clients get the new pair.
@@ -708,7 +721,7 @@ portal_status portal_server_wake(portal_server server);
  * @threads  Any thread, and inside any callback.
  * @since    0.1
  */
-portal_status portal_server_reload_tls(portal_server server);
+PORTAL_API portal_status portal_server_reload_tls(portal_server server);
 
 /**
  * Returns one metric of a server.
@@ -721,7 +734,7 @@ portal_status portal_server_reload_tls(portal_server server);
  * @threads  Any thread, and inside any callback.
  * @since    0.2
  */
-uint64_t portal_server_metric(portal_server server, uint32_t which);
+PORTAL_API uint64_t portal_server_metric(portal_server server, uint32_t which);
 
 /*
  * Pulling is for hosts in which callbacks from C are slow, dangerous or impossible: records are
@@ -790,6 +803,7 @@ typedef struct portal_pulled {
  * @threads  Any thread, not inside a callback.
  * @since    0.1
  */
+PORTAL_API
 int32_t portal_server_pull(portal_server server,
                            int32_t timeout_ms,
                            portal_pulled *events,
@@ -980,7 +994,7 @@ typedef enum portal_option {
  * @threads  Any thread, and inside any callback.
  * @since    0.1
  */
-portal_options *portal_options_create(void);
+PORTAL_API portal_options *portal_options_create(void);
 
 /**
  * Sets a number.
@@ -997,7 +1011,10 @@ portal_options *portal_options_create(void);
  * @threads  Any thread, one at a time for the same options, and inside any callback.
  * @since    0.1
  */
-portal_status portal_options_set_number(portal_options *options, uint32_t option, int64_t value);
+PORTAL_API
+portal_status portal_options_set_number(portal_options *options,
+                                        uint32_t option,
+                                        int64_t value);
 
 /**
  * Sets a text.
@@ -1015,7 +1032,10 @@ portal_status portal_options_set_number(portal_options *options, uint32_t option
  * @threads  Any thread, one at a time for the same options, and inside any callback.
  * @since    0.1
  */
-portal_status portal_options_set_text(portal_options *options, uint32_t option, const char *value);
+PORTAL_API
+portal_status portal_options_set_text(portal_options *options,
+                                      uint32_t option,
+                                      const char *value);
 
 /**
  * Ends a set of options. Servers started with it go on.
@@ -1025,7 +1045,7 @@ portal_status portal_options_set_text(portal_options *options, uint32_t option, 
  * @threads  Any thread, and inside any callback.
  * @since    0.1
  */
-void portal_options_destroy(portal_options *options);
+PORTAL_API void portal_options_destroy(portal_options *options);
 
 /*
  * ================================================================================================
@@ -1066,7 +1086,11 @@ void portal_options_destroy(portal_options *options);
  * @threads  Any thread, and inside any callback.
  * @since    0.1
  */
-portal_status portal_send(portal_websocket websocket, uint32_t type, const void *data, size_t len);
+PORTAL_API
+portal_status portal_send(portal_websocket websocket,
+                          uint32_t type,
+                          const void *data,
+                          size_t len);
 
 /**
  * Queues a ping (RFC 6455 section 5.5.2). `pong` is told of the answer.
@@ -1091,7 +1115,7 @@ portal_status portal_send(portal_websocket websocket, uint32_t type, const void 
  * @threads  Any thread, and inside any callback.
  * @since    0.1
  */
-portal_status portal_ping(portal_websocket websocket, const void *data, size_t len);
+PORTAL_API portal_status portal_ping(portal_websocket websocket, const void *data, size_t len);
 
 /**
  * Begins the closing handshake (RFC 6455 section 7) and returns.
@@ -1116,6 +1140,7 @@ portal_status portal_ping(portal_websocket websocket, const void *data, size_t l
  * @threads  Any thread, and inside any callback.
  * @since    0.1
  */
+PORTAL_API
 portal_status portal_close(portal_websocket websocket,
                            uint32_t code,
                            const char *reason);
@@ -1135,7 +1160,7 @@ portal_status portal_close(portal_websocket websocket,
  * @threads  Any thread, and inside any callback.
  * @since    0.1
  */
-portal_status portal_flush(portal_websocket websocket);
+PORTAL_API portal_status portal_flush(portal_websocket websocket);
 
 /**
  * Ends the connection now, without a closing handshake; what is queued is lost.
@@ -1151,7 +1176,7 @@ portal_status portal_flush(portal_websocket websocket);
  * @threads  Any thread, and inside any callback.
  * @since    0.1
  */
-portal_status portal_abort(portal_websocket websocket);
+PORTAL_API portal_status portal_abort(portal_websocket websocket);
 
 /**
  * Reads where a websocket stands.
@@ -1163,7 +1188,7 @@ portal_status portal_abort(portal_websocket websocket);
  * @threads  Any thread, and inside any callback.
  * @since    0.1
  */
-uint32_t portal_state_of(portal_websocket websocket);
+PORTAL_API uint32_t portal_state_of(portal_websocket websocket);
 
 /**
  * Reads how many bytes of a websocket are not yet handed to the system.
@@ -1175,7 +1200,7 @@ uint32_t portal_state_of(portal_websocket websocket);
  * @threads  Any thread, and inside any callback.
  * @since    0.1
  */
-size_t portal_queued(portal_websocket websocket);
+PORTAL_API size_t portal_queued(portal_websocket websocket);
 
 /**
  * Keeps a pointer of yours with a websocket.
@@ -1191,7 +1216,7 @@ size_t portal_queued(portal_websocket websocket);
  * @threads  Any thread, and inside any callback.
  * @since    0.1
  */
-portal_status portal_set_data(portal_websocket websocket, void *data);
+PORTAL_API portal_status portal_set_data(portal_websocket websocket, void *data);
 
 /**
  * Reads the pointer that portal_set_data kept.
@@ -1203,7 +1228,7 @@ portal_status portal_set_data(portal_websocket websocket, void *data);
  * @threads  Any thread, and inside any callback.
  * @since    0.1
  */
-void *portal_data(portal_websocket websocket);
+PORTAL_API void *portal_data(portal_websocket websocket);
 
 /*
  * ================================================================================================
@@ -1215,6 +1240,11 @@ void *portal_data(portal_websocket websocket);
  */
 
 /**
+ * The most headers that a request may have; one with more is answered 431.
+ */
+#define PORTAL_MAX_HEADERS 100
+
+/**
  * Reads path and query as the client sent them.
  *
  * @param request  May be NULL.
@@ -1224,7 +1254,7 @@ void *portal_data(portal_websocket websocket);
  * @threads  Inside `upgrade` and `connect`, or the thread that pulled.
  * @since    0.1
  */
-const char *portal_request_target(const portal_request *request);
+PORTAL_API const char *portal_request_target(const portal_request *request);
 
 /**
  * Reads the path, percent-decoded, without the query.
@@ -1236,7 +1266,7 @@ const char *portal_request_target(const portal_request *request);
  * @threads  Inside `upgrade` and `connect`, or the thread that pulled.
  * @since    0.1
  */
-const char *portal_request_path(const portal_request *request);
+PORTAL_API const char *portal_request_path(const portal_request *request);
 
 /**
  * Reads what stands after the "?", as the client sent it.
@@ -1248,7 +1278,7 @@ const char *portal_request_path(const portal_request *request);
  * @threads  Inside `upgrade` and `connect`, or the thread that pulled.
  * @since    0.1
  */
-const char *portal_request_query(const portal_request *request);
+PORTAL_API const char *portal_request_query(const portal_request *request);
 
 /**
  * Reads a header by its name. Repeated ones are joined by ", ", cookies by "; ".
@@ -1261,7 +1291,7 @@ const char *portal_request_query(const portal_request *request);
  * @threads  Inside `upgrade` and `connect`, or the thread that pulled.
  * @since    0.1
  */
-const char *portal_request_header(const portal_request *request, const char *name);
+PORTAL_API const char *portal_request_header(const portal_request *request, const char *name);
 
 /**
  * Counts the headers, repeated ones each.
@@ -1273,7 +1303,7 @@ const char *portal_request_header(const portal_request *request, const char *nam
  * @threads  Inside `upgrade` and `connect`, or the thread that pulled.
  * @since    0.1
  */
-size_t portal_request_header_count(const portal_request *request);
+PORTAL_API size_t portal_request_header_count(const portal_request *request);
 
 /**
  * Reads a header's name as the client sent it.
@@ -1286,7 +1316,7 @@ size_t portal_request_header_count(const portal_request *request);
  * @threads  Inside `upgrade` and `connect`, or the thread that pulled.
  * @since    0.1
  */
-const char *portal_request_header_name(const portal_request *request, size_t index);
+PORTAL_API const char *portal_request_header_name(const portal_request *request, size_t index);
 
 /**
  * Reads a header's value as the client sent it.
@@ -1299,7 +1329,7 @@ const char *portal_request_header_name(const portal_request *request, size_t ind
  * @threads  Inside `upgrade` and `connect`, or the thread that pulled.
  * @since    0.1
  */
-const char *portal_request_header_value(const portal_request *request, size_t index);
+PORTAL_API const char *portal_request_header_value(const portal_request *request, size_t index);
 
 /**
  * Reads a parameter of the path, percent-decoded.
@@ -1313,7 +1343,7 @@ const char *portal_request_header_value(const portal_request *request, size_t in
  * @threads  Inside `upgrade` and `connect`, or the thread that pulled.
  * @since    0.1
  */
-const char *portal_request_param(const portal_request *request, const char *name);
+PORTAL_API const char *portal_request_param(const portal_request *request, const char *name);
 
 /**
  * Reads who the client is: "192.0.2.1:5000", "[2001:db8::1]:5000" or "unix".
@@ -1325,7 +1355,7 @@ const char *portal_request_param(const portal_request *request, const char *name
  * @threads  Inside `upgrade` and `connect`, or the thread that pulled.
  * @since    0.1
  */
-const char *portal_request_peer(const portal_request *request);
+PORTAL_API const char *portal_request_peer(const portal_request *request);
 
 /**
  * Reads the subprotocol in force.
@@ -1337,7 +1367,7 @@ const char *portal_request_peer(const portal_request *request);
  * @threads  Inside `upgrade` and `connect`, or the thread that pulled.
  * @since    0.1
  */
-const char *portal_request_subprotocol(const portal_request *request);
+PORTAL_API const char *portal_request_subprotocol(const portal_request *request);
 
 /**
  * Sets a header of the answer, be it the 101 or the rejection.
@@ -1357,6 +1387,7 @@ const char *portal_request_subprotocol(const portal_request *request);
  * @threads  Inside `upgrade`.
  * @since    0.1
  */
+PORTAL_API
 portal_status portal_request_set_header(portal_request *request,
                                         const char *name,
                                         const char *value);
@@ -1374,7 +1405,9 @@ portal_status portal_request_set_header(portal_request *request,
  * @threads  Inside `upgrade`.
  * @since    0.1
  */
-portal_status portal_request_select_subprotocol(portal_request *request, const char *name);
+PORTAL_API
+portal_status portal_request_select_subprotocol(portal_request *request,
+                                                const char *name);
 
 /*
  * ================================================================================================
@@ -1406,6 +1439,7 @@ portal_status portal_request_select_subprotocol(portal_request *request, const c
  * @threads  Any thread, and inside any callback.
  * @since    0.1
  */
+PORTAL_API
 portal_status portal_define_page(const char *path,
                                  const char *content_type,
                                  const void *body,
@@ -1424,7 +1458,7 @@ portal_status portal_define_page(const char *path,
  * @threads  Any thread, and inside any callback.
  * @since    0.1
  */
-portal_status portal_undefine_page(const char *path);
+PORTAL_API portal_status portal_undefine_page(const char *path);
 
 /*
  * Portal prints nothing. What it has to say goes to a callback.
@@ -1458,7 +1492,10 @@ typedef void (*portal_log_callback)(uint32_t level, const char *message, void *u
  * @threads  Any thread, and inside any callback.
  * @since    0.1
  */
-portal_status portal_set_log(uint32_t level, portal_log_callback callback, void *user_data);
+PORTAL_API
+portal_status portal_set_log(uint32_t level,
+                             portal_log_callback callback,
+                             void *user_data);
 
 /**
  * Chooses whether a failing handler stops in the debugger. Off by default.
@@ -1474,7 +1511,7 @@ portal_status portal_set_log(uint32_t level, portal_log_callback callback, void 
  * @threads  Any thread, and inside any callback.
  * @since    0.1
  */
-portal_status portal_set_debug_on_error(int32_t on);
+PORTAL_API portal_status portal_set_debug_on_error(int32_t on);
 
 /*
  * PORTAL_VERSION and its kin are what a program was compiled against; the functions tell what it
@@ -1489,7 +1526,7 @@ portal_status portal_set_debug_on_error(int32_t on);
  * @threads  Any thread, and inside any callback.
  * @since    0.1
  */
-const char *portal_version(void);
+PORTAL_API const char *portal_version(void);
 
 /**
  * Reads the version of the library as a number that grows: major * 10^6 + minor * 10^3 + patch.
@@ -1499,7 +1536,7 @@ const char *portal_version(void);
  * @threads  Any thread, and inside any callback.
  * @since    0.1
  */
-uint32_t portal_version_number(void);
+PORTAL_API uint32_t portal_version_number(void);
 
 #ifdef __cplusplus
 }

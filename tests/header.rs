@@ -37,6 +37,7 @@ fn the_symbols_are_the_functions_of_the_header_in_order() {
 
 /// The name in the first line of a function's declaration.
 fn declared_function(line: &str) -> Option<&str> {
+    let line = line.strip_prefix("PORTAL_API ").unwrap_or(line);
     let begins_declaration = line.starts_with(|first: char| first.is_ascii_lowercase());
     let (before, _) = line.split_once('(').filter(|_| begins_declaration)?;
     let name = before.rsplit([' ', '*']).next()?;
@@ -72,6 +73,30 @@ fn the_header_declares_the_contract() {
             "{standard}:\n{}",
             String::from_utf8_lossy(&output.stderr)
         );
+    }
+}
+
+#[test]
+fn every_function_is_visible_here_and_imported_elsewhere() {
+    let functions = committed("portal.symbols").lines().count();
+    for (options, mark, marked) in [
+        (
+            &[][..],
+            "__attribute__((visibility(\"default\")))",
+            functions,
+        ),
+        (&["-D_WIN32"], "__declspec(dllimport)", functions),
+        (&["-D_WIN32", "-DPORTAL_STATIC"], "__declspec", 0),
+    ] {
+        let header = concat!(env!("CARGO_MANIFEST_DIR"), "/include/portal.h");
+        let output = Command::new("cc")
+            .args(["-E", header])
+            .args(options)
+            .output()
+            .expect("a C compiler, called cc");
+        let text = String::from_utf8_lossy(&output.stdout);
+        let declarations = text.split_once("portal_options;").expect("the types").1;
+        assert_eq!(declarations.matches(mark).count(), marked, "{options:?}");
     }
 }
 

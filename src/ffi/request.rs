@@ -10,7 +10,13 @@ use super::guard::{guard, guard_or};
 use super::pointer::{borrow, string};
 use super::status::portal_status;
 use super::types::portal_request;
+use crate::proto;
 use crate::server::Request;
+
+/// The most headers that a request may have; one with more is answered 431.
+pub const PORTAL_MAX_HEADERS: u32 = 100;
+
+const _: () = assert!(PORTAL_MAX_HEADERS as usize == proto::MAX_HEADERS);
 
 /// Reads path and query as the client sent them.
 ///

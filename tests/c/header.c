@@ -54,6 +54,7 @@ PROMISE(PORTAL_METRIC_HANDLER_ERRORS == 10);
 PROMISE(PORTAL_VERSION_NUMBER
         == PORTAL_VERSION_MAJOR * 1000000 + PORTAL_VERSION_MINOR * 1000 + PORTAL_VERSION_PATCH);
 PROMISE(sizeof(PORTAL_VERSION) > 5);
+PROMISE(PORTAL_MAX_HEADERS == 100);
 
 PROMISE(offsetof(portal_handlers, size) == 0);
 PROMISE(offsetof(portal_handlers, connect) == sizeof(void *));
@@ -85,6 +86,7 @@ PROMISE(offsetof(portal_pulled, request) == 16 + 3 * sizeof(void *));
     } while (0)
 
 extern const char *const version_elsewhere;
+extern uint32_t number_elsewhere(void);
 
 int main(void)
 {
@@ -138,5 +140,6 @@ int main(void)
     SIGNATURE(portal_version, const char *, (void));
     SIGNATURE(portal_version_number, uint32_t, (void));
 
-    return functions == 47 && portal_version()[0] == version_elsewhere[0] ? 0 : 1;
+    return functions == 47 && portal_version()[0] == version_elsewhere[0]
+        && number_elsewhere() == PORTAL_VERSION_NUMBER ? 0 : 1;
 }
