@@ -65,12 +65,12 @@ unit:
 docs:
 	RUSTDOCFLAGS='-D warnings' cargo doc --locked --no-deps --document-private-items
 
-## header        rewrite include/portal.h and portal.symbols from the source
+## header        rewrite portal.h, portal.json and portal.symbols in include from the source
 .PHONY: header
 header:
 	scripts/header update
 
-## abi           are the header, the exported names and the soname what they should be?
+## abi           are the header, its description, the exported names and the soname what they should be?
 .PHONY: abi
 abi: library
 	scripts/header check $(BUILD)/lib/libportal.so

@@ -1,9 +1,18 @@
-//! Writes the C header to `OUT_DIR` and tells the linker how `libportal.so` is made.
+//! Writes the C header and its description to `OUT_DIR` and tells the linker how `libportal.so` is made.
 
 use std::env;
 use std::error::Error;
 use std::fs;
 use std::path::{Path, PathBuf};
+
+#[path = "scripts/description/mod.rs"]
+mod description;
+
+use description::Description;
+
+/// The name by which programs load the library. The number is that of the interface. Another project's
+/// libraries are called libportal.so.0 and libportal.so.1.
+const SONAME: &str = "libportal-ws.so.0";
 
 /// The modules of `src/ffi` that C sees, in the header's order. The text on top of each opens its
 /// section; a line `# Name` in it begins a new one.
@@ -28,13 +37,12 @@ fn main() -> Outcome<()> {
     println!("cargo::rerun-if-changed=cbindgen.toml");
     println!("cargo::rerun-if-changed=src/ffi");
 
-    let header = Path::new(&env::var("OUT_DIR")?).join("portal.h");
-    fs::write(header, write_header()?)?;
+    let folder = PathBuf::from(env::var("OUT_DIR")?);
+    fs::write(folder.join("portal.h"), write_header()?)?;
+    fs::write(folder.join("portal.json"), write_description()?)?;
 
     if env::var("CARGO_CFG_TARGET_OS")? == "linux" {
-        // The number is that of the interface. Another project's libraries are called libportal.so.0
-        // and libportal.so.1.
-        println!("cargo::rustc-cdylib-link-arg=-Wl,-soname,libportal-ws.so.0");
+        println!("cargo::rustc-cdylib-link-arg=-Wl,-soname,{SONAME}");
         // Threads and thread-locals of ours may outlive a dlclose.
         println!("cargo::rustc-cdylib-link-arg=-Wl,-z,nodelete");
     }
@@ -129,6 +137,14 @@ fn write_section(source: &Path) -> Outcome<String> {
         section += "\n";
     }
     Ok(section)
+}
+
+fn write_description() -> Outcome<String> {
+    let mut description = Description::new(env::var("CARGO_PKG_VERSION")?, SONAME);
+    for section in SECTIONS {
+        description.add_source(&source(section))?;
+    }
+    Ok(serde_json::to_string_pretty(&description)? + "\n")
 }
 
 fn source(module: &str) -> PathBuf {

@@ -1,5 +1,5 @@
-# Installs header, libraries, what find_package and pkg-config read, and the licences. Everything that is
-# installed finds the rest by its own place, so a prefix may be moved.
+# Installs the header and its description, libraries, what find_package and pkg-config read, and the
+# licences. Everything that is installed finds the rest by its own place, so a prefix may be moved.
 
 include(CMakePackageConfigHelpers)
 
@@ -33,7 +33,7 @@ string(REGEX REPLACE "^description = \"(.*)\"$" "\\1" portal_description "${port
 configure_file(cmake/portal.pc.in "${PROJECT_BINARY_DIR}/portal.pc" @ONLY)
 
 list(TRANSFORM portal_shared_links PREPEND "${portal_library_dir}/" OUTPUT_VARIABLE portal_installed_links)
-install(FILES "${portal_include_dir}/portal.h" DESTINATION "${CMAKE_INSTALL_INCLUDEDIR}")
+install(FILES "${portal_include_dir}/portal.h" "${portal_include_dir}/portal.json" DESTINATION "${CMAKE_INSTALL_INCLUDEDIR}")
 install(FILES
   "${portal_library_dir}/${portal_shared_file}" ${portal_installed_links} "${portal_library_dir}/${portal_static_file}"
   DESTINATION "${CMAKE_INSTALL_LIBDIR}")
