@@ -33,12 +33,13 @@
 (defsystem "portal/tests"
   :description "Portal's tests, which talk to it with Python's websockets."
   :license "MIT OR Apache-2.0"
-  :depends-on ("portal" "fiveam")
+  :depends-on ("portal" "fiveam" "yason")
   :pathname "../tests/lisp/"
   :serial t
   :components ((:file "package")
                (:file "client")
                (:file "processes")
+               (:file "interface")
                (:file "serving")
                (:file "original")
                (:file "messages")
