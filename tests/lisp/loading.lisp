@@ -53,6 +53,18 @@
       (is (search (format nil "version ~a" (pws:library-version)) output))
       (is (search "served" output)))))
 
+(test a-library-of-another-project-is-passed-over
+  (with-temporary-folder (folder)
+    (let ((other (namestring (merge-pathnames (first portal::*library-names*) folder))))
+      (uiop:run-program (list "cc" "-shared" "-x" "c" "/dev/null" "-o" other))
+      (let ((output (run-lisp
+                     (list "(asdf:load-system \"portal\")"
+                           (format nil "(format t \"~~&loaded ~~a~~%\" (portal::load-candidate ~s))" other)
+                           (format nil "(format t \"~~&loaded ~~a~~%\"
+                                                (and (portal::load-candidate ~s) t))"
+                                   (library-file))))))
+        (is (search (format nil "loaded NIL~%loaded T") output) "~a" output)))))
+
 (defmacro with-library-forgotten (&body body)
   "Runs BODY in which the library is not loaded, and not found where it is looked for first."
   `(let ((names portal::*library-names*))
