@@ -107,12 +107,12 @@ static void control_frames_do_not_wait_behind_messages(void)
 
     uint64_t request;
 
-    EVENTUALLY((request = portal_server_stat(server, PORTAL_STAT_BYTES_IN)) > 0);
+    EVENTUALLY((request = portal_server_metric(server, PORTAL_METRIC_BYTES_IN)) > 0);
     CHECK_OK(portal_ping(websocket, "1", 1));
     CHECK_OK(portal_ping(websocket, "2", 1));
     client_send(self, PING, "old", 3);
     client_send(self, PING, "new", 3);
-    EVENTUALLY(portal_server_stat(server, PORTAL_STAT_BYTES_IN) == request + 2 * (2 + 4 + 3));
+    EVENTUALLY(portal_server_metric(server, PORTAL_METRIC_BYTES_IN) == request + 2 * (2 + 4 + 3));
     while (!pinged || !ponged || messages < MESSAGES) {
         const struct frame frame = client_read(self);
         if (frame.opcode == BINARY) {
