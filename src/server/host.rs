@@ -18,13 +18,13 @@ use std::time::{Duration, Instant};
 
 use once_cell::sync::OnceCell;
 
-use super::mailbox::{Mail, Mailbox};
-use super::pull::{Batch, Puller};
-use super::server::{Place, Server, find};
-use super::sink::Sink;
-use super::worker::Loop;
-use super::{Dispatch, Records, ServerError, callback};
 use crate::net::{PollSet, Readiness, Signal, Union, Wait, Waited, process};
+use crate::server::dispatch::pull::{Batch, Puller};
+use crate::server::dispatch::sink::Sink;
+use crate::server::event_loop::Loop;
+use crate::server::lifecycle::{Place, Server, find};
+use crate::server::websocket::mailbox::{Mail, Mailbox};
+use crate::server::{Dispatch, Records, ServerError, callback};
 
 /// A closer leaves a server to the threads inside it for so long.
 const PATIENCE: Duration = Duration::from_secs(1);

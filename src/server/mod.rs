@@ -4,50 +4,40 @@
 
 mod application;
 mod callback;
-mod client_thread;
-mod clock;
-mod conns;
-mod core;
+mod dispatch;
 mod error;
+mod event_loop;
+mod handshake;
 mod host;
+mod lifecycle;
 mod log;
-mod mailbox;
 mod metrics;
-mod opening;
 mod options;
-mod outbox;
-mod page;
-mod paths;
-mod piece;
-mod pull;
-mod request;
-mod reservation;
 mod sending;
-#[expect(clippy::module_inception, reason = "the file of the type Server")]
-mod server;
-mod sink;
-mod slots;
-mod worker;
+mod websocket;
 
 pub use application::{
     Application, EventKind, Failure, FailureKind, Happened, Kept, Pulled, Records,
 };
 pub use callback::{count_handler, run_foreign, set_debug_on_error};
 pub use error::ServerError;
+pub use handshake::request::Request;
 pub use host::{Call, Step, fd, poll, pull, run, wake};
+pub use lifecycle::{close, metric, start, wait};
 pub use log::LogCallback;
 pub use options::{Dispatch, Options};
-pub use request::Request;
 pub use sending::{
     abort, close as close_websocket, data, flush, ping, queued, send, set_data, state_of,
 };
-pub use server::{close, metric, start, wait};
 #[cfg(test)]
-pub(crate) use {paths::Paths, pull::Batch, pull::Puller};
+pub(crate) use {
+    dispatch::pull::{Batch, Puller},
+    handshake::paths::Paths,
+};
 
 use std::sync::Arc;
 
-use server::Server;
+use lifecycle::Server;
 
 use crate::net::process;
 
@@ -65,25 +55,25 @@ fn refuse_in_child() -> Answer {
 /// Defines a path, or gives a defined one to another application.
 pub fn define_path(path: &str, application: Arc<dyn Application>) -> Answer {
     refuse_in_child()?;
-    paths::define_path(path, application)
+    handshake::paths::define_path(path, application)
 }
 
 /// Undefines a path; its clients keep their last application until they leave.
 pub fn undefine_path(path: &str) -> Answer {
     refuse_in_child()?;
-    paths::undefine_path(path)
+    handshake::paths::undefine_path(path)
 }
 
 /// Defines or replaces a page: what GET and HEAD of `path` answer.
 pub fn define_page(path: &str, content_type: &str, body: &[u8]) -> Answer {
     refuse_in_child()?;
-    paths::define_page(path, page::Page::new(content_type, body)?)
+    handshake::paths::define_page(path, handshake::page::Page::new(content_type, body)?)
 }
 
 /// Removes a page.
 pub fn undefine_page(path: &str) -> Answer {
     refuse_in_child()?;
-    paths::undefine_page(path)
+    handshake::paths::undefine_page(path)
 }
 
 /// Sets who takes the log; None is nobody.
@@ -95,17 +85,17 @@ pub fn set_log(level: u32, callback: Option<Arc<LogCallback>>) -> Answer {
 
 /// The port that a server listens on; 0 when it is gone or listens on a Unix socket.
 pub fn port(server: u64) -> u16 {
-    server::find(server).map_or(0, |server| server.port())
+    lifecycle::find(server).map_or(0, |server| server.port())
 }
 
 /// Begins to close a server, and returns.
 pub fn begin_close(server: u64) -> Answer {
-    server::find(server).map(|server| server.begin_close())
+    lifecycle::find(server).map(|server| server.begin_close())
 }
 
 /// Reads the certificate and the key again, for clients that come from now on.
 pub fn reload_tls(server: u64) -> Answer {
-    server::find(server)?.reload_tls()
+    lifecycle::find(server)?.reload_tls()
 }
 
 /// What the panic hook has to say.

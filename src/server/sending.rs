@@ -5,11 +5,11 @@
 
 use std::ffi::c_void;
 
-use super::core::Core;
-use super::mailbox::{Mail, Mailbox, ping_cost};
-use super::reservation::Reservation;
-use super::slots::{self, Address, State};
-use super::worker::Loop;
+use super::event_loop::Loop;
+use super::event_loop::core::Core;
+use super::websocket::mailbox::{Mail, Mailbox, ping_cost};
+use super::websocket::reservation::Reservation;
+use super::websocket::slots::{self, Address, State};
 use super::{Answer, ServerError, host};
 use crate::net::memory;
 use crate::proto::{self, FrameHead, Kind};

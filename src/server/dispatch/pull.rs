@@ -12,10 +12,10 @@ use std::ffi::CString;
 use std::ptr;
 use std::sync::Arc;
 
-use super::paths::Paths;
-use super::{Happened, Kept, Pulled, Records, Request};
 use crate::net::{Token, memory};
 use crate::proto::{Kind, Payload};
+use crate::server::handshake::paths::Paths;
+use crate::server::{Happened, Kept, Pulled, Records, Request};
 
 /// What the records of one pull point to, from one loop. It belongs to the pulling thread until
 /// that comes back, and so outlives the server if it must.

@@ -13,9 +13,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use matchit::{Params, Router};
 use once_cell::sync::Lazy;
 
-use super::page::Page;
-use super::{Application, ServerError};
 use crate::net::memory;
+use crate::server::handshake::page::Page;
+use crate::server::{Application, ServerError};
 
 static TABLE: Lazy<Mutex<Table>> = Lazy::new(Mutex::default);
 static VERSION: AtomicU64 = AtomicU64::new(0);

@@ -1,9 +1,9 @@
 //! What is counted for a websocket before it is queued, and uncounted if it never is.
 
-use super::Answer;
-use super::mailbox::Mail;
-use super::slots::{Address, Released};
 use crate::net::Token;
+use crate::server::Answer;
+use crate::server::websocket::mailbox::Mail;
+use crate::server::websocket::slots::{Address, Released};
 
 /// Bytes, and a ping perhaps, that are counted in a websocket's slot and not yet queued.
 ///
@@ -97,8 +97,8 @@ mod tests {
 
     use super::*;
     use crate::server::ServerError;
-    use crate::server::mailbox::Mailbox;
-    use crate::server::slots::{Slot, State};
+    use crate::server::websocket::mailbox::Mailbox;
+    use crate::server::websocket::slots::{Slot, State};
 
     const LIMIT: u64 = 100;
 

@@ -2,12 +2,12 @@
 
 use std::collections::VecDeque;
 
-use super::client_thread::Hand;
-use super::mailbox::Mail;
-use super::outbox::Outbox;
-use super::slots::{Chunk, Estate, IdKind, Slot, State, Vacated, id};
 use crate::net::{Peer, Token, memory};
 use crate::proto::{Agreement, Deflater, HeadScanner, Refusal, Session, TLS_HANDSHAKE};
+use crate::server::websocket::client_thread::Hand;
+use crate::server::websocket::mailbox::Mail;
+use crate::server::websocket::outbox::Outbox;
+use crate::server::websocket::slots::{Chunk, Estate, IdKind, Slot, State, Vacated, id};
 
 /// Where a connection stands.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

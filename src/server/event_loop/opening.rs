@@ -4,20 +4,20 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use super::callback::{self, Verdict};
-use super::client_thread::{Client, Hand, Handed};
-use super::conns::Phase;
-use super::core::Due;
-use super::options::Deflate;
-use super::page::{Page, Wish};
-use super::paths::{self, Entered, Found, Place};
-use super::request::RequestParts;
-use super::sink::Sink;
-use super::slots::State;
-use super::worker::{Loop, Turn};
-use super::{EventKind, Failure, Happened, Request, ServerError};
 use crate::net::{Peer, Token, memory};
 use crate::proto::{self, Agreement, Offer, Refusal, RequestHead, Session};
+use crate::server::callback::{self, Verdict};
+use crate::server::dispatch::sink::Sink;
+use crate::server::event_loop::core::Due;
+use crate::server::event_loop::{Loop, Turn};
+use crate::server::handshake::page::{Page, Wish};
+use crate::server::handshake::paths::{self, Entered, Found, Place};
+use crate::server::handshake::request::RequestParts;
+use crate::server::options::Deflate;
+use crate::server::websocket::client_thread::{Client, Hand, Handed};
+use crate::server::websocket::connections::Phase;
+use crate::server::websocket::slots::State;
+use crate::server::{EventKind, Failure, Happened, Request, ServerError};
 
 /// Of a request longer than this the reserve has no copies.
 const LONG: usize = 64 << 10;

@@ -4,9 +4,9 @@ use std::cell::{Cell, OnceCell, RefCell};
 use std::ffi::CStr;
 use std::io::Write as _;
 
-use super::{Answer, ServerError};
 use crate::net::{Peer, memory};
 use crate::proto::{self, Names, RequestHead};
+use crate::server::{Answer, ServerError};
 
 /// What a request is made of.
 pub struct RequestParts<'a> {

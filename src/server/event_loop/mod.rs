@@ -4,6 +4,10 @@
 //! borrow crosses a callback: state sits in a `RefCell`, bytes that foreign code sees are moved out
 //! of it first, and a callback that sends finds the loop by [`Loop::current`].
 
+mod clock;
+pub mod core;
+mod opening;
+
 use std::cell::RefCell;
 use std::ffi::CString;
 use std::io;
@@ -12,18 +16,18 @@ use std::sync::atomic::Ordering;
 
 use scoped_tls::scoped_thread_local;
 
-use super::client_thread::Handed;
-use super::clock::Ticks;
-use super::conns::{Conn, Conns, Phase};
-use super::core::{Core, Due};
-use super::mailbox::Mailbox;
-use super::paths::{self, Paths};
-use super::server::Server;
-use super::sink::Sink;
-use super::slots::State;
-use super::{Application, EventKind, Happened, callback, log};
 use crate::net::{Backend, Happening, Poller, Token, memory};
 use crate::proto::{Event, Kind, Payload, ProtoError, Step, WholeMessage};
+use crate::server::dispatch::sink::Sink;
+use crate::server::event_loop::clock::Ticks;
+use crate::server::event_loop::core::{Core, Due};
+use crate::server::handshake::paths::{self, Paths};
+use crate::server::lifecycle::Server;
+use crate::server::websocket::client_thread::Handed;
+use crate::server::websocket::connections::{Conn, Conns, Phase};
+use crate::server::websocket::mailbox::Mailbox;
+use crate::server::websocket::slots::State;
+use crate::server::{Application, EventKind, Happened, callback, log};
 
 /// The receive buffer of a loop, shared by all its clients.
 pub const ARENA: usize = 512 * 1024;

@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 use super::Core;
 use crate::net::{Peer, Socket, Token, memory};
 use crate::proto::{self, HeadScanner, Refusal, Session};
-use crate::server::conns::{Conn, Extra, Opening, Phase, Unread};
+use crate::server::websocket::connections::{Conn, Extra, Opening, Phase, Unread};
 
 /// At most so many clients are accepted in one turn.
 const ACCEPTS: usize = 64;

@@ -1,6 +1,6 @@
 //! Where a turn's events go.
 
-use super::pull::{Batch, Puller};
+use crate::server::dispatch::pull::{Batch, Puller};
 
 /// Where the events of a turn go.
 pub enum Sink<'a> {

@@ -13,12 +13,12 @@ use std::thread::{self, JoinHandle, Thread};
 
 use crossbeam_channel::{Receiver, Sender, TryRecvError, unbounded};
 
-use super::mailbox::{Mail, Mailbox};
-use super::paths::{self, Paths};
-use super::slots::{Slot, State};
-use super::{EventKind, Failure, Request, Server, callback};
 use crate::net::{Token, memory, process};
 use crate::proto::Kind;
+use crate::server::handshake::paths::{self, Paths};
+use crate::server::websocket::mailbox::{Mail, Mailbox};
+use crate::server::websocket::slots::{Slot, State};
+use crate::server::{EventKind, Failure, Request, Server, callback};
 
 /// No more is handed over while so many messages wait.
 const MAX_MESSAGES: usize = 64;
@@ -270,7 +270,7 @@ impl Client {
 
     fn handle(
         &self,
-        application: &Arc<dyn super::Application>,
+        application: &Arc<dyn crate::server::Application>,
         event: EventKind,
         handler: impl FnOnce() -> i32,
     ) {

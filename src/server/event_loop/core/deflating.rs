@@ -4,7 +4,7 @@ use super::Core;
 use crate::net::Token;
 use crate::proto::{self, FrameHead, Kind};
 use crate::server::ServerError;
-use crate::server::reservation::Reservation;
+use crate::server::websocket::reservation::Reservation;
 
 impl Core {
     /// Queues one message whose bytes are counted as they are: compressed, if that is shorter.

@@ -11,15 +11,15 @@ use std::thread::JoinHandle;
 
 use once_cell::sync::Lazy;
 
-use super::host::Host;
-use super::mailbox::Mailbox;
-use super::metrics::{Metrics, PublishedTraffic};
-use super::sink::Sink;
-use super::slots::{self, IdKind, LAST_GENERATION};
-use super::worker::Loop;
-use super::{Dispatch, Options, ServerError, callback, host, refuse_in_child};
 use crate::net::{Address, Identity, Listener, Peer, memory, process};
 use crate::proto::Refusal;
+use crate::server::dispatch::sink::Sink;
+use crate::server::event_loop::Loop;
+use crate::server::host::Host;
+use crate::server::metrics::{Metrics, PublishedTraffic};
+use crate::server::websocket::mailbox::Mailbox;
+use crate::server::websocket::slots::{self, IdKind, LAST_GENERATION};
+use crate::server::{Dispatch, Options, ServerError, callback, host, refuse_in_child};
 
 static SERVERS: Lazy<RwLock<Registry>> = Lazy::new(RwLock::default);
 

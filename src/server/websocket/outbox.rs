@@ -3,9 +3,9 @@
 use std::collections::{TryReserveError, VecDeque};
 use std::io::{self, IoSlice};
 
-use super::piece::{PIECE, Piece};
 use crate::net::{Poller, Token, memory};
 use crate::proto::{FrameHead, MAX_CONTROL_FRAME};
+use crate::server::websocket::piece::{PIECE, Piece};
 
 /// At most so many pieces leave in one system call.
 const GATHERED: usize = 16;

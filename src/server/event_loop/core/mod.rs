@@ -1,12 +1,12 @@
 //! What a loop owns, and everything it does with it that calls no foreign code.
 //!
-//! Callbacks are noted as due here and run by [`super::worker`] when nothing is borrowed.
+//! Callbacks are noted as due here and run by [`crate::server::worker`] when nothing is borrowed.
 
 mod accepting;
+mod backlog;
 mod closing;
 mod deflating;
-mod keeping;
-mod tending;
+mod timeouts;
 mod writing;
 
 use std::collections::{HashMap, VecDeque};
@@ -15,21 +15,21 @@ use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use super::callback::Verdict;
-use super::client_thread::Handed;
-use super::clock::Clock;
-use super::conns::{Conns, Phase};
-use super::mailbox::{Mail, Mailbox, ping_cost};
-use super::metrics::Traffic;
-use super::outbox::Outbox;
-use super::pull::Batch;
-use super::reservation::Reservation;
-use super::server::Server;
-use super::slots::{Address, Slot};
-use super::worker::ARENA;
-use super::{EventKind, Failure, FailureKind, Request};
 use crate::net::{Listener, Poller, Token, memory};
 use crate::proto::{Deflaters, Limits, Scratch};
+use crate::server::callback::Verdict;
+use crate::server::dispatch::pull::Batch;
+use crate::server::event_loop::ARENA;
+use crate::server::event_loop::clock::Clock;
+use crate::server::lifecycle::Server;
+use crate::server::metrics::Traffic;
+use crate::server::websocket::client_thread::Handed;
+use crate::server::websocket::connections::{Conns, Phase};
+use crate::server::websocket::mailbox::{Mail, Mailbox, ping_cost};
+use crate::server::websocket::outbox::Outbox;
+use crate::server::websocket::reservation::Reservation;
+use crate::server::websocket::slots::{Address, Slot};
+use crate::server::{EventKind, Failure, FailureKind, Request};
 
 /// A connection that was answered with a page stays open for so many milliseconds.
 const KEPT: u32 = 2_000;

@@ -5,7 +5,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::Options;
+use crate::server::Options;
 
 /// Each group of connections is looked at once in so many ticks.
 pub const ROUND: u32 = 10;

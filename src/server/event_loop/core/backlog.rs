@@ -2,7 +2,7 @@
 
 use super::Core;
 use crate::net::Token;
-use crate::server::conns::Phase;
+use crate::server::websocket::connections::Phase;
 
 impl Core {
     /// Keeps input, from `from` on, until it may be delivered; nothing is read meanwhile.

@@ -5,11 +5,11 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use crossbeam_channel::{Receiver, Sender, unbounded};
 
-use super::callback::Verdict;
-use super::pull::Batch;
-use super::slots::Released;
-use super::{Request, Server};
 use crate::net::{Peer, Socket, Token, Waker};
+use crate::server::callback::Verdict;
+use crate::server::dispatch::pull::Batch;
+use crate::server::websocket::slots::Released;
+use crate::server::{Request, Server};
 
 /// One wish of another thread.
 pub enum Mail {

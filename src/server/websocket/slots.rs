@@ -13,9 +13,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use once_cell::sync::OnceCell;
 
-use super::ServerError;
-use super::mailbox::Mailbox;
 use crate::net::{Token, process};
+use crate::server::ServerError;
+use crate::server::websocket::mailbox::Mailbox;
 
 /// What an id is of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

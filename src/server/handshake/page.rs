@@ -5,9 +5,9 @@ use std::io::Write as _;
 
 use sha1::{Digest as _, Sha1};
 
-use super::ServerError;
 use crate::net::memory;
 use crate::proto::{self, RequestHead};
+use crate::server::ServerError;
 
 /// What a path answers to GET and HEAD.
 pub struct Page {
