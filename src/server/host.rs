@@ -11,18 +11,17 @@ use std::io;
 use std::mem;
 use std::os::fd::{AsRawFd, RawFd};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
-use std::thread;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
-use once_cell::sync::OnceCell;
-
-use crate::net::{PollSet, Readiness, Signal, Union, Wait, Waited, process};
+use crate::net::{PollSet, Readiness, Union, Wait, Waited, process};
 use crate::server::dispatch::pull::{Batch, Puller};
 use crate::server::dispatch::sink::Sink;
 use crate::server::event_loop::Loop;
-use crate::server::lifecycle::{Place, Server, find};
+use crate::server::parked::Parked;
+use crate::server::registry::{Server, find};
+use crate::server::shared::LoopShare;
 use crate::server::websocket::mailbox::{Mail, Mailbox};
 use crate::server::{Dispatch, Records, ServerError, callback};
 
@@ -31,81 +30,6 @@ const PATIENCE: Duration = Duration::from_secs(1);
 
 /// A closer looks up at least this often.
 const GLANCE: Duration = Duration::from_millis(50);
-
-/// The pause after a wait that has failed.
-const PAUSE: Duration = Duration::from_millis(10);
-
-/// What a server has for threads of the host.
-pub struct Host {
-    /// The threads inside `run`, `poll` or `pull`.
-    seats: Mutex<Vec<u64>>,
-    /// `portal_server_wake`: each gift makes one thread look up.
-    wake: Signal,
-    wakes: AtomicU32,
-    /// Something is to be looked at anew by a thread that waits.
-    bell: Signal,
-    waiting: AtomicU32,
-    /// That waiting fails was told.
-    failing: AtomicBool,
-    /// Readable while any loop has work, once asked for. A loop joins it before it is parked.
-    union: OnceCell<Union>,
-}
-
-impl Host {
-    pub fn new() -> io::Result<Self> {
-        Ok(Self {
-            seats: Mutex::default(),
-            wake: Signal::semaphore()?,
-            wakes: AtomicU32::new(0),
-            bell: Signal::semaphore()?,
-            waiting: AtomicU32::new(0),
-            failing: AtomicBool::new(false),
-            union: OnceCell::new(),
-        })
-    }
-
-    /// Lets every thread that waits look up.
-    pub fn ring(&self) {
-        for _ in 0..self.waiting.load(Ordering::SeqCst) {
-            self.bell.give();
-        }
-    }
-
-    fn take_wake(&self) -> bool {
-        let taken = self.wakes.load(Ordering::Acquire) > 0 && self.wake.take();
-        if taken {
-            self.wakes.fetch_sub(1, Ordering::AcqRel);
-        }
-        taken
-    }
-
-    /// One thread waits no more.
-    fn end_wait(&self) {
-        self.waiting.fetch_sub(1, Ordering::SeqCst);
-        self.bell.take();
-    }
-
-    /// How a thread's wait has ended. When it has failed there is a pause, since it will fail again.
-    fn readiness(&self, waited: io::Result<Readiness>) -> Readiness {
-        match waited {
-            Ok(readiness) => {
-                self.failing.store(false, Ordering::Relaxed);
-                readiness
-            }
-            Err(error) => {
-                if !self.failing.swap(true, Ordering::Relaxed) {
-                    log::error!("waiting for work failed: {error}");
-                }
-                thread::sleep(PAUSE);
-                Readiness::Interrupted
-            }
-        }
-    }
-
-    fn seats(&self) -> MutexGuard<'_, Vec<u64>> {
-        self.seats.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
 
 // ---- the calling thread ----
 
@@ -174,7 +98,7 @@ impl Held {
     fn give_back(mut self) {
         self.batch.let_go();
         if let Some(server) = self.server.upgrade() {
-            server.loops[self.loop_number]
+            server.parked[self.loop_number]
                 .home
                 .store(0, Ordering::SeqCst);
             self.mailbox.post(Mail::Returned(self.batch));
@@ -362,20 +286,20 @@ pub fn run(call: &mut Call) -> Result<Step, ServerError> {
 
 /// One turn; answers how many callbacks have run.
 pub fn poll(call: &mut Call) -> Result<Step, ServerError> {
-    until_found(call, &mut |one, place, _| serve(one, place))
+    until_found(call, &mut |_, one, place| serve(one, place))
 }
 
 /// One turn without callbacks; answers how many events were written.
 pub fn pull(call: &mut Call, records: &mut dyn Records) -> Result<Step, ServerError> {
-    until_found(call, &mut |one, place, visitor| {
-        pull_from(one, place, visitor, records)
+    until_found(call, &mut |seat, one, place| {
+        pull_from(seat, one, place, records)
     })
 }
 
 /// Serves until something was found, the time is up, or somebody wants the thread to look up.
 fn until_found(
     call: &mut Call,
-    serve: &mut dyn FnMut(&Loop, &Place, u64) -> u32,
+    serve: &mut dyn FnMut(&Seat, &Loop, &Parked) -> u32,
 ) -> Result<Step, ServerError> {
     let (seat, readiness) = call.enter()?;
     if readiness == Some(Readiness::Interrupted) {
@@ -386,7 +310,7 @@ fn until_found(
     let mut held = seat.take_held();
     loop {
         let found = visit(&seat.server, Some(visitor), &mut held, &mut |one, place| {
-            serve(one, place, visitor)
+            serve(&seat, one, place)
         });
         let woken = seat.server.host.take_wake();
         if found.count > 0 {
@@ -405,14 +329,14 @@ fn until_found(
     }
 }
 
-fn serve(one: &Loop, place: &Place) -> u32 {
+fn serve(one: &Loop, place: &Parked) -> u32 {
     place.pulled.store(false, Ordering::Relaxed);
     let before = callback::handled();
     one.turn(false, &mut Sink::Call);
     callback::handled().wrapping_sub(before)
 }
 
-fn pull_from(one: &Loop, place: &Place, visitor: u64, records: &mut dyn Records) -> u32 {
+fn pull_from(seat: &Seat, one: &Loop, place: &Parked, records: &mut dyn Records) -> u32 {
     place.pulled.store(true, Ordering::Relaxed);
     if records.room() == 0 {
         return 0;
@@ -426,9 +350,9 @@ fn pull_from(one: &Loop, place: &Place, visitor: u64, records: &mut dyn Records)
         one.core.borrow_mut().take_back(batch);
         return 0;
     }
-    place.home.store(visitor, Ordering::SeqCst);
+    place.home.store(seat.visitor, Ordering::SeqCst);
     let held = Held {
-        server: Arc::downgrade(&one.server),
+        server: Arc::downgrade(&seat.server),
         loop_number: one.number(),
         mailbox: one.mailbox,
         batch: Box::new(batch),
@@ -452,10 +376,10 @@ fn visit(
     server: &Arc<Server>,
     visitor: Option<u64>,
     held: &mut Vec<Held>,
-    serve: &mut dyn FnMut(&Loop, &Place) -> u32,
+    serve: &mut dyn FnMut(&Loop, &Parked) -> u32,
 ) -> Found {
     let mut found = Found::default();
-    for (number, place) in server.loops.iter().enumerate() {
+    for (number, place) in server.parked.iter().enumerate() {
         if !place.is_open_to(visitor) {
             continue;
         }
@@ -483,7 +407,7 @@ fn with_loop<T>(
     number: usize,
     work: impl FnOnce(&Loop) -> T,
 ) -> Option<(T, bool)> {
-    let one = server.loops[number].parked().take()?;
+    let one = server.parked[number].parked().take()?;
     match catch_unwind(AssertUnwindSafe(|| work(&one))) {
         Ok(answer) => Some((answer, park(server, number, one))),
         Err(panic) => {
@@ -498,7 +422,7 @@ fn with_loop<T>(
 
 /// Parks a loop; answers whether work is left in it.
 fn park(server: &Server, number: usize, one: Box<Loop>) -> bool {
-    let place = &server.loops[number];
+    let place = &server.parked[number];
     if one.core.borrow().is_finished() {
         drop(one);
         server.loop_ended();
@@ -529,7 +453,7 @@ fn park(server: &Server, number: usize, one: Box<Loop>) -> bool {
 }
 
 /// Lets the host's descriptor show the work of a loop that is here, if it does not yet.
-fn join(union: &Union, place: &Place, one: &Loop) -> io::Result<()> {
+fn join(union: &Union, place: &Parked, one: &Loop) -> io::Result<()> {
     if !place.shown.load(Ordering::Relaxed) {
         union.add(one.core.borrow().poller.descriptor())?;
         place.shown.store(true, Ordering::Relaxed);
@@ -538,7 +462,7 @@ fn join(union: &Union, place: &Place, one: &Loop) -> io::Result<()> {
 }
 
 /// Puts together what is to be waited for: work in the loops that nobody serves, and wishes. Answers how long
-/// that may last; [`Host::end_wait`] must follow.
+/// that may last; [`HostThreads::end_wait`] must follow.
 fn begin_wait(
     server: &Server,
     visitor: Option<u64>,
@@ -550,7 +474,7 @@ fn begin_wait(
     set.add(host.wake.as_raw_fd());
     set.add(host.bell.as_raw_fd());
     host.waiting.fetch_add(1, Ordering::SeqCst);
-    let loops = server.loops.iter();
+    let loops = server.parked.iter();
     let ours = loops.filter(|place| place.is_open_to(visitor) && place.parked().is_some());
     ours.filter_map(|place| place.descriptor.get())
         .for_each(|descriptor| set.add(*descriptor));
@@ -599,7 +523,7 @@ pub fn fd(server: u64) -> Result<RawFd, ServerError> {
         // From now on what is left undone shows.
         settle(&server);
     }
-    for place in &server.loops {
+    for place in &server.parked {
         // A loop that is not here joins when it comes back, if it does.
         let parked = place.parked();
         let joined = parked
@@ -627,10 +551,10 @@ fn hosted(server: u64) -> Result<Arc<Server>, ServerError> {
 
 /// Hands to the system what was mailed to a loop that lies parked.
 pub fn flush(mailbox: &'static Mailbox) {
-    let Some(server) = mailbox.server() else {
+    let Ok(server) = find(mailbox.server()) else {
         return;
     };
-    let is_it = |place: &Place| {
+    let is_it = |place: &LoopShare| {
         place
             .mailbox
             .get()
@@ -668,7 +592,7 @@ pub fn drive_to_end(server: &Arc<Server>) {
 }
 
 /// A closer's turn of a loop: the events of a host that pulls wait for it.
-fn finish(one: &Loop, place: &Place) -> u32 {
+fn finish(one: &Loop, place: &Parked) -> u32 {
     if !place.pulled.load(Ordering::Relaxed) {
         return serve(one, place);
     }

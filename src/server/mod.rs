@@ -2,6 +2,7 @@
 //!
 //! The functions here are what C can do; every one may be called from any thread.
 
+mod admission;
 mod application;
 mod callback;
 mod dispatch;
@@ -9,11 +10,15 @@ mod error;
 mod event_loop;
 mod handshake;
 mod host;
+mod host_threads;
 mod lifecycle;
 mod log;
 mod metrics;
 mod options;
+mod parked;
+mod registry;
 mod sending;
+mod shared;
 mod websocket;
 
 pub use application::{
@@ -36,8 +41,6 @@ pub(crate) use {
 };
 
 use std::sync::Arc;
-
-use lifecycle::Server;
 
 use crate::net::process;
 
@@ -85,17 +88,17 @@ pub fn set_log(level: u32, callback: Option<Arc<LogCallback>>) -> Answer {
 
 /// The port that a server listens on; 0 when it is gone or listens on a Unix socket.
 pub fn port(server: u64) -> u16 {
-    lifecycle::find(server).map_or(0, |server| server.port())
+    registry::find(server).map_or(0, |server| server.port())
 }
 
 /// Begins to close a server, and returns.
 pub fn begin_close(server: u64) -> Answer {
-    lifecycle::find(server).map(|server| server.begin_close())
+    registry::find(server).map(|server| server.begin_close())
 }
 
 /// Reads the certificate and the key again, for clients that come from now on.
 pub fn reload_tls(server: u64) -> Answer {
-    lifecycle::find(server)?.reload_tls()
+    registry::find(server)?.reload_tls()
 }
 
 /// What the panic hook has to say.

@@ -22,11 +22,11 @@ use crate::server::dispatch::sink::Sink;
 use crate::server::event_loop::clock::Ticks;
 use crate::server::event_loop::core::{Core, Due};
 use crate::server::handshake::paths::{self, Paths};
-use crate::server::lifecycle::Server;
+use crate::server::shared::Shared;
 use crate::server::websocket::client_thread::Handed;
 use crate::server::websocket::connections::{Conn, Conns, Phase};
 use crate::server::websocket::mailbox::Mailbox;
-use crate::server::websocket::slots::State;
+use crate::server::websocket::slot::State;
 use crate::server::{Application, EventKind, Happened, callback, log};
 
 /// The receive buffer of a loop, shared by all its clients.
@@ -63,7 +63,7 @@ scoped_thread_local!(static CURRENT: Loop);
 pub struct Loop {
     pub core: RefCell<Core>,
     pub mailbox: &'static Mailbox,
-    pub server: Arc<Server>,
+    pub server: Arc<Shared>,
     number: usize,
 }
 
@@ -93,11 +93,11 @@ enum Next<'a> {
 }
 
 impl Loop {
-    pub fn new(server: Arc<Server>, number: usize) -> io::Result<Self> {
+    pub fn new(server: Arc<Shared>, number: usize) -> io::Result<Self> {
         let (poller, waker) = Poller::new(server.options.backend())?;
         let conns = Conns::new();
         let mailbox = conns.estate().mailbox;
-        mailbox.rent(waker, Arc::downgrade(&server), server.options.max_queued);
+        mailbox.rent(waker, server.options.max_queued);
         let core = RefCell::new(Core::new(Arc::clone(&server), number, poller, conns)?);
         Ok(Self {
             core,

@@ -16,7 +16,7 @@ use crate::server::handshake::request::RequestParts;
 use crate::server::options::Deflate;
 use crate::server::websocket::client_thread::{Client, Hand, Handed};
 use crate::server::websocket::connections::Phase;
-use crate::server::websocket::slots::State;
+use crate::server::websocket::slot::State;
 use crate::server::{EventKind, Failure, Happened, Request, ServerError};
 
 /// Of a request longer than this the reserve has no copies.
@@ -224,7 +224,7 @@ impl Loop {
             slot: core.conns.slot(token.index),
             mailbox: self.mailbox,
             path,
-            server: Arc::clone(&self.server),
+            metrics: Arc::clone(&self.server.metrics),
         };
         match Hand::start(client) {
             Ok(hand) => {

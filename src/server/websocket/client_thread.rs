@@ -16,9 +16,10 @@ use crossbeam_channel::{Receiver, Sender, TryRecvError, unbounded};
 use crate::net::{Token, memory, process};
 use crate::proto::Kind;
 use crate::server::handshake::paths::{self, Paths};
+use crate::server::metrics::Metrics;
 use crate::server::websocket::mailbox::{Mail, Mailbox};
-use crate::server::websocket::slots::{Slot, State};
-use crate::server::{EventKind, Failure, Request, Server, callback};
+use crate::server::websocket::slot::{Slot, State};
+use crate::server::{EventKind, Failure, Request, callback};
 
 /// No more is handed over while so many messages wait.
 const MAX_MESSAGES: usize = 64;
@@ -99,7 +100,7 @@ pub struct Client {
     pub slot: &'static Slot,
     pub mailbox: &'static Mailbox,
     pub path: u32,
-    pub server: Arc<Server>,
+    pub metrics: Arc<Metrics>,
 }
 
 impl Hand {
@@ -275,10 +276,7 @@ impl Client {
         handler: impl FnOnce() -> i32,
     ) {
         if callback::handle(&**application, self.websocket, event, handler) {
-            self.server
-                .metrics
-                .handler_errors
-                .fetch_add(1, Ordering::Relaxed);
+            self.metrics.handler_errors.fetch_add(1, Ordering::Relaxed);
         }
     }
 }

@@ -7,7 +7,8 @@ use crate::proto::{Agreement, Deflater, HeadScanner, Refusal, Session, TLS_HANDS
 use crate::server::websocket::client_thread::Hand;
 use crate::server::websocket::mailbox::Mail;
 use crate::server::websocket::outbox::Outbox;
-use crate::server::websocket::slots::{Chunk, Estate, IdKind, Slot, State, Vacated, id};
+use crate::server::websocket::slot::{IdKind, Slot, State, Vacated, id};
+use crate::server::websocket::slot_arena::{Chunk, Estate};
 
 /// Where a connection stands.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

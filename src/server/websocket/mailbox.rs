@@ -1,15 +1,15 @@
 //! What other threads ask of a loop.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crossbeam_channel::{Receiver, Sender, unbounded};
 
 use crate::net::{Peer, Socket, Token, Waker};
+use crate::server::Request;
 use crate::server::callback::Verdict;
 use crate::server::dispatch::pull::Batch;
-use crate::server::websocket::slots::Released;
-use crate::server::{Request, Server};
+use crate::server::websocket::slot::Released;
 
 /// One wish of another thread.
 pub enum Mail {
@@ -72,7 +72,8 @@ pub struct Mailbox {
 #[derive(Default)]
 struct Tenant {
     waker: Option<Arc<Waker>>,
-    server: Weak<Server>,
+    /// The server's id; 0 until it has one.
+    server: u64,
 }
 
 impl Default for Mailbox {
@@ -90,29 +91,34 @@ impl Default for Mailbox {
 }
 
 impl Mailbox {
-    /// Lets a loop of `server` move in.
-    pub fn rent(&self, waker: Arc<Waker>, server: Weak<Server>, max_queued: u64) {
+    /// Lets a loop move in.
+    pub fn rent(&self, waker: Arc<Waker>, max_queued: u64) {
         self.max_queued.store(max_queued, Ordering::Release);
-        *self.tenant.lock().unwrap_or_else(PoisonError::into_inner) = Tenant {
+        *self.tenant() = Tenant {
             waker: Some(waker),
-            server,
+            server: 0,
         };
+    }
+
+    /// The server of the loop that has moved in has this id.
+    pub fn serve(&self, server: u64) {
+        self.tenant().server = server;
     }
 
     /// The loop moves out. Returns the mail that it has not taken; the next tenant gets none of it.
     pub fn vacate(&self) -> Vec<Mail> {
-        let mut tenant = self.tenant.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut tenant = self.tenant();
         *tenant = Tenant::default();
         self.receiver.try_iter().collect()
     }
 
-    /// The server whose loop this is.
-    pub fn server(&self) -> Option<Arc<Server>> {
-        self.tenant
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .server
-            .upgrade()
+    /// The id of the server whose loop this is; 0 is none.
+    pub fn server(&self) -> u64 {
+        self.tenant().server
+    }
+
+    fn tenant(&self) -> MutexGuard<'_, Tenant> {
+        self.tenant.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// MAX_QUEUED of the server that has this mailbox now.
@@ -137,9 +143,9 @@ impl Mailbox {
     /// Leaves a connection that another loop of `server` has accepted. False, and the socket is
     /// closed, when this loop has ended: a connection, unlike what names a websocket, would be
     /// anybody's who has the mailbox next.
-    pub fn post_connection(&self, server: &Server, socket: Socket, peer: Peer) -> bool {
-        let tenant = self.tenant.lock().unwrap_or_else(PoisonError::into_inner);
-        if !std::ptr::eq(tenant.server.as_ptr(), server) {
+    pub fn post_connection(&self, server: u64, socket: Socket, peer: Peer) -> bool {
+        let tenant = self.tenant();
+        if tenant.server != server {
             return false;
         }
         // Before `tenant` is let go: the loop cannot move out meanwhile.
@@ -163,8 +169,7 @@ impl Mailbox {
     /// Wakes the loop if it sleeps.
     pub fn wake(&self) {
         if self.asleep.swap(false, Ordering::AcqRel) {
-            let tenant = self.tenant.lock().unwrap_or_else(PoisonError::into_inner);
-            if let Some(waker) = &tenant.waker {
+            if let Some(waker) = &self.tenant().waker {
                 waker.wake();
             }
         }

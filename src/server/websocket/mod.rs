@@ -7,4 +7,5 @@ pub mod mailbox;
 pub mod outbox;
 pub mod piece;
 pub mod reservation;
-pub mod slots;
+pub mod slot;
+pub mod slot_arena;

@@ -3,7 +3,8 @@
 use crate::net::Token;
 use crate::server::Answer;
 use crate::server::websocket::mailbox::Mail;
-use crate::server::websocket::slots::{Address, Released};
+use crate::server::websocket::slot::Released;
+use crate::server::websocket::slot_arena::Address;
 
 /// Bytes, and a ping perhaps, that are counted in a websocket's slot and not yet queued.
 ///
@@ -98,7 +99,7 @@ mod tests {
     use super::*;
     use crate::server::ServerError;
     use crate::server::websocket::mailbox::Mailbox;
-    use crate::server::websocket::slots::{Slot, State};
+    use crate::server::websocket::slot::{Slot, State};
 
     const LIMIT: u64 = 100;
 

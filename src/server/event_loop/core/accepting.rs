@@ -79,7 +79,7 @@ impl Core {
     fn deal(&mut self, socket: Socket, peer: Peer) {
         match self.server.deal(self.number) {
             Some((number, other)) => {
-                if !other.post_connection(&self.server, socket, peer) {
+                if !other.post_connection(self.server.id(), socket, peer) {
                     let address = self.server.counted_address(&peer);
                     self.server.leave(number, true, address);
                 }

@@ -21,14 +21,15 @@ use crate::server::callback::Verdict;
 use crate::server::dispatch::pull::Batch;
 use crate::server::event_loop::ARENA;
 use crate::server::event_loop::clock::Clock;
-use crate::server::lifecycle::Server;
 use crate::server::metrics::Traffic;
+use crate::server::shared::Shared;
 use crate::server::websocket::client_thread::Handed;
 use crate::server::websocket::connections::{Conns, Phase};
 use crate::server::websocket::mailbox::{Mail, Mailbox, ping_cost};
 use crate::server::websocket::outbox::Outbox;
 use crate::server::websocket::reservation::Reservation;
-use crate::server::websocket::slots::{Address, Slot};
+use crate::server::websocket::slot::Slot;
+use crate::server::websocket::slot_arena::Address;
 use crate::server::{EventKind, Failure, FailureKind, Request};
 
 /// A connection that was answered with a page stays open for so many milliseconds.
@@ -72,7 +73,7 @@ pub struct Core {
     pub due: VecDeque<(Token, Due)>,
     /// The server closes, and every client has been told.
     pub closing: bool,
-    server: Arc<Server>,
+    server: Arc<Shared>,
     mailbox: &'static Mailbox,
     number: usize,
     listener: Option<Arc<Listener>>,
@@ -101,7 +102,7 @@ pub struct Core {
 
 impl Core {
     pub fn new(
-        server: Arc<Server>,
+        server: Arc<Shared>,
         number: usize,
         poller: Poller,
         conns: Conns,

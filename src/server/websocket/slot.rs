@@ -1,21 +1,15 @@
 //! Ids, and what every thread may ask of a websocket without a lock.
 //!
 //! An id is a 64-bit number below 2^53: kind (3 bits), generation (26), slot (24). A slot is one
-//! atomic word and the application's pointer. Slots stand in chunks that are never freed, so a
-//! look-up is three loads and can meet a dead id, but never dead memory. When a slot is given to
-//! the next client its generation rises; one whose generations are used up is retired, so an id
-//! never comes back.
+//! atomic word and the application's pointer. When a slot is given to the next client its generation
+//! rises; one whose generations are used up is retired, so an id never comes back.
 
 use std::ffi::c_void;
 use std::ptr;
 use std::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use once_cell::sync::OnceCell;
-
-use crate::net::{Token, process};
+use crate::net::process;
 use crate::server::ServerError;
-use crate::server::websocket::mailbox::Mailbox;
 
 /// What an id is of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -365,134 +359,8 @@ pub enum Vacated {
     NotYet,
 }
 
-/// Slots of one loop.
-pub struct Chunk {
-    pub number: u32,
-    /// Its place among the chunks of its mailbox.
-    position: u32,
-    pub mailbox: &'static Mailbox,
-    pub slots: [Slot; Chunk::SLOTS],
-}
-
-impl Chunk {
-    pub const SLOTS: usize = 256;
-}
-
-const ROW: usize = 256;
-type Row = Box<[OnceCell<Box<Chunk>>; ROW]>;
-static TABLE: [OnceCell<Row>; ROW] = [const { OnceCell::new() }; ROW];
-
-/// Where a websocket is found that an id names, if it still lives.
-#[derive(Clone, Copy)]
-pub struct Address {
-    pub slot: &'static Slot,
-    pub mailbox: &'static Mailbox,
-    /// Which connection of the mailbox's loop.
-    pub token: Token,
-}
-
-/// Finds out where an id leads.
-#[inline]
-pub fn find(websocket: u64) -> Result<Address, ServerError> {
-    let gone = ServerError::Gone;
-    let (generation, number) = parts(IdKind::Websocket, websocket).ok_or(gone)?;
-    let number = number as usize;
-    let row = TABLE[number >> 16].get().ok_or(gone)?;
-    let chunk = row[number >> 8 & 0xff].get().ok_or(gone)?;
-    let place = number & 0xff;
-    Ok(Address {
-        slot: &chunk.slots[place],
-        mailbox: chunk.mailbox,
-        token: Token {
-            index: chunk.position << 8 | place as u32,
-            generation,
-        },
-    })
-}
-
-impl Address {
-    /// What the slot's word says of this websocket.
-    #[inline]
-    pub fn live(&self) -> Result<Word, ServerError> {
-        self.slot.live(self.token.generation)
-    }
-}
-
-/// Bytes queued for all websockets of a mailbox's loop.
-pub fn queued_of(mailbox: &Mailbox) -> u64 {
-    let rows = TABLE.iter().map_while(OnceCell::get);
-    let chunks = rows.flat_map(|row| row.iter().map_while(OnceCell::get));
-    let ours = chunks.filter(|chunk| std::ptr::eq(chunk.mailbox, mailbox));
-    ours.flat_map(|chunk| &chunk.slots)
-        .map(|slot| slot.word().queued())
-        .sum()
-}
-
-/// A mailbox and the chunks that belong to it for ever; lent to one loop after the other.
-pub struct Estate {
-    pub mailbox: &'static Mailbox,
-    pub chunks: Vec<&'static Chunk>,
-}
-
-#[derive(Default)]
-struct Land {
-    chunks: u32,
-    free: Vec<Estate>,
-}
-
-static LAND: Mutex<Land> = Mutex::new(Land {
-    chunks: 0,
-    free: Vec::new(),
-});
-
-fn land() -> MutexGuard<'static, Land> {
-    LAND.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-impl Estate {
-    /// Takes one that is free, or makes one.
-    pub fn take() -> Self {
-        land().free.pop().unwrap_or_else(|| Self {
-            mailbox: Box::leak(Box::default()),
-            chunks: Vec::new(),
-        })
-    }
-
-    /// Adds a chunk; None when all 65,536 are in use.
-    pub fn grow(&mut self) -> Option<&'static Chunk> {
-        let number = {
-            let mut land = land();
-            let number = land.chunks;
-            if number as usize == ROW * ROW {
-                return None;
-            }
-            land.chunks += 1;
-            number
-        };
-        let position = self.chunks.len() as u32;
-        let row =
-            TABLE[number as usize / ROW].get_or_init(|| Box::new([const { OnceCell::new() }; ROW]));
-        let chunk = row[number as usize % ROW].get_or_init(|| {
-            let slots = std::array::from_fn(|_| Slot::new());
-            Box::new(Chunk {
-                number,
-                position,
-                mailbox: self.mailbox,
-                slots,
-            })
-        });
-        self.chunks.push(chunk);
-        Some(chunk)
-    }
-
-    /// Gives it back for the next loop.
-    pub fn give_back(self) {
-        land().free.push(self);
-    }
-}
-
 impl Slot {
-    fn new() -> Self {
+    pub fn new() -> Self {
         let free = (State::Free as u64) << STATE_SHIFT;
         Self {
             word: AtomicU64::new(free),

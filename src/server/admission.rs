@@ -1,0 +1,113 @@
+//! Who may come in: the limits on connections, of the whole server and of one address.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, Ipv6Addr};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use super::Options;
+use crate::net::Peer;
+use crate::proto::Refusal;
+
+/// Counts connections against MAX_CONNECTIONS and MAX_CONNECTIONS_PER_IP.
+pub struct Admission {
+    /// 0 is no limit.
+    max_connections: u64,
+    /// 0 is no limit.
+    max_per_address: u64,
+    connections: AtomicU64,
+    addresses: Mutex<HashMap<IpAddr, u64>>,
+}
+
+impl Admission {
+    pub fn new(options: &Options) -> Self {
+        Self {
+            max_connections: options.max_connections,
+            max_per_address: options.max_connections_per_ip,
+            connections: AtomicU64::new(0),
+            addresses: Mutex::default(),
+        }
+    }
+
+    /// Counts a connection against the limits, or says how it is refused.
+    pub fn admit(&self, peer: &Peer) -> Result<(), Refusal> {
+        let max = self.max_connections;
+        let one_more = |count| (max == 0 || count < max).then_some(count + 1);
+        let counted = self
+            .connections
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, one_more);
+        if counted.is_err() {
+            return Err(Refusal::unavailable());
+        }
+        if let Some(ip) = self.counted_address(peer) {
+            let mut addresses = self
+                .addresses
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
+            let count = addresses.entry(ip).or_default();
+            if *count >= self.max_per_address {
+                self.connections.fetch_sub(1, Ordering::AcqRel);
+                return Err(Refusal::too_many_connections());
+            }
+            *count += 1;
+        }
+        Ok(())
+    }
+
+    /// The address that counts against MAX_CONNECTIONS_PER_IP, if there is such a limit.
+    pub fn counted_address(&self, peer: &Peer) -> Option<IpAddr> {
+        peer.ip()
+            .filter(|_| self.max_per_address > 0)
+            .map(counted_as)
+    }
+
+    /// Uncounts a connection that was admitted, and the address that it counted for.
+    pub fn leave(&self, admitted: bool, address: Option<IpAddr>) {
+        if admitted {
+            self.connections.fetch_sub(1, Ordering::AcqRel);
+        }
+        let Some(ip) = address else { return };
+        let mut addresses = self
+            .addresses
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = addresses.get_mut(&ip) {
+            *count -= 1;
+            if *count == 0 {
+                addresses.remove(&ip);
+            }
+        }
+    }
+}
+
+/// Under which address a client counts. Who has one IPv6 address mostly has all of its /64 (RFC 4291
+/// section 2.5.1), so that counts as one.
+fn counted_as(ip: IpAddr) -> IpAddr {
+    match ip {
+        IpAddr::V4(_) => ip,
+        IpAddr::V6(ip) => {
+            let network = ip.to_bits() & !u128::from(u64::MAX);
+            IpAddr::V6(Ipv6Addr::from_bits(network))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_ipv6_network_of_64_bits_counts_as_one_address() {
+        let counted = |text: &str| counted_as(text.parse().unwrap());
+        for (one, other, same) in [
+            ("2001:db8:1:2::1", "2001:db8:1:2:ffff:ffff:ffff:ffff", true),
+            ("2001:db8:1:2::1", "2001:db8:1:3::1", false),
+            ("2001:db8:1:2::1", "2001:db9:1:2::1", false),
+            ("192.0.2.1", "192.0.2.1", true),
+            ("192.0.2.1", "192.0.2.2", false),
+            ("0.0.0.1", "::1", false),
+        ] {
+            assert_eq!(counted(one) == counted(other), same, "{one} {other}");
+        }
+    }
+}

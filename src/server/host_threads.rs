@@ -1,0 +1,86 @@
+//! HOST: what a server knows of the host's threads that serve it.
+
+use std::io;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+use once_cell::sync::OnceCell;
+
+use crate::net::{Readiness, Signal, Union};
+
+/// The pause after a wait that has failed.
+const PAUSE: Duration = Duration::from_millis(10);
+
+/// What a server has for threads of the host.
+pub struct HostThreads {
+    /// The threads inside `run`, `poll` or `pull`.
+    seats: Mutex<Vec<u64>>,
+    /// `portal_server_wake`: each gift makes one thread look up.
+    pub wake: Signal,
+    pub wakes: AtomicU32,
+    /// Something is to be looked at anew by a thread that waits.
+    pub bell: Signal,
+    pub waiting: AtomicU32,
+    /// That waiting fails was told.
+    failing: AtomicBool,
+    /// Readable while any loop has work, once asked for. A loop joins it before it is parked.
+    pub union: OnceCell<Union>,
+}
+
+impl HostThreads {
+    pub fn new() -> io::Result<Self> {
+        Ok(Self {
+            seats: Mutex::default(),
+            wake: Signal::semaphore()?,
+            wakes: AtomicU32::new(0),
+            bell: Signal::semaphore()?,
+            waiting: AtomicU32::new(0),
+            failing: AtomicBool::new(false),
+            union: OnceCell::new(),
+        })
+    }
+
+    /// Lets every thread that waits look up.
+    pub fn ring(&self) {
+        for _ in 0..self.waiting.load(Ordering::SeqCst) {
+            self.bell.give();
+        }
+    }
+
+    pub fn take_wake(&self) -> bool {
+        let taken = self.wakes.load(Ordering::Acquire) > 0 && self.wake.take();
+        if taken {
+            self.wakes.fetch_sub(1, Ordering::AcqRel);
+        }
+        taken
+    }
+
+    /// One thread waits no more.
+    pub fn end_wait(&self) {
+        self.waiting.fetch_sub(1, Ordering::SeqCst);
+        self.bell.take();
+    }
+
+    /// How a thread's wait has ended. When it has failed there is a pause, since it will fail again.
+    pub fn readiness(&self, waited: io::Result<Readiness>) -> Readiness {
+        match waited {
+            Ok(readiness) => {
+                self.failing.store(false, Ordering::Relaxed);
+                readiness
+            }
+            Err(error) => {
+                if !self.failing.swap(true, Ordering::Relaxed) {
+                    log::error!("waiting for work failed: {error}");
+                }
+                thread::sleep(PAUSE);
+                Readiness::Interrupted
+            }
+        }
+    }
+
+    pub fn seats(&self) -> MutexGuard<'_, Vec<u64>> {
+        self.seats.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

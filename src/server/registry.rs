@@ -1,0 +1,148 @@
+//! Servers by their ids.
+
+use std::collections::VecDeque;
+use std::ops::Deref;
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::thread::JoinHandle;
+
+use once_cell::sync::Lazy;
+
+use super::ServerError;
+use super::parked::Parked;
+use super::shared::Shared;
+use super::websocket::slot::{self, IdKind, LAST_GENERATION};
+use crate::net::process;
+
+static SERVERS: Lazy<RwLock<Registry>> = Lazy::new(RwLock::default);
+
+/// Threads of servers that have ended: they have nothing to do any more but to end, too.
+static ENDING: Mutex<Vec<JoinHandle<()>>> = Mutex::new(Vec::new());
+
+/// One server: what its loops share, and where they are.
+pub struct Server {
+    pub shared: Arc<Shared>,
+    /// HOST: one for each loop.
+    pub parked: Vec<Parked>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+}
+
+impl Deref for Server {
+    type Target = Shared;
+
+    fn deref(&self) -> &Shared {
+        &self.shared
+    }
+}
+
+impl Server {
+    pub fn new(shared: Arc<Shared>) -> Self {
+        let parked = std::iter::repeat_with(Parked::default);
+        Self {
+            parked: parked.take(shared.loops.len()).collect(),
+            threads: Mutex::default(),
+            shared,
+        }
+    }
+
+    /// Takes a thread that serves a loop; it is joined after the last one has ended.
+    pub fn keep_thread(&self, thread: JoinHandle<()>) {
+        let mut threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
+        threads.push(thread);
+    }
+
+    /// One loop has ended; after the last one the server's id is gone.
+    pub fn loop_ended(&self) {
+        self.shared.loop_ended(|| {
+            let mut threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
+            ENDING
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .append(&mut threads);
+            unregister(self.id());
+        });
+    }
+}
+
+/// Finds a server that has not ended.
+pub fn find(server: u64) -> Result<Arc<Server>, ServerError> {
+    let gone = ServerError::Gone;
+    let (generation, slot) = slot::parts(IdKind::Server, server).ok_or(gone)?;
+    let registry = SERVERS.read().unwrap_or_else(PoisonError::into_inner);
+    let entry = registry
+        .entries
+        .get(slot as usize)
+        .filter(|entry| entry.generation == generation);
+    entry.and_then(|entry| entry.server.clone()).ok_or(gone)
+}
+
+/// Finds a server that has not ended. Of one that has, not even a thread is left afterwards.
+pub fn find_or_join(server: u64) -> Result<Arc<Server>, ServerError> {
+    find(server).inspect_err(|_| join_ending())
+}
+
+/// Waits for the last steps of threads that have no part in any server any more.
+pub fn join_ending() {
+    // After a fork they are the parent's.
+    if process::is_forked_child() {
+        return;
+    }
+    // Locked until they have ended, so that whoever comes meanwhile waits, too.
+    let mut ending = ENDING.lock().unwrap_or_else(PoisonError::into_inner);
+    for thread in ending.drain(..) {
+        // A panic was caught inside.
+        let _ = thread.join();
+    }
+}
+
+/// Servers by the slot in their id.
+#[derive(Default)]
+struct Registry {
+    entries: Vec<Entry>,
+    free: VecDeque<u32>,
+}
+
+struct Entry {
+    generation: u32,
+    server: Option<Arc<Server>>,
+}
+
+/// Gives a server its id.
+pub fn register(server: &Arc<Server>) -> Result<u64, ServerError> {
+    let mut registry = SERVERS.write().unwrap_or_else(PoisonError::into_inner);
+    let slot = match registry.free.pop_front() {
+        Some(slot) => slot,
+        None => {
+            let slot = registry.entries.len() as u32;
+            if slot >> 24 != 0 {
+                return Err(ServerError::Memory);
+            }
+            registry.entries.push(Entry {
+                generation: 0,
+                server: None,
+            });
+            slot
+        }
+    };
+    let entry = &mut registry.entries[slot as usize];
+    entry.server = Some(Arc::clone(server));
+    let id = slot::id(IdKind::Server, entry.generation, slot);
+    server.set_id(id);
+    Ok(id)
+}
+
+fn unregister(id: u64) {
+    let Some((_, slot)) = slot::parts(IdKind::Server, id) else {
+        return;
+    };
+    let mut registry = SERVERS.write().unwrap_or_else(PoisonError::into_inner);
+    let Some(entry) = registry.entries.get_mut(slot as usize) else {
+        return;
+    };
+    let ended = entry.server.take();
+    entry.generation += 1;
+    if entry.generation < LAST_GENERATION {
+        registry.free.push_back(slot);
+    }
+    drop(registry);
+    drop(ended);
+}

@@ -1,0 +1,256 @@
+//! What the loops of one server share, with each other and with whoever calls it.
+
+use std::io;
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
+use std::time::Duration;
+
+use super::admission::Admission;
+use super::host_threads::HostThreads;
+use super::metrics::{Metrics, PublishedTraffic};
+use super::websocket::mailbox::Mailbox;
+use super::websocket::slot_arena;
+use super::{Dispatch, Options, ServerError};
+use crate::net::{Identity, Listener, Peer, memory};
+use crate::proto::Refusal;
+
+/// Options, counts, limits and the end of one server.
+pub struct Shared {
+    pub options: Options,
+    pub metrics: Arc<Metrics>,
+    pub loops: Vec<LoopShare>,
+    pub host: HostThreads,
+    port: u16,
+    /// What clients that come are shown; None: they do not speak TLS.
+    identity: Option<RwLock<Identity>>,
+    id: OnceLock<u64>,
+    closing: AtomicBool,
+    /// Dropped when closing begins; loops that listen hold it, too.
+    listener: Mutex<Option<Arc<Listener>>>,
+    admission: Admission,
+    /// Loops that have not ended.
+    running: Mutex<usize>,
+    /// Closing has begun, or the last loop has ended.
+    changed: Condvar,
+}
+
+/// What all see of one loop.
+#[derive(Default)]
+pub struct LoopShare {
+    pub traffic: PublishedTraffic,
+    /// Connections dealt to it.
+    pub connections: AtomicU64,
+    pub mailbox: OnceLock<&'static Mailbox>,
+}
+
+impl Shared {
+    /// Of a server that is about to start with so many loops.
+    pub fn new(
+        options: &Options,
+        listener: Arc<Listener>,
+        count: usize,
+    ) -> Result<Self, ServerError> {
+        let identity = match options.tls.is_empty() {
+            true => None,
+            false => Some(RwLock::new(read_identity(options)?)),
+        };
+        Ok(Self {
+            options: options.clone(),
+            metrics: Arc::default(),
+            loops: std::iter::repeat_with(LoopShare::default)
+                .take(count)
+                .collect(),
+            host: HostThreads::new().map_err(refused)?,
+            port: listener.port(),
+            identity,
+            id: OnceLock::new(),
+            closing: AtomicBool::new(false),
+            listener: Mutex::new(Some(listener)),
+            admission: Admission::new(options),
+            running: Mutex::new(count),
+            changed: Condvar::new(),
+        })
+    }
+
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// 0 until the server is registered.
+    pub fn id(&self) -> u64 {
+        self.id.get().copied().unwrap_or(0)
+    }
+
+    /// The server's id is known from now on.
+    pub fn set_id(&self, id: u64) {
+        let _ = self.id.set(id);
+        for place in &self.loops {
+            if let Some(mailbox) = place.mailbox.get() {
+                mailbox.serve(id);
+            }
+        }
+    }
+
+    pub fn is_closing(&self) -> bool {
+        self.closing.load(Ordering::SeqCst)
+    }
+
+    pub fn has_ended(&self) -> bool {
+        *self.running() == 0
+    }
+
+    /// Begins to close: nobody is accepted any more, and the loops are told.
+    pub fn begin_close(&self) {
+        if self.closing.swap(true, Ordering::SeqCst) {
+            return;
+        }
+        log::info!("the server on port {} closes", self.port);
+        let listener = self
+            .listener
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        drop(listener);
+        for place in &self.loops {
+            if let Some(mailbox) = place.mailbox.get() {
+                mailbox.wake();
+            }
+        }
+        self.host.ring();
+        // Between a look at the flag and the wait that follows from it nobody can miss this.
+        drop(self.running());
+        self.changed.notify_all();
+    }
+
+    /// Waits until closing has begun, or the last loop has ended.
+    pub fn wait_for_closing(&self) {
+        let open = |running: &mut usize| *running > 0 && !self.is_closing();
+        drop(self.changed.wait_while(self.running(), open));
+    }
+
+    /// Waits until the last loop has ended.
+    pub fn wait_for_end(&self) {
+        let some_run = |running: &mut usize| *running > 0;
+        drop(self.changed.wait_while(self.running(), some_run));
+    }
+
+    /// Waits a while for the end.
+    pub fn wait_a_while(&self, time: Duration) {
+        let _ended = self
+            .changed
+            .wait_timeout_while(self.running(), time, |running| *running > 0);
+    }
+
+    pub fn running_loops(&self) -> usize {
+        *self.running()
+    }
+
+    /// One loop has ended; `end` runs after the last one, before anybody who waits for it goes on.
+    pub fn loop_ended(&self, end: impl FnOnce()) {
+        let mut running = self.running();
+        *running -= 1;
+        if *running == 0 {
+            end();
+            self.changed.notify_all();
+        }
+    }
+
+    fn running(&self) -> MutexGuard<'_, usize> {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Bytes in all send queues.
+    pub fn queued(&self) -> u64 {
+        let mailboxes = self.loops.iter().filter_map(|place| place.mailbox.get());
+        mailboxes
+            .map(|mailbox| slot_arena::queued_of(mailbox))
+            .sum()
+    }
+
+    // ---- who comes in ----
+
+    /// What a client that comes now is shown, if it is to speak TLS.
+    pub fn identity(&self) -> Option<Identity> {
+        let identity = self.identity.as_ref()?;
+        let current = identity.read().unwrap_or_else(PoisonError::into_inner);
+        Some(current.clone())
+    }
+
+    /// Reads certificate and key again; if they are of no use, those from before are kept.
+    pub fn reload_tls(&self) -> Result<(), ServerError> {
+        if cfg!(not(feature = "tls")) {
+            return Err(ServerError::Unsupported);
+        }
+        if memory::is_short() {
+            return Err(ServerError::Memory);
+        }
+        let new = memory::promise(self.options.long_texts(), || read_identity(&self.options))??;
+        let identity = self.identity.as_ref().ok_or(ServerError::Tls)?;
+        *identity.write().unwrap_or_else(PoisonError::into_inner) = new;
+        log::info!(
+            "the server on port {} shows a certificate read anew",
+            self.port
+        );
+        Ok(())
+    }
+
+    /// Deals a new connection to a loop: its number and its mailbox. None when the accepting one keeps
+    /// it.
+    pub fn deal(&self, accepting: usize) -> Option<(usize, &'static Mailbox)> {
+        let deals = self.options.dispatch != Dispatch::Host;
+        let load = |place: &LoopShare| place.connections.load(Ordering::Relaxed);
+        let least = (0..self.loops.len())
+            .filter(|_| deals)
+            .min_by_key(|&n| load(&self.loops[n]));
+        let number = least.unwrap_or(accepting);
+        self.loops[number]
+            .connections
+            .fetch_add(1, Ordering::Relaxed);
+        let mailbox = self.loops[number].mailbox.get().copied();
+        mailbox
+            .filter(|_| number != accepting)
+            .map(|mailbox| (number, mailbox))
+    }
+
+    /// Counts a connection that loop `number` keeps without being dealt it.
+    pub fn keep(&self, number: usize) {
+        self.loops[number]
+            .connections
+            .fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Counts a connection against the limits, or says how it is refused.
+    pub fn admit(&self, peer: &Peer) -> Result<(), Refusal> {
+        self.admission.admit(peer)
+    }
+
+    /// The address that counts against MAX_CONNECTIONS_PER_IP, if there is such a limit.
+    pub fn counted_address(&self, peer: &Peer) -> Option<IpAddr> {
+        self.admission.counted_address(peer)
+    }
+
+    /// Uncounts a connection of loop `number`, and what it counted against the limits.
+    pub fn leave(&self, number: usize, admitted: bool, address: Option<IpAddr>) {
+        self.loops[number]
+            .connections
+            .fetch_sub(1, Ordering::Relaxed);
+        self.admission.leave(admitted, address);
+    }
+}
+
+fn read_identity(options: &Options) -> Result<Identity, ServerError> {
+    Identity::read(&options.tls).map_err(|error| {
+        log::error!("TLS is not possible: {error}");
+        ServerError::Tls
+    })
+}
+
+/// What a start answers when the system refuses something.
+pub fn refused(error: io::Error) -> ServerError {
+    log::error!("a server cannot be started: {error}");
+    match error.kind() {
+        io::ErrorKind::OutOfMemory => ServerError::Memory,
+        _ => ServerError::Io,
+    }
+}
