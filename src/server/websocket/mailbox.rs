@@ -168,10 +168,10 @@ impl Mailbox {
 
     /// Wakes the loop if it sleeps.
     pub fn wake(&self) {
-        if self.asleep.swap(false, Ordering::AcqRel) {
-            if let Some(waker) = &self.tenant().waker {
-                waker.wake();
-            }
+        if self.asleep.swap(false, Ordering::AcqRel)
+            && let Some(waker) = &self.tenant().waker
+        {
+            waker.wake();
         }
     }
 
