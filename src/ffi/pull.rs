@@ -188,7 +188,7 @@ mod tests {
     use super::super::path::portal_handlers;
     use super::super::request::portal_request_target;
     use crate::proto::{Kind, Payload};
-    use crate::server::{Batch, Failure, FailureKind, Paths, Puller, Request};
+    use crate::server::{Batch, Event, Failure, FailureKind, Paths, Puller, Request, Target};
 
     const RECORD: portal_pulled = portal_pulled {
         event: u32::MAX,
@@ -356,20 +356,23 @@ mod tests {
         let mut arena = b"one\0two\0".to_vec();
         let mut puller = Puller::new(&mut filling);
         puller.lend_from(&mut arena);
-        puller.connect(&paths, number, 1, Request::example());
+        let target = Target::example(number);
+        let record = |puller: &mut Puller<'_>, event: Event<'_>| {
+            let recorded = puller.record(&paths, &target, event);
+            recorded.expect("memory");
+        };
+        record(&mut puller, Event::Connect(Request::example()));
         // As a loop does it: the rest of the input is borrowed anew for each message.
         for at in [0, 4] {
             let input = &mut arena[at..];
             input[0].make_ascii_uppercase();
             let payload = Payload::Lent(&input[..4]);
-            let written = puller.message(&paths, number, 1, Some(Kind::Text), payload);
-            written.expect("memory");
+            record(&mut puller, Event::Message(Kind::Text, payload));
         }
         let whole = Payload::Whole(b"three\0".to_vec());
-        let written = puller.message(&paths, number, 1, None, whole);
-        written.expect("memory");
-        puller.push(&paths, number, 1, Happened::Error(&failure()));
-        puller.disconnect(&paths, number, 1, 1002, c"bye".into());
+        record(&mut puller, Event::Pong(whole));
+        record(&mut puller, Event::Failure(Box::new(failure())));
+        record(&mut puller, Event::Disconnect(1002, c"bye".into()));
         puller.batch.arena = Some(arena);
         let Puller { batch, count, .. } = puller;
         let batch: Box<Batch> = Box::new(batch);

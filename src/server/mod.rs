@@ -7,6 +7,7 @@ mod application;
 mod callback;
 mod dispatch;
 mod error;
+mod event;
 mod event_loop;
 mod handshake;
 mod host;
@@ -19,6 +20,7 @@ mod parked;
 mod registry;
 mod sending;
 mod shared;
+mod slot;
 mod websocket;
 
 pub use application::{
@@ -37,6 +39,7 @@ pub use sending::{
 #[cfg(test)]
 pub(crate) use {
     dispatch::pull::{Batch, Puller},
+    event::{Event, Target},
     handshake::paths::Paths,
 };
 

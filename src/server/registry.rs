@@ -10,7 +10,7 @@ use once_cell::sync::Lazy;
 use super::ServerError;
 use super::parked::Parked;
 use super::shared::Shared;
-use super::websocket::slot::{self, IdKind, LAST_GENERATION};
+use super::slot::{self, IdKind, LAST_GENERATION};
 use crate::net::process;
 
 static SERVERS: Lazy<RwLock<Registry>> = Lazy::new(RwLock::default);

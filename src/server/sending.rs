@@ -7,9 +7,9 @@ use std::ffi::c_void;
 
 use super::event_loop::Loop;
 use super::event_loop::core::Core;
+use super::slot::State;
 use super::websocket::mailbox::{Mail, Mailbox, ping_cost};
 use super::websocket::reservation::Reservation;
-use super::websocket::slot::State;
 use super::websocket::slot_arena::{self, Address};
 
 use super::{Answer, ServerError, host};

@@ -8,12 +8,12 @@
 
 use std::any::Any;
 use std::collections::TryReserveError;
-use std::ffi::CString;
 use std::ptr;
 use std::sync::Arc;
 
 use crate::net::{Token, memory};
-use crate::proto::{Kind, Payload};
+use crate::proto::Payload;
+use crate::server::event::{Event, Target};
 use crate::server::handshake::paths::Paths;
 use crate::server::{Happened, Kept, Pulled, Records, Request};
 
@@ -93,75 +93,58 @@ impl<'a> Puller<'a> {
         self.records.room() > 0
     }
 
-    /// Writes one event of a websocket of path `number`.
-    pub fn push(
+    /// Writes one event down.
+    ///
+    /// # Errors
+    ///
+    /// Memory for what it lends is refused; nothing is written.
+    pub fn record(
         &mut self,
         paths: &Arc<Paths>,
-        number: u32,
-        websocket: u64,
-        happened: Happened<'_>,
-    ) {
-        let Some(application) = paths.application(number) else {
-            return;
+        target: &Target,
+        event: Event<'_>,
+    ) -> Result<(), TryReserveError> {
+        let Some(application) = paths.application(target.path) else {
+            return Ok(());
         };
-        let user_data = application.user_data();
+        let failure;
+        let happened = match event {
+            Event::Connect(request) => Happened::Connect(self.batch.keep_request(*request)),
+            Event::Message(kind, payload) => Happened::Message(kind, self.keep(payload)?),
+            Event::Pong(payload) => Happened::Pong(self.keep(payload)?),
+            Event::Drain => Happened::Drain,
+            Event::Failure(it) => {
+                failure = it;
+                Happened::Error(&failure)
+            }
+            Event::Disconnect(code, reason) => {
+                target.close();
+                self.batch.ended.push(target.token);
+                let reason = reason.into_bytes_with_nul();
+                Happened::Disconnect(code, self.batch.keep_terminated(reason))
+            }
+        };
         if self.batch.paths.is_none() {
             self.batch.paths = Some(Arc::clone(paths));
         }
         let other = self.records.push(Pulled {
-            websocket,
-            user_data,
+            websocket: target.websocket,
+            user_data: application.user_data(),
             happened,
         });
         self.batch.others.extend(other);
         self.count += 1;
+        Ok(())
     }
 
-    /// Nothing is written when memory is refused.
-    pub fn message(
-        &mut self,
-        paths: &Arc<Paths>,
-        number: u32,
-        websocket: u64,
-        kind: Option<Kind>,
-        payload: Payload<'_>,
-    ) -> Result<(), TryReserveError> {
+    fn keep(&mut self, payload: Payload<'_>) -> Result<Kept, TryReserveError> {
         memory::try_reserve(&mut self.batch.messages, 1)?;
-        let kept = match payload {
+        Ok(match payload {
             Payload::Whole(bytes) => self.batch.keep_terminated(bytes),
             Payload::Lent(bytes) => Kept {
                 start: self.source.with_addr(bytes.as_ptr().addr()),
                 len: bytes.len().saturating_sub(1),
             },
-        };
-        let happened = match kind {
-            Some(kind) => Happened::Message(kind, kept),
-            None => Happened::Pong(kept),
-        };
-        self.push(paths, number, websocket, happened);
-        Ok(())
-    }
-
-    pub fn connect(
-        &mut self,
-        paths: &Arc<Paths>,
-        number: u32,
-        websocket: u64,
-        request: Box<Request>,
-    ) {
-        let request = self.batch.keep_request(*request);
-        self.push(paths, number, websocket, Happened::Connect(request));
-    }
-
-    pub fn disconnect(
-        &mut self,
-        paths: &Arc<Paths>,
-        number: u32,
-        websocket: u64,
-        code: u16,
-        reason: CString,
-    ) {
-        let reason = self.batch.keep_terminated(reason.into_bytes_with_nul());
-        self.push(paths, number, websocket, Happened::Disconnect(code, reason));
+        })
     }
 }

@@ -6,6 +6,7 @@
 
 mod clock;
 pub mod core;
+mod delivery;
 mod opening;
 
 use std::cell::RefCell;
@@ -17,17 +18,17 @@ use std::sync::atomic::Ordering;
 use scoped_tls::scoped_thread_local;
 
 use crate::net::{Backend, Happening, Poller, Token, memory};
-use crate::proto::{Event, Kind, Payload, ProtoError, Step, WholeMessage};
+use crate::proto::{self, ProtoError, Step, WholeMessage};
 use crate::server::dispatch::sink::Sink;
+use crate::server::event::{Event, Target};
 use crate::server::event_loop::clock::Ticks;
 use crate::server::event_loop::core::{Core, Due};
 use crate::server::handshake::paths::{self, Paths};
 use crate::server::shared::Shared;
-use crate::server::websocket::client_thread::Handed;
+use crate::server::slot::State;
 use crate::server::websocket::connections::{Conn, Conns, Phase};
 use crate::server::websocket::mailbox::Mailbox;
-use crate::server::websocket::slot::State;
-use crate::server::{Application, EventKind, Happened, callback, log};
+use crate::server::{Application, EventKind, callback, log};
 
 /// The receive buffer of a loop, shared by all its clients.
 pub const ARENA: usize = 512 * 1024;
@@ -84,7 +85,7 @@ enum Hold {
 
 /// What a client's input has led to.
 enum Next<'a> {
-    Step(Step<'a>, u32),
+    Step(Step<'a>),
     Hold(Hold),
     /// It is of no interest any more.
     Ignore,
@@ -337,9 +338,9 @@ impl Loop {
         while at < input.len() {
             let next = self.next(turn, token, budget > 0, &mut input[at..]);
             match next {
-                Next::Step(step, path) => {
+                Next::Step(step) => {
                     at += step.taken;
-                    let counts = self.tell(turn, token, websocket, path, step.event);
+                    let counts = self.tell(turn, token, step.event);
                     budget = budget.saturating_sub(counts);
                 }
                 Next::Request => match self.read_request(turn, token, &mut input[at..]) {
@@ -446,118 +447,48 @@ impl Loop {
             _ => return Next::Ignore,
         }
         let step = memory::frugal(|| conn.session.next(limits, scratch, input));
-        traffic.messages_in += u64::from(matches!(step.event, Event::Message(..)));
-        Next::Step(step, conn.path)
+        traffic.messages_in += u64::from(matches!(step.event, proto::Event::Message(..)));
+        Next::Step(step)
     }
 
-    /// Tells the application what a client has sent. Answers what it counts against the budget.
-    fn tell(
-        &self,
-        turn: &mut Turn<'_, '_>,
-        token: Token,
-        websocket: u64,
-        path: u32,
-        event: Event<'_>,
-    ) -> usize {
+    /// Tells the application what a client has sent. Returns what it counts against the budget.
+    fn tell(&self, turn: &mut Turn<'_, '_>, token: Token, event: proto::Event<'_>) -> usize {
         match event {
-            Event::Message(kind, payload) => {
+            proto::Event::Message(kind, payload) => {
                 let weight = weight(payload.terminated());
-                turn.paths.renew();
-                match (&turn.sink, turn.paths.application(path)) {
-                    (Sink::Call, Some(application)) => {
-                        self.handle(application, websocket, EventKind::Message, || {
-                            application.message(websocket, kind, payload.terminated())
-                        });
-                        self.recycle(payload);
-                    }
-                    _ => self.pass_on(turn, token, websocket, path, Some(kind), payload),
+                if let Some(target) = self.target(token) {
+                    self.deliver_event(turn, target, Event::Message(kind, payload));
                 }
                 weight
             }
-            event => self.tell_other(turn, token, websocket, path, event),
+            event => self.tell_other(turn, token, event),
         }
     }
 
     /// [`Loop::tell`] for all but messages.
     #[cold]
     #[inline(never)]
-    fn tell_other(
-        &self,
-        turn: &mut Turn<'_, '_>,
-        token: Token,
-        websocket: u64,
-        path: u32,
-        event: Event<'_>,
-    ) -> usize {
+    fn tell_other(&self, turn: &mut Turn<'_, '_>, token: Token, event: proto::Event<'_>) -> usize {
         match event {
-            Event::Pong(payload) if !Core::is_own_pong(payload.bytes()) => {
-                turn.paths.renew();
-                match (&turn.sink, turn.paths.application(path)) {
-                    (Sink::Call, Some(application)) => {
-                        application.pong(websocket, payload.terminated());
-                        self.recycle(payload);
-                    }
-                    _ => self.pass_on(turn, token, websocket, path, None, payload),
+            proto::Event::Pong(payload) if !Core::is_own_pong(payload.bytes()) => {
+                if let Some(target) = self.target(token) {
+                    self.deliver_event(turn, target, Event::Pong(payload));
                 }
                 return 1;
             }
-            Event::Ping(payload) => {
+            proto::Event::Ping(payload) => {
                 self.core.borrow_mut().answer_ping(token, payload.bytes());
                 return 1;
             }
-            Event::Close(code, reason) => {
+            proto::Event::Close(code, reason) => {
                 self.core
                     .borrow_mut()
                     .client_closed(token, code, reason.bytes());
             }
-            Event::Failed(error) => self.core.borrow_mut().fail(token, error),
-            Event::Message(..) | Event::Pong(_) | Event::NeedMore => (),
+            proto::Event::Failed(error) => self.core.borrow_mut().fail(token, error),
+            proto::Event::Message(..) | proto::Event::Pong(_) | proto::Event::NeedMore => (),
         }
         0
-    }
-
-    /// Takes a payload back that nobody needs any more.
-    #[inline]
-    fn recycle(&self, payload: Payload<'_>) {
-        if let Payload::Whole(bytes) = payload {
-            self.core.borrow_mut().scratch.recycle(bytes);
-        }
-    }
-
-    /// Passes a message on, or a pong, which has no kind, to somebody who will run its callback.
-    #[inline(never)]
-    fn pass_on(
-        &self,
-        turn: &mut Turn<'_, '_>,
-        token: Token,
-        websocket: u64,
-        path: u32,
-        kind: Option<Kind>,
-        payload: Payload<'_>,
-    ) {
-        match turn.sink {
-            Sink::Hand => {
-                let bytes = match payload {
-                    Payload::Whole(bytes) => bytes,
-                    Payload::Lent(bytes) => match memory::copy(bytes) {
-                        Ok(bytes) => bytes,
-                        Err(_) => return self.core.borrow_mut().fail_for_memory(token),
-                    },
-                };
-                let event = match kind {
-                    Some(kind) => Handed::Message(kind, bytes),
-                    None => Handed::Pong(bytes),
-                };
-                self.core.borrow_mut().hand(token, event);
-            }
-            Sink::Pull(puller) => {
-                let written = puller.message(&turn.paths, path, websocket, kind, payload);
-                if written.is_err() {
-                    self.core.borrow_mut().fail_for_memory(token);
-                }
-            }
-            Sink::Call | Sink::Nowhere => (),
-        }
     }
 
     /// Runs a handler, and counts it if it fails.
@@ -575,6 +506,11 @@ impl Loop {
                 .handler_errors
                 .fetch_add(1, Ordering::Relaxed);
         }
+    }
+
+    /// For whom the events of a connection are; None when it is gone.
+    fn target(&self, token: Token) -> Option<Target> {
+        self.core.borrow().conns.target(token)
     }
 
     // ---- what is due ----
@@ -596,68 +532,24 @@ impl Loop {
     }
 
     fn tell_one_due(&self, turn: &mut Turn<'_, '_>, token: Token, due: Due) {
-        let (websocket, path, slot, connected) = {
-            let mut core = self.core.borrow_mut();
-            let Core { conns, .. } = &mut *core;
-            let (id, slot) = (conns.id(token), conns.slot(token.index));
-            let Some(conn) = conns.get(token) else { return };
-            (id, conn.path, slot, conn.connected)
-        };
-        match due {
-            Due::Verdict(verdict, request) => return self.decided(turn, token, verdict, request),
-            Due::Finished => return self.finished(token),
-            Due::Disconnect if !connected => return self.forget(token),
-            Due::Drain if slot.word().state() != State::Open => return,
-            _ => (),
-        }
-        let Some(application) = turn.paths.application(path).map(Arc::clone) else {
+        let Some(target) = self.target(token) else {
             return;
         };
-        match (&mut *turn.sink, due) {
-            (Sink::Call, due) => {
-                match due {
-                    Due::Drain => application.drain(websocket),
-                    Due::Failure(failure) => {
-                        application.error(websocket, &failure);
-                    }
-                    _ => {
-                        let (code, reason) = self.farewell(token);
-                        // Fails only if it is CLOSED already.
-                        let _ = slot.advance(token.generation, State::Closed);
-                        self.handle(&application, websocket, EventKind::Disconnect, || {
-                            application.disconnect(websocket, code, &reason)
-                        });
-                        self.forget(token);
-                    }
-                }
+        let event = match due {
+            Due::Verdict(verdict, request) => return self.decided(turn, token, verdict, request),
+            Due::Finished => return self.finished(token),
+            Due::Drain if target.slot.word().state() != State::Open => return,
+            Due::Drain => Event::Drain,
+            Due::Failure(failure) => Event::Failure(failure),
+            Due::Disconnect if !self.core.borrow().is_connected(token) => {
+                return self.forget(token);
             }
-            (Sink::Hand, due) => {
-                let event = match due {
-                    Due::Drain => Handed::Drain,
-                    Due::Failure(failure) => Handed::Failure(failure),
-                    _ => {
-                        let (code, reason) = self.farewell(token);
-                        Handed::Disconnect(code, reason)
-                    }
-                };
-                self.core.borrow_mut().hand(token, event);
+            Due::Disconnect => {
+                let (code, reason) = self.farewell(token);
+                Event::Disconnect(code, reason)
             }
-            (Sink::Pull(puller), due) => match due {
-                Due::Drain => puller.push(&turn.paths, path, websocket, Happened::Drain),
-                Due::Failure(failure) => {
-                    puller.push(&turn.paths, path, websocket, Happened::Error(&failure));
-                }
-                _ => {
-                    let (code, reason) = self.farewell(token);
-                    // Fails only if it is CLOSED already.
-                    let _ = slot.advance(token.generation, State::Closed);
-                    puller.disconnect(&turn.paths, path, websocket, code, reason);
-                    puller.batch.ended.push(token);
-                    paths::leave(path);
-                }
-            },
-            (Sink::Nowhere, _) => (),
-        }
+        };
+        self.deliver_event(turn, target, event);
     }
 
     /// A client's own thread has ended: after `disconnect`, or by a panic.

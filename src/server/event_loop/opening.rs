@@ -8,16 +8,17 @@ use crate::net::{Peer, Token, memory};
 use crate::proto::{self, Agreement, Offer, Refusal, RequestHead, Session};
 use crate::server::callback::{self, Verdict};
 use crate::server::dispatch::sink::Sink;
+use crate::server::event::{Event, Target};
 use crate::server::event_loop::core::Due;
 use crate::server::event_loop::{Loop, Turn};
 use crate::server::handshake::page::{Page, Wish};
 use crate::server::handshake::paths::{self, Entered, Found, Place};
 use crate::server::handshake::request::RequestParts;
 use crate::server::options::Deflate;
+use crate::server::slot::State;
 use crate::server::websocket::client_thread::{Client, Hand, Handed};
-use crate::server::websocket::connections::Phase;
-use crate::server::websocket::slot::State;
-use crate::server::{EventKind, Failure, Happened, Request, ServerError};
+use crate::server::websocket::connections::{Conn, Phase};
+use crate::server::{EventKind, Failure, Request, ServerError};
 
 /// Of a request longer than this the reserve has no copies.
 const LONG: usize = 64 << 10;
@@ -171,38 +172,38 @@ impl Loop {
         request: Box<Request>,
         offer: &Offer,
     ) {
-        let (websocket, path) = {
+        {
             let mut core = self.core.borrow_mut();
-            let id = core.conns.id(token);
             let Some(conn) = core.conns.get(token) else {
                 return;
             };
             conn.path = place.stay();
             conn.entered = true;
-            let path = conn.path;
             let extra = conn.extra();
             extra.opening = None;
             extra.accept = Some(offer.accept);
             extra.agreement = self.agree(offer);
-            (id, path)
+        }
+        let Some(target) = self.target(token) else {
+            return;
         };
         if matches!(turn.sink, Sink::Hand) {
-            return self.ask_on_own_thread(token, websocket, path, request);
+            return self.ask_on_own_thread(target, request);
         }
         turn.paths.renew();
-        let Some(application) = turn.paths.application(path) else {
+        let Some(application) = turn.paths.application(target.path).map(Arc::clone) else {
             return;
         };
         let verdict = match turn.sink {
-            Sink::Pull(puller) => {
-                let verdict = callback::ask_only(&**application, websocket, &request);
+            Sink::Pull(_) => {
+                let verdict = callback::ask_only(&*application, target.websocket, &request);
                 if let Verdict::Failed(code) = verdict {
-                    let failure = Failure::of_handler(EventKind::Upgrade, code);
-                    puller.push(&turn.paths, path, websocket, Happened::Error(&failure));
+                    let failure = Box::new(Failure::of_handler(EventKind::Upgrade, code));
+                    self.deliver_event(turn, target, Event::Failure(failure));
                 }
                 verdict
             }
-            _ => callback::ask(&**application, websocket, &request),
+            _ => callback::ask(&*application, target.websocket, &request),
         };
         self.decided(turn, token, verdict, request);
     }
@@ -216,14 +217,12 @@ impl Loop {
         }
     }
 
-    fn ask_on_own_thread(&self, token: Token, websocket: u64, path: u32, request: Box<Request>) {
+    fn ask_on_own_thread(&self, target: Target, request: Box<Request>) {
         let mut core = self.core.borrow_mut();
+        let token = target.token;
         let client = Client {
-            websocket,
-            token,
-            slot: core.conns.slot(token.index),
+            target,
             mailbox: self.mailbox,
-            path,
             metrics: Arc::clone(&self.server.metrics),
         };
         match Hand::start(client) {
@@ -250,19 +249,16 @@ impl Loop {
         verdict: Verdict,
         request: Box<Request>,
     ) {
-        let Some((websocket, path, was_deciding)) = ({
-            let mut core = self.core.borrow_mut();
-            let id = core.conns.id(token);
-            core.conns
-                .get(token)
-                .map(|conn| (id, conn.path, conn.hand().is_some()))
-        }) else {
+        let Some(target) = self.target(token) else {
             return;
         };
-        turn.paths.renew();
-        let Some(application) = turn.paths.application(path).map(Arc::clone) else {
-            return;
-        };
+        let is_deciding = |conn: &Conn| conn.hand().is_some();
+        let was_deciding = self
+            .core
+            .borrow()
+            .conns
+            .look(token)
+            .is_some_and(is_deciding);
         let refusal = match verdict {
             Verdict::Accept => None,
             Verdict::Reject(status) => Some(Refusal::new(status)),
@@ -276,16 +272,7 @@ impl Loop {
             return self.reject(token, refusal, &request);
         }
         self.admit(token, &request);
-        match &mut *turn.sink {
-            Sink::Call => {
-                self.handle(&application, websocket, EventKind::Connect, || {
-                    application.connect(websocket, &request)
-                });
-            }
-            Sink::Hand => self.core.borrow_mut().hand(token, Handed::Connect(request)),
-            Sink::Pull(puller) => puller.connect(&turn.paths, path, websocket, request),
-            Sink::Nowhere => (),
-        }
+        self.deliver_event(turn, target, Event::Connect(request));
         let mut core = self.core.borrow_mut();
         let ended = core
             .conns

@@ -4,7 +4,6 @@
 //! answered and what others send leaves while a handler blocks. The queue between them is bounded
 //! for what the client can make it grow by: messages and pongs.
 
-use std::ffi::CString;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -13,13 +12,12 @@ use std::thread::{self, JoinHandle, Thread};
 
 use crossbeam_channel::{Receiver, Sender, TryRecvError, unbounded};
 
-use crate::net::{Token, memory, process};
-use crate::proto::Kind;
+use crate::net::{memory, process};
+use crate::server::event::{Event, Target};
 use crate::server::handshake::paths::{self, Paths};
 use crate::server::metrics::Metrics;
 use crate::server::websocket::mailbox::{Mail, Mailbox};
-use crate::server::websocket::slot::{Slot, State};
-use crate::server::{EventKind, Failure, Request, callback};
+use crate::server::{Request, callback};
 
 /// No more is handed over while so many messages wait.
 const MAX_MESSAGES: usize = 64;
@@ -28,23 +26,17 @@ const MAX_BYTES: usize = 1 << 20;
 
 /// What the loop hands over.
 pub enum Handed {
+    /// `upgrade` is to be asked.
     Upgrade(Box<Request>),
-    Connect(Box<Request>),
-    /// The payload and a NUL.
-    Message(Kind, Vec<u8>),
-    /// The payload and a NUL.
-    Pong(Vec<u8>),
-    Drain,
-    Failure(Box<Failure>),
-    Disconnect(u16, CString),
+    Event(Event<'static>),
 }
 
 impl Handed {
     /// Its weight in the queue, if it is of the kind that is bounded.
     fn bytes(&self) -> Option<usize> {
         match self {
-            Self::Message(_, payload) | Self::Pong(payload) => Some(payload.len()),
-            _ => None,
+            Self::Upgrade(_) => None,
+            Self::Event(event) => Some(event.payload()?.terminated().len()),
         }
     }
 }
@@ -95,11 +87,8 @@ impl Load {
 
 /// Whose callbacks a thread runs.
 pub struct Client {
-    pub websocket: u64,
-    pub token: Token,
-    pub slot: &'static Slot,
+    pub target: Target,
     pub mailbox: &'static Mailbox,
-    pub path: u32,
     pub metrics: Arc<Metrics>,
 }
 
@@ -116,7 +105,7 @@ impl Hand {
                 let served = catch_unwind(AssertUnwindSafe(|| client.serve(&receiver, &load)));
                 // A client that was not let in is dismissed by the loop, which knows.
                 if served.unwrap_or(true) {
-                    client.mailbox.post(Mail::Finished(client.token));
+                    client.mailbox.post(Mail::Finished(client.target.token));
                 }
             };
             memory::probe()?;
@@ -219,7 +208,7 @@ impl Client {
             }
         }
         drop(paths);
-        paths::leave(self.path);
+        paths::leave(self.target.path);
         true
     }
 
@@ -229,54 +218,38 @@ impl Client {
         load.bytes.fetch_sub(bytes, Ordering::SeqCst);
         let low = load.is_under(MAX_MESSAGES / 2, MAX_BYTES / 2);
         if low && load.wanted.swap(false, Ordering::SeqCst) {
-            self.mailbox.post(Mail::Room(self.token));
+            self.mailbox.post(Mail::Room(self.target.token));
         }
     }
 
     /// Runs one callback; true when it was the last.
     fn run(&self, event: Handed, paths: &Paths) -> bool {
-        let Some(application) = paths.application(self.path) else {
+        let Target {
+            websocket,
+            token,
+            slot,
+            path,
+        } = self.target;
+        let Some(application) = paths.application(path) else {
             return true;
         };
-        let websocket = self.websocket;
-        match event {
+        let event = match event {
+            Handed::Event(event) => event,
             Handed::Upgrade(request) => {
                 let verdict = callback::ask(&**application, websocket, &request);
-                self.mailbox
-                    .post(Mail::Verdict(self.token, verdict, request));
+                self.mailbox.post(Mail::Verdict(token, verdict, request));
+                return false;
             }
-            Handed::Connect(request) => self.handle(application, EventKind::Connect, || {
-                application.connect(websocket, &request)
-            }),
-            Handed::Failure(failure) => {
-                application.error(websocket, &failure);
+        };
+        let is_dropped = match event {
+            Event::Message(..) | Event::Pong(_) | Event::Drain => {
+                slot.is_silenced(token.generation)
             }
-            Handed::Disconnect(code, reason) => {
-                // Fails only if it is CLOSED already.
-                let _ = self.slot.advance(self.token.generation, State::Closed);
-                self.handle(application, EventKind::Disconnect, || {
-                    application.disconnect(websocket, code, &reason)
-                });
-                return true;
-            }
-            _ if self.slot.is_silenced(self.token.generation) => (),
-            Handed::Message(kind, payload) => self.handle(application, EventKind::Message, || {
-                application.message(websocket, kind, &payload)
-            }),
-            Handed::Pong(payload) => application.pong(websocket, &payload),
-            Handed::Drain => application.drain(websocket),
+            Event::Connect(_) | Event::Failure(_) | Event::Disconnect(..) => false,
+        };
+        if !is_dropped {
+            event.call(&**application, &self.target, &self.metrics);
         }
-        false
-    }
-
-    fn handle(
-        &self,
-        application: &Arc<dyn crate::server::Application>,
-        event: EventKind,
-        handler: impl FnOnce() -> i32,
-    ) {
-        if callback::handle(&**application, self.websocket, event, handler) {
-            self.metrics.handler_errors.fetch_add(1, Ordering::Relaxed);
-        }
+        matches!(event, Event::Disconnect(..))
     }
 }

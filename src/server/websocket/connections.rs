@@ -4,10 +4,11 @@ use std::collections::VecDeque;
 
 use crate::net::{Peer, Token, memory};
 use crate::proto::{Agreement, Deflater, HeadScanner, Refusal, Session, TLS_HANDSHAKE};
+use crate::server::event::Target;
+use crate::server::slot::{IdKind, Slot, State, Vacated, id};
 use crate::server::websocket::client_thread::Hand;
 use crate::server::websocket::mailbox::Mail;
 use crate::server::websocket::outbox::Outbox;
-use crate::server::websocket::slot::{IdKind, Slot, State, Vacated, id};
 use crate::server::websocket::slot_arena::{Chunk, Estate};
 
 /// Where a connection stands.
@@ -329,6 +330,16 @@ impl Conns {
         let index = token.index as usize;
         let conn = &self.chunks.get(index / Chunk::SLOTS)?[index % Chunk::SLOTS];
         (conn.generation == token.generation && conn.phase != Phase::Free).then_some(conn)
+    }
+
+    /// For whom the events of a connection are.
+    pub fn target(&self, token: Token) -> Option<Target> {
+        Some(Target {
+            websocket: self.id(token),
+            token,
+            slot: self.slot(token.index),
+            path: self.look(token)?.path,
+        })
     }
 
     /// The place of a connection that is known to be there.

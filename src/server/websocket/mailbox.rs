@@ -9,7 +9,7 @@ use crate::net::{Peer, Socket, Token, Waker};
 use crate::server::Request;
 use crate::server::callback::Verdict;
 use crate::server::dispatch::pull::Batch;
-use crate::server::websocket::slot::Released;
+use crate::server::slot::Released;
 
 /// One wish of another thread.
 pub enum Mail {

@@ -7,5 +7,4 @@ pub mod mailbox;
 pub mod outbox;
 pub mod piece;
 pub mod reservation;
-pub mod slot;
 pub mod slot_arena;

@@ -2,8 +2,8 @@
 
 use crate::net::Token;
 use crate::server::Answer;
+use crate::server::slot::Released;
 use crate::server::websocket::mailbox::Mail;
-use crate::server::websocket::slot::Released;
 use crate::server::websocket::slot_arena::Address;
 
 /// Bytes, and a ping perhaps, that are counted in a websocket's slot and not yet queued.
@@ -98,8 +98,8 @@ mod tests {
 
     use super::*;
     use crate::server::ServerError;
+    use crate::server::slot::{Slot, State};
     use crate::server::websocket::mailbox::Mailbox;
-    use crate::server::websocket::slot::{Slot, State};
 
     const LIMIT: u64 = 100;
 

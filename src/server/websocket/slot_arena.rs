@@ -9,9 +9,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use once_cell::sync::OnceCell;
 
 use super::mailbox::Mailbox;
-use super::slot::{IdKind, Slot, Word, parts};
 use crate::net::Token;
 use crate::server::ServerError;
+use crate::server::slot::{IdKind, Slot, Word, parts};
 
 /// Slots of one loop.
 pub struct Chunk {

@@ -7,8 +7,8 @@ use super::{Core, Due};
 use crate::net::Token;
 use crate::proto::{self, ProtoError};
 use crate::server::FailureKind;
+use crate::server::slot::State;
 use crate::server::websocket::connections::Phase;
-use crate::server::websocket::slot::State;
 
 impl Core {
     /// The client's close frame has come.

@@ -19,16 +19,17 @@ use crate::net::{Listener, Poller, Token, memory};
 use crate::proto::{Deflaters, Limits, Scratch};
 use crate::server::callback::Verdict;
 use crate::server::dispatch::pull::Batch;
+use crate::server::event::Event;
 use crate::server::event_loop::ARENA;
 use crate::server::event_loop::clock::Clock;
 use crate::server::metrics::Traffic;
 use crate::server::shared::Shared;
+use crate::server::slot::Slot;
 use crate::server::websocket::client_thread::Handed;
 use crate::server::websocket::connections::{Conns, Phase};
 use crate::server::websocket::mailbox::{Mail, Mailbox, ping_cost};
 use crate::server::websocket::outbox::Outbox;
 use crate::server::websocket::reservation::Reservation;
-use crate::server::websocket::slot::Slot;
 use crate::server::websocket::slot_arena::Address;
 use crate::server::{EventKind, Failure, FailureKind, Request};
 
@@ -188,6 +189,11 @@ impl Core {
             })
     }
 
+    /// Whether `connect` has run, or is about to.
+    pub fn is_connected(&self, token: Token) -> bool {
+        self.conns.look(token).is_some_and(|conn| conn.connected)
+    }
+
     fn slot(&self, token: Token) -> &'static Slot {
         self.conns.slot(token.index)
     }
@@ -276,9 +282,9 @@ impl Core {
     }
 
     /// Hands an event to the client's own thread.
-    pub fn hand(&mut self, token: Token, event: Handed) {
+    pub fn hand(&mut self, token: Token, event: Event<'static>) {
         if let Some(hand) = self.conns.get(token).and_then(|conn| conn.hand()) {
-            hand.give(event);
+            hand.give(Handed::Event(event));
         }
     }
 }

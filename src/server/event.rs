@@ -1,0 +1,141 @@
+//! What happens to a websocket, on its way to the application.
+//!
+//! There are six events and three ways: a loop calls the application itself, hands the event over to the
+//! client's own thread, or records it for a host that pulls. Each way takes each event.
+
+use std::collections::TryReserveError;
+use std::ffi::CString;
+use std::sync::atomic::Ordering;
+
+use super::metrics::Metrics;
+use super::slot::{Slot, State};
+use super::{Application, EventKind, Failure, Request, callback};
+use crate::net::{Token, memory};
+use crate::proto::{Kind, Payload};
+
+/// To which websocket something has happened.
+#[derive(Clone, Copy)]
+pub struct Target {
+    pub websocket: u64,
+    pub token: Token,
+    pub slot: &'static Slot,
+    /// The number of its path.
+    pub path: u32,
+}
+
+impl Target {
+    /// `disconnect` begins: the websocket is CLOSED.
+    pub fn close(&self) {
+        // Fails only if it is CLOSED already.
+        let _ = self.slot.advance(self.token.generation, State::Closed);
+    }
+}
+
+/// What has happened.
+pub enum Event<'a> {
+    Connect(Box<Request>),
+    Message(Kind, Payload<'a>),
+    Pong(Payload<'a>),
+    Drain,
+    Failure(Box<Failure>),
+    /// The close code and the reason; nothing follows.
+    Disconnect(u16, CString),
+}
+
+impl<'a> Event<'a> {
+    /// Calls the application; a handler that fails is counted.
+    #[inline]
+    pub fn call(&self, application: &dyn Application, target: &Target, metrics: &Metrics) {
+        let websocket = target.websocket;
+        let failed = match self {
+            Self::Connect(request) => {
+                let connect = || application.connect(websocket, request);
+                callback::handle(application, websocket, EventKind::Connect, connect)
+            }
+            Self::Message(kind, payload) => {
+                let message = || application.message(websocket, *kind, payload.terminated());
+                callback::handle(application, websocket, EventKind::Message, message)
+            }
+            Self::Pong(payload) => {
+                application.pong(websocket, payload.terminated());
+                false
+            }
+            Self::Drain => {
+                application.drain(websocket);
+                false
+            }
+            Self::Failure(failure) => {
+                application.error(websocket, failure);
+                false
+            }
+            Self::Disconnect(code, reason) => {
+                target.close();
+                let disconnect = || application.disconnect(websocket, *code, reason);
+                callback::handle(application, websocket, EventKind::Disconnect, disconnect)
+            }
+        };
+        if failed {
+            metrics.handler_errors.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// The same event with bytes of its own.
+    ///
+    /// # Errors
+    ///
+    /// Memory for a copy is refused.
+    pub fn into_owned(self) -> Result<Event<'static>, TryReserveError> {
+        Ok(match self {
+            Self::Connect(request) => Event::Connect(request),
+            Self::Message(kind, payload) => Event::Message(kind, own(payload)?),
+            Self::Pong(payload) => Event::Pong(own(payload)?),
+            Self::Drain => Event::Drain,
+            Self::Failure(failure) => Event::Failure(failure),
+            Self::Disconnect(code, reason) => Event::Disconnect(code, reason),
+        })
+    }
+
+    /// The payload that it brings, if it is of the kind that the client chooses the number of.
+    pub fn payload(&self) -> Option<&Payload<'a>> {
+        match self {
+            Self::Message(_, payload) | Self::Pong(payload) => Some(payload),
+            Self::Connect(_) | Self::Drain | Self::Failure(_) | Self::Disconnect(..) => None,
+        }
+    }
+
+    /// A buffer that nobody needs any more.
+    pub fn into_buffer(self) -> Option<Vec<u8>> {
+        match self {
+            Self::Message(_, Payload::Whole(bytes)) | Self::Pong(Payload::Whole(bytes)) => {
+                Some(bytes)
+            }
+            _ => None,
+        }
+    }
+}
+
+fn own(payload: Payload<'_>) -> Result<Payload<'static>, TryReserveError> {
+    Ok(Payload::Whole(match payload {
+        Payload::Lent(bytes) => memory::copy(bytes)?,
+        Payload::Whole(bytes) => bytes,
+    }))
+}
+
+#[cfg(test)]
+impl Target {
+    /// An open websocket of a path.
+    pub fn example(path: u32) -> Self {
+        let slot: &'static Slot = Box::leak(Box::default());
+        let token = Token {
+            index: 0,
+            generation: slot.occupy(),
+        };
+        let _ = slot.advance(token.generation, State::Open);
+        Self {
+            websocket: 1,
+            token,
+            slot,
+            path,
+        }
+    }
+}

@@ -1,0 +1,44 @@
+//! Delivering events, in the way that the server's dispatch asks for.
+
+use std::sync::Arc;
+
+use super::{Loop, Turn};
+use crate::server::dispatch::sink::Sink;
+use crate::server::event::{Event, Target};
+use crate::server::handshake::paths;
+
+impl Loop {
+    /// Delivers one event. After `disconnect` the connection is forgotten.
+    pub fn deliver_event(&self, turn: &mut Turn<'_, '_>, target: Target, event: Event<'_>) {
+        let is_last = matches!(event, Event::Disconnect(..));
+        let Target { token, path, .. } = target;
+        turn.paths.renew();
+        match &mut *turn.sink {
+            Sink::Call => {
+                let Some(application) = turn.paths.application(path).map(Arc::clone) else {
+                    return;
+                };
+                event.call(&*application, &target, &self.server.metrics);
+                if let Some(buffer) = event.into_buffer() {
+                    self.core.borrow_mut().scratch.recycle(buffer);
+                }
+                if is_last {
+                    self.forget(token);
+                }
+            }
+            Sink::Hand => match event.into_owned() {
+                Ok(event) => self.core.borrow_mut().hand(token, event),
+                Err(_) => self.core.borrow_mut().fail_for_memory(token),
+            },
+            Sink::Pull(puller) => {
+                if puller.record(&turn.paths, &target, event).is_err() {
+                    self.core.borrow_mut().fail_for_memory(token);
+                }
+                if is_last {
+                    paths::leave(path);
+                }
+            }
+            Sink::Nowhere => (),
+        }
+    }
+}
