@@ -139,7 +139,8 @@ impl Core {
             ..Conn::default()
         };
         let address = self.server.counted_address(&peer).filter(|_| admitted);
-        let Some(token) = self.make_room().and_then(|()| self.conns.insert(conn)) else {
+        let room = self.make_room(address.is_some());
+        let Some(token) = room.and_then(|()| self.conns.insert(conn)) else {
             log::error!("no id or no memory is left for a new client");
             self.server.leave(self.number, admitted, address);
             return None;
@@ -157,8 +158,9 @@ impl Core {
         Some(token)
     }
 
-    /// Makes room for one more client in each list in which it may come to stand.
-    fn make_room(&mut self) -> Option<()> {
+    /// Makes room for one more client in each list in which it may come to stand; in that of addresses
+    /// only if its own counts.
+    fn make_room(&mut self, has_address: bool) -> Option<()> {
         let clients = self.conns.live() + 1;
         memory::frugal(|| {
             let Self {
@@ -173,7 +175,7 @@ impl Core {
             zombies.try_reserve(clients.saturating_sub(zombies.len()))?;
             waiting.try_reserve(clients.saturating_sub(waiting.len()))?;
             due.try_reserve((2 * clients).saturating_sub(due.len()))?;
-            addresses.try_reserve(1)
+            addresses.try_reserve(usize::from(has_address))
         })
         .ok()
     }
