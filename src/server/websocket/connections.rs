@@ -1,7 +1,5 @@
 //! A loop's connections.
 
-use std::collections::VecDeque;
-
 use crate::net::{Peer, Token, memory};
 use crate::proto::{Agreement, Deflater, HeadScanner, Refusal, Session, TLS_HANDSHAKE};
 use crate::server::event::Target;
@@ -40,7 +38,7 @@ pub struct Conn {
     pub outbox: Option<Box<Outbox>>,
     pub extra: Option<Box<Extra>>,
     pub generation: u32,
-    /// The path's number.
+    /// The path's number. Of a free place: the next free one.
     pub path: u32,
     /// The tick in which the client was last heard.
     pub heard: u32,
@@ -230,16 +228,22 @@ impl Conn {
 pub struct Conns {
     estate: Estate,
     chunks: Vec<Box<[Conn; Chunk::SLOTS]>>,
-    free: VecDeque<u32>,
+    /// The free place that is taken next, and the one that is taken last; each knows the next.
+    first_free: u32,
+    last_free: u32,
     live: usize,
 }
+
+/// No place.
+const NONE: u32 = u32::MAX;
 
 impl Conns {
     pub fn new() -> Self {
         Self {
             estate: Estate::take(),
             chunks: Vec::new(),
-            free: VecDeque::new(),
+            first_free: NONE,
+            last_free: NONE,
             live: 0,
         }
     }
@@ -277,11 +281,11 @@ impl Conns {
 
     /// Takes a free place. None when there is none in the whole process, or memory is refused.
     pub fn insert(&mut self, conn: Conn) -> Option<Token> {
-        let index = match self.free.pop_front() {
+        let index = match self.take_free() {
             Some(index) => index,
             None => {
                 self.grow()?;
-                self.free.pop_front()?
+                self.take_free()?
             }
         };
         let generation = self.slot(index).occupy();
@@ -297,13 +301,11 @@ impl Conns {
         memory::try_reserve_exact(&mut places, Chunk::SLOTS).ok()?;
         places.resize_with(Chunk::SLOTS, Conn::default);
         memory::try_reserve(&mut self.chunks, 1).ok()?;
-        // For every place there is: one that ends needs none.
-        let all = (group + 1) * Chunk::SLOTS;
-        memory::frugal(|| self.free.try_reserve(all - self.free.len())).ok()?;
         let chunk = match self.estate.chunks.get(group) {
             Some(chunk) => chunk,
             None => self.estate.grow()?,
         };
+        self.chunks.push(places.into_boxed_slice().try_into().ok()?);
         let first = (group * Chunk::SLOTS) as u32;
         for (slot, index) in chunk.slots.iter().zip(first..) {
             if slot.word().state() == State::Closed {
@@ -311,11 +313,37 @@ impl Conns {
                 slot.vacate();
             }
             if slot.is_free() {
-                self.free.push_back(index);
+                self.give_free(index);
             }
         }
-        self.chunks.push(places.into_boxed_slice().try_into().ok()?);
         Some(())
+    }
+
+    /// The place that has been free for the longest time.
+    fn take_free(&mut self) -> Option<u32> {
+        let index = self.first_free;
+        if index == NONE {
+            return None;
+        }
+        self.first_free = self.at(index).path;
+        if self.first_free == NONE {
+            self.last_free = NONE;
+        }
+        Some(index)
+    }
+
+    fn give_free(&mut self, index: u32) {
+        self.at(index).path = NONE;
+        match self.last_free {
+            NONE => self.first_free = index,
+            last => self.at(last).path = index,
+        }
+        self.last_free = index;
+    }
+
+    fn at(&mut self, index: u32) -> &mut Conn {
+        let index = index as usize;
+        &mut self.chunks[index / Chunk::SLOTS][index % Chunk::SLOTS]
     }
 
     #[inline]
@@ -345,8 +373,7 @@ impl Conns {
     /// The place of a connection that is known to be there.
     #[inline]
     pub fn place(&mut self, token: Token) -> &mut Conn {
-        let index = token.index as usize;
-        &mut self.chunks[index / Chunk::SLOTS][index % Chunk::SLOTS]
+        self.at(token.index)
     }
 
     #[inline]
@@ -376,7 +403,7 @@ impl Conns {
         self.chunks[index / Chunk::SLOTS][index % Chunk::SLOTS] = Conn::default();
         self.live -= 1;
         if vacated == Vacated::Free {
-            self.free.push_back(token.index);
+            self.give_free(token.index);
         }
         true
     }

@@ -134,8 +134,8 @@ impl Core {
             clock,
             traffic: Traffic::default(),
             arena: Some(memory::zeros(ARENA)?),
-            waiting: VecDeque::new(),
-            due: VecDeque::new(),
+            waiting: memory::long_queue()?,
+            due: memory::long_queue()?,
             closing: false,
             server,
             number,
@@ -148,8 +148,8 @@ impl Core {
             timer_failed: false,
             periods,
             outboxes: Vec::new(),
-            dirty: Vec::new(),
-            zombies: Vec::new(),
+            dirty: memory::long_list()?,
+            zombies: memory::long_list()?,
             addresses: HashMap::new(),
         })
     }
