@@ -27,7 +27,8 @@ pub struct Outbox {
     pub pings: u32,
     /// Control frames that have no place among the pieces yet.
     control: Vec<u8>,
-    /// Where the last control frame ends that was placed, from the beginning of `front`.
+    /// Where the last control frame ends that was placed, or what is none of our frames, from the
+    /// beginning of `front`.
     control_end: usize,
 }
 
@@ -85,9 +86,12 @@ impl Outbox {
         Ok(())
     }
 
-    /// What was queued last is no whole frame, or none at all: no control frame may stand in it.
+    /// What was queued last is no whole frame, or none at all: no control frame may stand in it, nor
+    /// before it.
     pub fn end_at_border(&mut self) {
         self.rest.back_mut().unwrap_or(&mut self.front).skip_all();
+        let pieces = std::iter::once(&self.front).chain(&self.rest);
+        self.control_end = pieces.map(|piece| piece.bytes.len()).sum();
     }
 
     /// Queues what is not counted: a close frame, a response. `write` adds at most `len` bytes to the end
@@ -453,6 +457,28 @@ mod tests {
         outbox.end_at_border();
         queue_ping(&mut outbox, b"2");
         assert_eq!(drain(&mut outbox, 1, 0), b"rest\x89\x012");
+    }
+
+    #[test]
+    fn no_control_frame_stands_between_a_page_and_the_response_to_a_handshake() {
+        for len in [10, PIECE - 300, PIECE + 1, 1 << 20] {
+            let mut outbox = Outbox::default();
+            let page = vec![b'p'; len];
+            let response = b"HTTP/1.1 101 Switching Protocols\r\n\r\n";
+            for answer in [&page[..], response] {
+                outbox
+                    .write(answer.len(), |out| out.extend_from_slice(answer))
+                    .unwrap();
+                outbox.end_at_border();
+            }
+            let mut left = take(&mut outbox, 5, 0);
+            queue_message(&mut outbox, b"hello");
+            queue_ping(&mut outbox, b"1");
+            left.extend(drain(&mut outbox, 1000, 0));
+            assert!(left.starts_with(&[&page[..], response].concat()), "{len}");
+            let expected = [(0x89, Some(b'1')), (0x82, Some(b'h'))];
+            assert_eq!(frames(&left[len + response.len()..]), expected);
+        }
     }
 
     #[test]
