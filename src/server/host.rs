@@ -420,6 +420,18 @@ fn with_loop<T>(
     }
 }
 
+/// Does something with a parked loop for a thread that does not serve it further: whoever waits, and may have
+/// missed the loop meanwhile, looks at it anew.
+fn borrow_loop(server: &Arc<Server>, number: usize, work: impl FnOnce(&Loop)) {
+    let Some(((), work_left)) = with_loop(server, number, work) else {
+        return;
+    };
+    if work_left && let Some(mailbox) = server.loops[number].mailbox.get() {
+        mailbox.wake();
+    }
+    server.host.ring();
+}
+
 /// Parks a loop; answers whether work is left in it.
 fn park(server: &Server, number: usize, one: Box<Loop>) -> bool {
     let place = &server.parked[number];
@@ -500,7 +512,7 @@ fn wait_a_glance(server: &Server) {
 /// Parks the loops of a new server, ready to be woken.
 pub fn settle(server: &Arc<Server>) {
     for number in 0..server.loops.len() {
-        with_loop(server, number, |_| ());
+        borrow_loop(server, number, |_| ());
     }
 }
 
@@ -561,7 +573,7 @@ pub fn flush(mailbox: &'static Mailbox) {
             .is_some_and(|it| std::ptr::eq(*it, mailbox))
     };
     if let Some(number) = server.loops.iter().position(is_it) {
-        with_loop(&server, number, Loop::flush);
+        borrow_loop(&server, number, Loop::flush);
     }
 }
 

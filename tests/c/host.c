@@ -67,6 +67,40 @@ static void run_serves_until_the_server_closes(void)
     CHECK_STATUS(portal_server_run(server), PORTAL_STATUS_GONE);
 }
 
+static _Atomic portal_websocket sink;
+
+static int32_t note_websocket(portal_websocket websocket, const portal_request *request, void *user_data)
+{
+    atomic_store(&sink, websocket);
+    return 0;
+}
+
+/* The thread that runs the server may look for the loop just while another one has it for a flush. */
+static void a_flush_from_another_thread_leaves_the_loop_to_who_serves(void)
+{
+    const portal_handlers handlers = { .size = sizeof handlers, .connect = note_websocket, .message = echo_message };
+    pthread_t runner;
+    client *self;
+
+    define("/flushed", &handlers, NULL);
+    server = serve(host_settings);
+    CHECK(pthread_create(&runner, NULL, run_server, NULL) == 0);
+    self = client_connect(portal_server_port(server), "/flushed");
+    EVENTUALLY(atomic_load(&sink) != 0);
+    for (int i = 0; i < 20000; ++i) {
+        CHECK_OK(portal_send(sink, PORTAL_MESSAGE_TEXT, "now", 3));
+        CHECK_OK(portal_flush(sink));
+        client_expect_text(self, "now");
+        if (i % 100 == 0) {
+            client_say(self, "still there?");
+            client_expect_text(self, "still there?");
+        }
+    }
+    client_farewell(self);
+    CHECK_OK(portal_server_close(server));
+    CHECK(pthread_join(runner, NULL) == 0);
+}
+
 static void poll_serves_one_turn_and_counts_callbacks(void)
 {
     portal_handlers handlers = recording;
@@ -362,6 +396,7 @@ int main(void)
     define("/record", &recording, NULL);
     RUN(the_library_starts_no_thread);
     RUN(run_serves_until_the_server_closes);
+    RUN(a_flush_from_another_thread_leaves_the_loop_to_who_serves);
     RUN(poll_serves_one_turn_and_counts_callbacks);
     RUN(poll_waits_as_long_as_it_is_told);
     RUN(the_descriptor_tells_when_to_poll);
