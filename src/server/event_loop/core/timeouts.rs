@@ -246,6 +246,8 @@ impl Core {
         let conn = self.conns.get(token)?;
         let unacknowledged = self.poller.unacknowledged(token).unwrap_or(0);
         let waits = unacknowledged > 0 || conn.outbox.is_some();
-        Some((conn.sent.wrapping_sub(unacknowledged as u32), waits))
+        // Of what is encrypted the same bytes are to be compared: the sealed ones.
+        let taken = self.poller.taken_sealed(token).unwrap_or(conn.sent);
+        Some((taken.wrapping_sub(unacknowledged as u32), waits))
     }
 }
