@@ -131,6 +131,25 @@ static void control_frames_do_not_wait_behind_messages(void)
     CHECK_OK(portal_server_close(server));
 }
 
+/* Else who sends without a pause could ping 64 times, and never again. */
+static void pings_that_have_left_make_room_for_others_while_messages_wait(void)
+{
+    portal_websocket websocket;
+    const portal_server server = SERVE({ PORTAL_OPTION_PING_INTERVAL, 0 });
+    client *self = enter(server, &websocket);
+
+    for (int messages = 0; messages < 800;) {
+        if (client_read(self).opcode != BINARY)
+            continue;
+        CHECK_OK(portal_send(websocket, PORTAL_MESSAGE_BINARY, block, sizeof block));
+        if (++messages % 4 == 0)
+            CHECK_OK(portal_ping(websocket, "", 0));
+    }
+    client_destroy(self);
+    CHECK_NUMBER(journal_expect(PORTAL_EVENT_DISCONNECT).type, 1006);
+    CHECK_OK(portal_server_close(server));
+}
+
 static void a_close_waits_for_who_takes_what_is_before_it(void)
 {
     for (int by_server = 0; by_server < 2; ++by_server) {
@@ -200,6 +219,7 @@ int main(void)
         RUN(who_reads_slowly_and_answers_pings_stays);
         RUN(who_takes_nothing_is_gone);
         RUN(control_frames_do_not_wait_behind_messages);
+        RUN(pings_that_have_left_make_room_for_others_while_messages_wait);
         RUN(a_close_waits_for_who_takes_what_is_before_it);
         RUN(who_drips_holds_a_close_up_for_twelve_timeouts_at_most);
         RUN(who_takes_nothing_before_a_close_is_ended_in_time);

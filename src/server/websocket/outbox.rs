@@ -10,6 +10,17 @@ use crate::server::websocket::piece::{PIECE, Piece};
 /// At most so many pieces leave in one system call.
 const GATHERED: usize = 16;
 
+/// How many pings there are that are counted in the slot.
+#[derive(Clone, Copy, Default)]
+struct Pings {
+    /// Without a place among the pieces.
+    waiting: u32,
+    /// Up to where the last control frame ends.
+    placed: u32,
+    /// Taken by the kernel, and not yet uncounted.
+    left: u32,
+}
+
 /// A queue of bytes, written from its front. Control frames leave at the next frame border.
 #[derive(Default)]
 pub struct Outbox {
@@ -23,10 +34,10 @@ pub struct Outbox {
     unsent: usize,
     /// How many of the unsent bytes are counted in the websocket's slot.
     counted: usize,
-    /// How many pings of the application are in here.
-    pub pings: u32,
     /// Control frames that have no place among the pieces yet.
     control: Vec<u8>,
+    /// The application's pings.
+    pings: Pings,
     /// Where the last control frame ends that was placed, or what is none of our frames, from the
     /// beginning of `front`.
     control_end: usize,
@@ -129,6 +140,32 @@ impl Outbox {
         Ok(())
     }
 
+    /// The control frame that was queued last is a ping of the application's.
+    pub fn count_ping(&mut self) {
+        if self.control.is_empty() {
+            self.pings.placed += 1;
+        } else {
+            self.pings.waiting += 1;
+        }
+    }
+
+    /// How many of them are counted in the slot for what is, or was, in here.
+    pub fn pings(&self) -> u32 {
+        self.pings.waiting + self.pings.placed + self.pings.left
+    }
+
+    /// How many of them have left since this was last asked.
+    pub fn take_left_pings(&mut self) -> u32 {
+        self.note_left_pings();
+        std::mem::take(&mut self.pings.left)
+    }
+
+    fn note_left_pings(&mut self) {
+        if self.sent >= self.control_end {
+            self.pings.left += std::mem::take(&mut self.pings.placed);
+        }
+    }
+
     /// The piece in which the next `len` bytes belong.
     fn room_for(&mut self, len: usize) -> Result<&mut Piece, TryReserveError> {
         let last = self.rest.back_mut().unwrap_or(&mut self.front);
@@ -207,6 +244,7 @@ impl Outbox {
     #[cold]
     fn place_control(&mut self, committed: usize) -> Result<(), TryReserveError> {
         self.rest.try_reserve(1)?;
+        self.note_left_pings();
         let mut from = self.control_end.max(self.sent + committed);
         let mut passed = 0;
         let mut number = 0;
@@ -239,6 +277,7 @@ impl Outbox {
             }
         }
         self.control_end = end;
+        self.pings.placed += std::mem::take(&mut self.pings.waiting);
         Ok(())
     }
 
@@ -282,8 +321,8 @@ impl Outbox {
         if self.control.capacity() > 0 {
             self.control = Vec::new();
         }
-        (self.sent, self.unsent, self.counted, self.pings) = (0, 0, 0, 0);
-        self.control_end = 0;
+        (self.sent, self.unsent, self.counted) = (0, 0, 0);
+        (self.pings, self.control_end) = (Pings::default(), 0);
     }
 }
 
@@ -417,6 +456,30 @@ mod tests {
         let ping = |payload| (0x89, Some(payload));
         let expected = [ping(b'1'), ping(b'2'), ping(b'3'), (0x82, Some(b'm'))];
         assert_eq!(frames(&left), expected);
+    }
+
+    #[test]
+    fn pings_that_have_left_are_told_while_messages_wait() {
+        let mut outbox = Outbox::default();
+        let ping = |outbox: &mut Outbox| {
+            queue_ping(outbox, b"1");
+            outbox.count_ping();
+        };
+        ping(&mut outbox);
+        queue_message(&mut outbox, &[7; 100]);
+        assert_eq!((outbox.pings(), outbox.take_left_pings()), (1, 0));
+        take(&mut outbox, 3, 0);
+        assert_eq!((outbox.take_left_pings(), outbox.pings()), (1, 0));
+        queue_message(&mut outbox, &[7; 100]);
+        for _ in 0..2 {
+            take(&mut outbox, 10, 0);
+            ping(&mut outbox);
+        }
+        take(&mut outbox, 100, 0);
+        assert_eq!((outbox.take_left_pings(), outbox.pings()), (2, 0));
+        ping(&mut outbox);
+        drain(&mut outbox, 1000, 0);
+        assert_eq!((outbox.take_left_pings(), outbox.pings()), (1, 0));
     }
 
     #[test]

@@ -189,7 +189,7 @@ impl Core {
         let unsent = conn
             .outbox
             .as_ref()
-            .map_or((0, 0), |out| (out.counted(), out.pings));
+            .map_or((0, 0), |out| (out.counted(), out.pings()));
         if let Some(extra) = conn.extra.as_mut() {
             extra.opening = None;
             extra.kept = Vec::new();

@@ -181,7 +181,7 @@ impl Core {
         self.queue(reservation, |outbox| {
             let write = |out: &mut Vec<u8>| proto::write_ping(out, payload);
             outbox.write_control(ping_cost(payload), write)?;
-            outbox.pings += 1;
+            outbox.count_ping();
             Ok::<(), TryReserveError>(())
         });
     }
@@ -352,6 +352,10 @@ impl Core {
             return self.end(token, Some(io::ErrorKind::OutOfMemory.into()));
         }
         let (sent, counted, result) = outbox.send(poller, token, first);
+        let pings = outbox.take_left_pings();
+        if pings > 0 {
+            slot.uncount_pings(pings);
+        }
         while let Some(buffer) = outbox.take_spent() {
             scratch.recycle(buffer);
         }
@@ -360,9 +364,6 @@ impl Core {
         if result.is_ok()
             && let Some(outbox) = conn.outbox.take()
         {
-            if outbox.pings > 0 {
-                slot.uncount_pings(outbox.pings);
-            }
             give_back(outboxes, outbox);
         }
         if counted > 0 {
