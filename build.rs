@@ -76,7 +76,7 @@ fn write_header() -> Outcome<String> {
 /* major * 10^6 + minor * 10^3 + patch */
 #define PORTAL_VERSION_NUMBER {number}
 
-/* Stands before each function of the library. Define PORTAL_STATIC to link the static one. */
+/* Precedes each function's declaration. Define PORTAL_STATIC to link the static library. */
 #if defined(_WIN32) && !defined(PORTAL_STATIC)
 #define PORTAL_API __declspec(dllimport)
 #elif defined(__GNUC__) && !defined(_WIN32)

@@ -119,13 +119,13 @@ fn functions_say_which_statuses_they_answer_and_where_they_may_be_called() {
     );
     assert_eq!(
         text(&send["returns"], "comment"),
-        "On failure nothing was queued."
+        "On failure, nothing was queued."
     );
     let full = &list(send, "statuses")[2];
     assert_eq!(text(full, "name"), "PORTAL_STATUS_FULL");
     assert_eq!(
         text(full, "comment"),
-        "The client reads too slowly; go on at `drain`."
+        "The peer reads too slowly; continue in `drain`."
     );
 }
 

@@ -1,4 +1,4 @@
-// The way out: what the server tells an application goes to functions of C.
+// Callbacks: the server's events become calls of C functions.
 
 use std::ffi::{CStr, c_char, c_void};
 use std::ptr;
@@ -12,7 +12,7 @@ use super::types::{portal_request, portal_websocket};
 use crate::proto::Kind;
 use crate::server::{self, Application, Failure, Request, ServerError};
 
-/// A pointer of the host's, which we pass along and never follow.
+/// A pointer of the host, which we pass along and never dereference.
 #[derive(Clone, Copy)]
 pub(super) struct UserData(pub(super) *mut c_void);
 

@@ -23,23 +23,24 @@ pub(super) fn guard(body: impl FnOnce() -> Outcome) -> portal_status {
     quick_guard(body)
 }
 
-/// The same for entry points that answer a number, which is never negative, or a negative status.
+/// The same for entry points that return a number, which is never negative, or a negative status.
 pub(super) fn guard_number(body: impl FnOnce() -> Outcome<i32>) -> i32 {
     guard_or(PORTAL_STATUS_INTERNAL as i32, || {
         body().unwrap_or_else(|status| status as i32)
     })
 }
 
-/// The same for entry points that answer anything else: `neutral` after a panic.
+/// The same for entry points that return anything else: `neutral` after a panic.
 ///
-/// The thread is not cancelled before the end: it would be by unwinding, which must not pass through us.
+/// The thread is not cancelled before the end: cancellation unwinds, which must not pass through
+/// us.
 pub(super) fn guard_or<T>(neutral: T, body: impl FnOnce() -> T) -> T {
     let _uncancelled = process::Uncancelled::begin();
     quick_guard_or(neutral, body)
 }
 
-/// [`guard`] for what comes to no place where a thread is cancelled, unless on a thread that is not: so the
-/// quick functions cost nothing for it.
+/// [`guard`] for functions that reach no cancellation point, except on threads that cannot be
+/// cancelled. So the quick functions pay nothing for it.
 pub(super) fn quick_guard(body: impl FnOnce() -> Outcome) -> portal_status {
     let status = quick_guard_or(PORTAL_STATUS_INTERNAL, || match body() {
         Ok(()) => PORTAL_STATUS_OK,
@@ -48,7 +49,7 @@ pub(super) fn quick_guard(body: impl FnOnce() -> Outcome) -> portal_status {
     status as portal_status
 }
 
-/// The same as [`quick_guard`] for entry points that answer anything else.
+/// The same as [`quick_guard`] for entry points that return anything else.
 pub(super) fn quick_guard_or<T>(neutral: T, body: impl FnOnce() -> T) -> T {
     install_hook();
     let _mark = Mark::put(Running::Ours);

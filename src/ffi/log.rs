@@ -1,4 +1,4 @@
-//! Portal prints nothing. What it has to say goes to a callback.
+//! Portal prints nothing. Log messages go to a callback.
 
 use std::ffi::{CStr, c_char, c_void};
 use std::sync::Arc;
@@ -9,28 +9,27 @@ use super::status::portal_status;
 use super::status::portal_status_value::PORTAL_STATUS_ARGUMENT;
 use crate::server::{self, LogCallback};
 
-/// Takes one line of the log. `level` is 1 error, 2 warning, 3 information, 4 debugging, 5 trace;
-/// more is told the higher it is. `message` is UTF-8, without an end of line, valid until the
-/// callback returns.
+/// Receives one log message. `level` is 1 error, 2 warning, 3 information, 4 debug or 5 trace.
+/// `message` is UTF-8, without a line break, and valid until the callback returns.
 ///
-/// Runs on any thread; calls may overlap. It returns normally and should be quick: a loop waits for
-/// it. What is logged inside it is dropped.
+/// Runs on any thread; calls may overlap. It must return normally and should be quick, because a
+/// loop waits for it. What is logged inside the callback is discarded.
 pub type portal_log_callback =
     Option<unsafe extern "C" fn(level: u32, message: *const c_char, user_data: *mut c_void)>;
 
-/// Sets who takes the log, in place of the one before.
+/// Sets the log callback, which replaces the previous one.
 ///
-/// When the call returns, the old callback does not run and will not, except around this very call
-/// when it is made inside it.
+/// When the call returns, the previous callback is not running and will not run again, except when
+/// the call was made inside that callback.
 ///
-/// @param level      1 to 5: lines above it are not told.
-/// @param callback   NULL = silent, as at first.
-/// @param user_data  Given to the callback, never followed. May be NULL. It must live until the
-///                   callback is replaced.
+/// @param level      1 to 5; messages of a higher level are not reported.
+/// @param callback   NULL = no log, which is the default.
+/// @param user_data  Passed to the callback, never dereferenced. May be NULL. Must stay valid until
+///                   the callback is replaced.
 ///
 /// @return PORTAL_STATUS_OK
-/// @return PORTAL_STATUS_ARGUMENT     A level out of range.
-/// @return PORTAL_STATUS_UNSUPPORTED  In a child forked after a start.
+/// @return PORTAL_STATUS_ARGUMENT     The level is out of range.
+/// @return PORTAL_STATUS_UNSUPPORTED  The process is a child forked after a start.
 ///
 /// @threads  Any thread, and inside any callback.
 /// @since    0.1
@@ -56,15 +55,15 @@ pub extern "C" fn portal_set_log(
     })
 }
 
-/// Chooses whether a failing handler stops in the debugger. Off by default.
+/// Sets whether a handler that fails stops in the debugger. Off by default.
 ///
-/// When on, and when a debugger traces the process, a handler that fails raises SIGTRAP before
-/// `error` is told.
+/// When on, and while a debugger traces the process, SIGTRAP is raised when a handler fails, before
+/// `error` is called.
 ///
 /// @param on  1 or 0.
 ///
 /// @return PORTAL_STATUS_OK
-/// @return PORTAL_STATUS_ARGUMENT  Neither.
+/// @return PORTAL_STATUS_ARGUMENT  `on` is neither 1 nor 0.
 ///
 /// @threads  Any thread, and inside any callback.
 /// @since    0.1

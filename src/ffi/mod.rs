@@ -1,7 +1,8 @@
 //! Portal: WebSockets for every language that can call C.
 //!
-//! A program defines paths, each with its handlers, and starts a server. Portal tells the handlers
-//! what a client did; the program sends, from inside a handler or from anywhere else.
+//! A program defines paths, each with its handlers, and starts a server. Portal calls the handlers
+//! when something happens on a connection. The program sends from inside a handler or from any other
+//! thread.
 //!
 //! ```c
 //! static int32_t on_message(portal_websocket websocket, uint32_t type,
@@ -22,37 +23,46 @@
 //!
 //! What holds for every function and every callback:
 //!
-//! Ids.      Servers and websockets are 64-bit numbers below 2^53; 0 is never one. An id never
-//!           comes back. A dead, foreign or invented one answers PORTAL_STATUS_GONE and is never
-//!           undefined behaviour.
-//! Pointers. Two things are pointers: portal_options, used by one thread at a time until destroyed,
-//!           and portal_request, used by the callback's thread until the callback returns (pulled:
-//!           as long as the records). What is passed in is copied, or written out, before the call
-//!           returns. What a callback is given is valid until it returns.
-//! Data.     `data` and `len` stand side by side. Coming in, `data` may be NULL when `len` is 0. Going
-//!           out, it is never NULL, and a NUL follows it that `len` does not count.
-//! Threads.  Every function may be called from any thread and inside any callback. Four of them
-//!           answer PORTAL_STATUS_BUSY inside a callback: portal_server_run, _poll, _pull and _wait.
-//!           Callbacks of one websocket never overlap and come in order: `upgrade`, `connect`,
-//!           `message`, `pong` and `drain`, `disconnect`. Callbacks of different websockets overlap
-//!           when THREADS is over 1 or DISPATCH is PER_CLIENT, although they share `user_data`.
-//! Errors.   NULL where a pointer is needed, an unknown number, a bad length: the call answers
-//!           PORTAL_STATUS_ARGUMENT. PORTAL_STATUS_INTERNAL: a bug in Portal was caught, in any
-//!           function. Whatever the failure, nothing was changed.
-//! Leaving.  A callback returns normally. An exception, a longjmp or a throw out of it is undefined.
-//!           No lock is held and nothing of ours is borrowed while it runs.
-//! Memory.   What may be large is asked for in a way that takes a no: PORTAL_STATUS_MEMORY. A client
-//!           for whose message there is no memory is closed with 1011, and the others are served.
-//!           What is small and made by a library that knows no refusal comes from a reserve of 4 MiB,
-//!           as long as the system gives none; while over a quarter of that is in use, nothing new is
-//!           begun: PORTAL_STATUS_MEMORY, and nobody is accepted. What is left is the C library's own
-//!           and a thread's start, which ask for a few bytes: if just these are refused, or the reserve
-//!           is used up, the process aborts with a line on standard error.
-//! Guest.    Portal installs no signal handler, never exits, raises no SIGPIPE and prints nothing.
-//! Forks.    In a child forked after a start all ids are dead, there is no log, and start, set_log,
-//!           define_* and undefine_* answer PORTAL_STATUS_UNSUPPORTED: no call waits for a thread of the
-//!           parent's. The parent is not disturbed, whether the child ends or lives on. A child forked
-//!           inside a callback does not return from it: it goes on to another program, or ends.
+//! Ids
+//!   Servers and websockets are 64-bit numbers below 2^53; 0 is never valid. An id is never reused.
+//!   A stale id, an id of the wrong kind or an invented number is never undefined behaviour: the
+//!   call fails with PORTAL_STATUS_GONE.
+//! Pointers
+//!   Two types are pointers. A portal_options may be used by one thread at a time until it is
+//!   destroyed. A portal_request may be used by the callback's thread until the callback returns
+//!   (when pulled: as long as the records are valid). Arguments are copied, or written out, before
+//!   the call returns. What a callback receives is valid until it returns.
+//! Data
+//!   `data` and `len` come as a pair. As an argument, `data` may be NULL when `len` is 0. In a
+//!   callback or a record, `data` is never NULL, and is followed by a NUL that `len` does not count.
+//! Threads
+//!   Every function may be called from any thread and inside any callback. Four functions return
+//!   PORTAL_STATUS_BUSY inside a callback: portal_server_run, _poll, _pull and _wait. Callbacks of
+//!   one websocket never overlap, and run in this order: `upgrade`, `connect`, `message`, `pong` and
+//!   `drain`, `disconnect`. Callbacks of different websockets overlap when THREADS is over 1 or
+//!   DISPATCH is PER_CLIENT, although they share `user_data`.
+//! Errors
+//!   A call returns PORTAL_STATUS_ARGUMENT for NULL where a pointer is required, an unknown number or
+//!   an invalid length. Any function may return PORTAL_STATUS_INTERNAL: a bug in Portal was caught.
+//!   A call that fails has changed nothing.
+//! Returning from callbacks
+//!   A callback must return normally. An exception or a longjmp that leaves it is undefined
+//!   behaviour. Portal holds no lock and borrows none of its own data while a callback runs.
+//! Memory
+//!   Allocations that may be large can fail: the call returns PORTAL_STATUS_MEMORY. A peer for whose
+//!   message there is no memory is closed with 1011; the others continue to be served. When the
+//!   system refuses memory, small allocations by libraries that cannot report a failure come from a
+//!   reserve of 4 MiB. While over a quarter of the reserve is in use, nothing new is begun: calls
+//!   return PORTAL_STATUS_MEMORY and no connection is accepted. What remains are the C library's own
+//!   allocations and the start of a thread, which need a few bytes: if these are refused, or the
+//!   reserve is exhausted, the process aborts with a line on standard error.
+//! Process behaviour
+//!   Portal installs no signal handler, never exits, raises no SIGPIPE and prints nothing.
+//! Forks
+//!   In a child forked after a start, all ids are dead, there is no log, and start, set_log, define_*
+//!   and undefine_* return PORTAL_STATUS_UNSUPPORTED: no call waits for a thread of the parent. The
+//!   parent is not affected, whether the child ends or lives on. A child forked inside a callback
+//!   must not return from the callback: it executes another program, or ends.
 //!
 //! Numbers are never reused. Structs grow at their end, and `size` says how far.
 

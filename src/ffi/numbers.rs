@@ -1,7 +1,7 @@
-//! Enumerations come in and go out as fixed-width integers, so that an unknown number is a status
-//! and no undefined behaviour.
+//! Enumerations are passed as fixed-width integers, so that an unknown number gives a status
+//! instead of undefined behaviour.
 
-/// What a message is; passed as uint32_t.
+/// The type of a message; passed as uint32_t.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(dead_code)] // for C
@@ -12,28 +12,28 @@ pub enum portal_message {
     PORTAL_MESSAGE_BINARY = 2,
 }
 
-/// What happened; passed as uint32_t. Skip unknown ones: later versions may have more.
+/// The type of an event; passed as uint32_t. Ignore unknown ones: later versions may add more.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(dead_code)] // for C
 pub enum portal_event {
-    /// A client asks to become a websocket.
+    /// A client requests a websocket.
     PORTAL_EVENT_UPGRADE = 1,
-    /// A client has become a websocket.
+    /// A websocket is open.
     PORTAL_EVENT_CONNECT = 2,
-    /// A message has come.
+    /// A message was received.
     PORTAL_EVENT_MESSAGE = 3,
     /// The websocket has ended.
     PORTAL_EVENT_DISCONNECT = 4,
     /// The send queue has room again.
     PORTAL_EVENT_DRAIN = 5,
-    /// The answer to portal_ping, or an unsolicited pong.
+    /// A pong was received: the reply to a portal_ping, or an unsolicited one.
     PORTAL_EVENT_PONG = 6,
-    /// Something went wrong; see portal_error.
+    /// An error occurred; see portal_error.
     PORTAL_EVENT_ERROR = 7,
 }
 
-/// Where a websocket stands; what portal_state_of answers.
+/// The state of a websocket, as portal_state_of returns it.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(dead_code)] // for C
@@ -44,7 +44,7 @@ pub enum portal_state {
     PORTAL_STATE_OPEN = 1,
     /// Either side has begun to close.
     PORTAL_STATE_CLOSING = 2,
-    /// Ended, or never was.
+    /// Ended, or never existed.
     PORTAL_STATE_CLOSED = 3,
 }
 
@@ -55,9 +55,10 @@ pub enum portal_state {
 pub enum portal_dispatch {
     /// On the server's own loop threads, THREADS of them. A websocket stays on its thread.
     PORTAL_DISPATCH_IO = 0,
-    /// Each websocket's on a thread of its own, so that a handler may block without holding up
+    /// On a separate thread for each websocket, so that a handler may block without delaying
     /// others.
     PORTAL_DISPATCH_PER_CLIENT = 1,
-    /// On threads of the host, inside portal_server_run, _poll or _pull. The library starts none.
+    /// On threads of the program, inside portal_server_run, _poll or _pull. The library starts
+    /// none.
     PORTAL_DISPATCH_HOST = 2,
 }

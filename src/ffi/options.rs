@@ -1,7 +1,7 @@
 //! # Options
 //!
-//! A server is started with a copy of them, so one set may start several servers, and may be changed
-//! or destroyed in between.
+//! A server keeps a copy of its options. So the same options may start several servers, and may be
+//! changed or destroyed after a start.
 
 use std::ffi::c_char;
 use std::ptr;
@@ -12,129 +12,140 @@ use super::status::portal_status;
 use super::types::portal_options;
 use crate::server::Options;
 
-/// The settings of a server. Each set validates at once.
+/// The settings of a server. Each is validated when it is set.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(dead_code)] // for C
 pub enum portal_option {
-    /// Where to listen: a numeric address (brackets allowed), or a name, looked up once at start:
-    /// then at all its addresses. "unix:/path" is a Unix socket: the port must be 0, a stale socket
-    /// file is replaced, and the file is removed on close. "::" is all addresses, IPv4 too
-    /// ("0.0.0.0" where there is no IPv6). "fd:" is reserved.
+    /// The address to listen on: a numeric address (brackets allowed) or a host name. A name is
+    /// resolved once, at the start; the server then listens on all its addresses. "unix:/path" is a
+    /// Unix socket: the port must be 0, a stale socket file is replaced, and the file is removed on
+    /// close. "::" is all addresses, IPv4 included ("0.0.0.0" where there is no IPv6). "fd:" is
+    /// reserved.
     ///
     /// Text. Default "::".
     PORTAL_OPTION_HOST = 1,
-    /// Loops, each with its thread; 0 = one per processor.
+    /// Number of event loops, each on its own thread; 0 = one per processor.
     ///
     /// Number. Default 1. Range 0 to 1,024.
     PORTAL_OPTION_THREADS = 2,
-    /// Where callbacks run: enum portal_dispatch.
+    /// The threads on which callbacks run: enum portal_dispatch.
     ///
     /// Number. Default 0. Range 0 to 2.
     PORTAL_OPTION_DISPATCH = 3,
-    /// Clients that the system keeps waiting to be accepted.
+    /// Maximum number of connections that wait to be accepted, as in listen(2).
     ///
     /// Number. Default 4,096. Range 1 to 2,147,483,647.
     PORTAL_OPTION_BACKLOG = 4,
-    /// Connections at once; 0 = no limit. One over it is answered 503.
+    /// Maximum number of concurrent connections; 0 = no limit. Further ones are refused with 503.
     ///
     /// Number. Default 0. Range 0 to 9,007,199,254,740,991.
     PORTAL_OPTION_MAX_CONNECTIONS = 5,
-    /// Connections at once from one address, as which an IPv6 /64 counts; 0 = no limit. One over it
-    /// is answered 429.
+    /// Maximum number of concurrent connections from one address; an IPv6 /64 counts as one
+    /// address; 0 = no limit. Further ones are refused with 429.
     ///
     /// Number. Default 0. Range 0 to 9,007,199,254,740,991.
     PORTAL_OPTION_MAX_CONNECTIONS_PER_IP = 6,
-    /// An incoming message, after inflation. Over it the client is closed with 1009.
+    /// Maximum size of a received message, after decompression. A larger one closes the websocket
+    /// with 1009.
     ///
     /// Number, bytes. Default 16,777,216. Range 1 to 8,589,934,592.
     PORTAL_OPTION_MAX_MESSAGE_SIZE = 7,
-    /// Frames in one incoming message. Over it the client is closed with 1008.
+    /// Maximum number of frames in one received message. More of them close the websocket with
+    /// 1008.
     ///
     /// Number. Default 131,072. Range 1 to 2,147,483,647.
     PORTAL_OPTION_MAX_FRAGMENTS = 8,
-    /// Request line and headers. Over it the client is answered 431, and so it is for more than 100
-    /// headers, however small.
+    /// Maximum size of the request line and headers. A larger request is refused with 431, and so
+    /// is one with more than 100 headers of any size.
     ///
     /// Number, bytes. Default 16,384. Range 128 to 16,777,216.
     PORTAL_OPTION_MAX_HEADER_SIZE = 9,
-    /// A client's send queue: framed, compressed, and with what keeping it costs. Sends answer
-    /// PORTAL_STATUS_FULL once it has reached this, so at most one message more is held.
+    /// Limit of a websocket's send queue, counted in framed and compressed bytes plus the overhead
+    /// of queueing them. Sends return PORTAL_STATUS_FULL once the queue has reached the limit, so
+    /// the queue holds at most one message more.
     ///
     /// Number, bytes. Default 16,777,216. Range 1 to 8,589,934,592.
     PORTAL_OPTION_MAX_QUEUED = 10,
-    /// From accept to the end of the request, TLS included.
+    /// Maximum time from accepting a connection to the end of its request, TLS handshake included.
     ///
     /// Number, ms. Default 10,000. Range 1 to 2,147,483,647.
     PORTAL_OPTION_HANDSHAKE_TIMEOUT = 11,
-    /// How long a client may send no frame; then it is closed with 1001. 0 = for ever.
+    /// Maximum time without a frame from the peer; the websocket is then closed with 1001. 0 = no
+    /// limit.
     ///
     /// Number, ms. Default 0. Range 0 to 2,147,483,647.
     PORTAL_OPTION_IDLE_TIMEOUT = 12,
-    /// Between two pings; 0 = none. A client from which nothing came by the next one is gone (1006);
-    /// one that is behind with receiving is not, as long as its system acknowledges bytes.
+    /// Time between two pings; 0 = no pings. When nothing was received from the peer by the next
+    /// ping, the connection is dropped (1006), unless the peer is still receiving queued data and
+    /// its system acknowledges bytes.
     ///
     /// Number, ms. Default 30,000. Range 0 to 2,147,483,647.
     PORTAL_OPTION_PING_INTERVAL = 13,
-    /// From portal_close, or our close frame, to ending the connection. It begins again when the
-    /// client's system acknowledges bytes and when the close frame leaves, 12 times at most.
+    /// Maximum time from portal_close, or from Portal's close frame, to the end of the connection.
+    /// It starts again when the peer's system acknowledges bytes and when the close frame has been
+    /// written, at most 12 times.
     ///
     /// Number, ms. Default 5,000. Range 1 to 2,147,483,647.
     PORTAL_OPTION_CLOSE_TIMEOUT = 14,
-    /// The origins that may connect (RFC 6455 section 10.2), separated by commas, none twice, each
-    /// exactly scheme://host[:port]; empty = any. A scheme's own port is the same as none. Another
-    /// Origin is answered 403; a request without one passes.
+    /// The allowed origins (RFC 6455 section 10.2), separated by commas, none twice, each exactly
+    /// scheme://host[:port]; empty = any. The default port of a scheme is equivalent to no port.
+    /// Any other Origin is refused with 403; a request without an Origin header is accepted.
     ///
     /// Text. Default "".
     PORTAL_OPTION_ORIGINS = 15,
-    /// The subprotocols that the server speaks (RFC 6455 section 1.9), separated by commas, none
-    /// twice, in order of preference. The first that the client offers is chosen; with none in
-    /// common the client is accepted with none.
+    /// The subprotocols that the server supports (RFC 6455 section 1.9), separated by commas, none
+    /// twice, in order of preference. The first one that the client offers is selected; when there
+    /// is none in common, the client is accepted without a subprotocol.
     ///
     /// Text. Default "".
     PORTAL_OPTION_SUBPROTOCOLS = 16,
-    /// permessage-deflate (RFC 7692): 0 off, 1 on without context takeover, 2 on with it where the
-    /// client agrees. With 1 an idle client costs no more memory than an uncompressed one; with 2
-    /// each costs up to 210 KiB from its first compressed messages on. A build without it has the
-    /// default 0, and takes no other.
+    /// permessage-deflate (RFC 7692): 0 off, 1 on without context takeover, 2 on with context
+    /// takeover where the client agrees. With 1, an idle websocket needs no more memory than an
+    /// uncompressed one; with 2, each websocket needs up to 210 KiB after its first compressed
+    /// messages. In a build without compression the default is 0, and no other value is accepted.
     ///
     /// Number. Default 1. Range 0 to 2.
     PORTAL_OPTION_DEFLATE = 17,
-    /// How hard to compress: 1 is fastest, 9 is smallest.
+    /// Compression level: 1 is fastest, 9 compresses best.
     ///
     /// Number. Default 1. Range 1 to 9.
     PORTAL_OPTION_DEFLATE_LEVEL = 18,
-    /// Messages under it go out as they are, and so do those that would not become shorter.
+    /// Messages smaller than this are sent uncompressed, and so are those that compression would
+    /// not shorten.
     ///
     /// Number, bytes. Default 256. Range 0 to 2,147,483,647.
     PORTAL_OPTION_DEFLATE_MIN_SIZE = 19,
-    /// A PEM file with the certificate and its chain, read at start. With TLS_KEY: wss://.
+    /// A PEM file with the certificate and its chain, read at the start. Together with TLS_KEY it
+    /// enables wss://.
     ///
     /// Text. Default "".
     PORTAL_OPTION_TLS_CERTIFICATE = 20,
-    /// A PEM file with the certificate's key.
+    /// A PEM file with the certificate's private key.
     ///
     /// Text. Default "".
     PORTAL_OPTION_TLS_KEY = 21,
-    /// A PEM file; clients must show a certificate that it signed.
+    /// A PEM file with certificate authorities; clients must present a certificate that one of them
+    /// signed.
     ///
     /// Text. Default "".
     PORTAL_OPTION_TLS_CLIENT_CA = 22,
-    /// The value of the "Server" header; empty = no such header.
+    /// The value of the "Server" header; empty = no header.
     ///
     /// Text. Default "".
     PORTAL_OPTION_SERVER_HEADER = 23,
-    /// How loops talk to the system: 1 by epoll, 2 by io_uring; 0, auto, receives by epoll and sends to
-    /// many clients at once by io_uring, which measures best. Where the system forbids io_uring or is
-    /// older than Linux 6.1, and with HOST dispatch, epoll does everything, in silence.
+    /// The system interface of the loops: 1 = epoll, 2 = io_uring, 0 = automatic: epoll to receive,
+    /// and io_uring to send to many websockets at once, which measures best. Where the system
+    /// forbids io_uring or is older than Linux 6.1, and with HOST dispatch, epoll is used for
+    /// everything, without an error.
     ///
     /// Number. Default 0. Range 0 to 2.
     PORTAL_OPTION_BACKEND = 24,
 }
 
-/// Makes a set of options, all at their defaults.
+/// Creates options, all at their defaults.
 ///
-/// @return The options; portal_options_destroy ends them. NULL when that failed.
+/// @return The options, to be destroyed by portal_options_destroy; NULL on failure.
 ///
 /// @threads  Any thread, and inside any callback.
 /// @since    0.1
@@ -147,16 +158,16 @@ pub extern "C" fn portal_options_create() -> *mut portal_options {
     })
 }
 
-/// Sets a number.
+/// Sets a numeric option.
 ///
 /// @param options  Borrowed until the call returns.
 /// @param option   A number of enum portal_option.
-/// @param value    In the range that stands beside the option.
+/// @param value    A value in the range given at the option.
 ///
 /// @return PORTAL_STATUS_OK
-/// @return PORTAL_STATUS_ARGUMENT     NULL, an unknown option, one that takes text, or out of
+/// @return PORTAL_STATUS_ARGUMENT     NULL, an unknown option, an option that takes text, or out of
 ///                                    range.
-/// @return PORTAL_STATUS_UNSUPPORTED  This build leaves the feature out.
+/// @return PORTAL_STATUS_UNSUPPORTED  The feature is not in this build.
 ///
 /// @threads  Any thread, one at a time for the same options, and inside any callback.
 /// @since    0.1
@@ -173,17 +184,17 @@ pub unsafe extern "C" fn portal_options_set_number(
     })
 }
 
-/// Sets a text.
+/// Sets a text option.
 ///
 /// @param options  Borrowed until the call returns.
 /// @param option   A number of enum portal_option.
-/// @param value    UTF-8, ends in NUL. Copied.
+/// @param value    UTF-8, NUL-terminated. Copied.
 ///
 /// @return PORTAL_STATUS_OK
-/// @return PORTAL_STATUS_ARGUMENT     NULL, an unknown option, one that takes a number, or
+/// @return PORTAL_STATUS_ARGUMENT     NULL, an unknown option, an option that takes a number, or
 ///                                    malformed.
-/// @return PORTAL_STATUS_UNSUPPORTED  This build leaves the feature out.
-/// @return PORTAL_STATUS_MEMORY       An allocation was refused.
+/// @return PORTAL_STATUS_UNSUPPORTED  The feature is not in this build.
+/// @return PORTAL_STATUS_MEMORY       An allocation failed.
 ///
 /// @threads  Any thread, one at a time for the same options, and inside any callback.
 /// @since    0.1
@@ -202,9 +213,9 @@ pub unsafe extern "C" fn portal_options_set_text(
     })
 }
 
-/// Ends a set of options. Servers started with it go on.
+/// Destroys the options. Servers that were started with them are not affected.
 ///
-/// @param options  Never used again. NULL is fine.
+/// @param options  Must not be used again. May be NULL.
 ///
 /// @threads  Any thread, and inside any callback.
 /// @since    0.1

@@ -7,25 +7,28 @@ use super::pointer::{bytes, text};
 use super::status::portal_status;
 use crate::server;
 
-/// Defines what GET and HEAD of a path answer, or defines it anew: for a health check, a demo page.
+/// Defines the response to GET and HEAD requests for a path, or replaces it: for a health check or
+/// a demo page.
 ///
-/// Pages are process-wide, as paths are. A page and a path may share a string: "Upgrade: websocket"
-/// takes the path, GET and HEAD the page. A plain GET of a path without a page is answered 426.
+/// Pages are process-wide, as paths are. A page and a path may have the same string: a request with
+/// "Upgrade: websocket" goes to the path, a plain GET or HEAD to the page. A plain GET for a path
+/// without a page is answered with 426.
 ///
-/// The answer has an ETag, by which a client that has the page already is answered 304 (RFC 9110
-/// section 13.1.2). The connection stays open for two seconds, or HANDSHAKE_TIMEOUT if that is
-/// shorter, in which the client may ask for more; in HTTP/1.0 it is closed at once.
+/// The response has an ETag; a request whose If-None-Match has that tag is answered with 304 (RFC
+/// 9110 section 13.1.2). The connection stays open for further requests for two seconds, or for
+/// HANDSHAKE_TIMEOUT if that is shorter. With HTTP/1.0 it is closed at once.
 ///
-/// @param path          Written as for portal_define_path. Borrowed until the call returns.
-/// @param content_type  The value of the "Content-Type" header, ends in NUL. Copied.
+/// @param path          As for portal_define_path. Borrowed until the call returns.
+/// @param content_type  The value of the "Content-Type" header, NUL-terminated. Copied.
 /// @param body          `len` bytes. Copied. May be NULL when `len` is 0.
 /// @param len           Bytes in `body`.
 ///
 /// @return PORTAL_STATUS_OK
-/// @return PORTAL_STATUS_ARGUMENT     NULL, a bad path or one that conflicts, a bad content type.
+/// @return PORTAL_STATUS_ARGUMENT     NULL, an invalid path or one that conflicts, or an invalid
+///                                    content type.
 /// @return PORTAL_STATUS_TOO_BIG      `len` is over PTRDIFF_MAX.
-/// @return PORTAL_STATUS_MEMORY       An allocation was refused.
-/// @return PORTAL_STATUS_UNSUPPORTED  In a child forked after a start.
+/// @return PORTAL_STATUS_MEMORY       An allocation failed.
+/// @return PORTAL_STATUS_UNSUPPORTED  The process is a child forked after a start.
 ///
 /// @threads  Any thread, and inside any callback.
 /// @since    0.1
@@ -49,12 +52,12 @@ pub unsafe extern "C" fn portal_define_page(
 
 /// Removes a page.
 ///
-/// @param path  Identical to the one defined. Borrowed until the call returns.
+/// @param path  The string that was defined. Borrowed until the call returns.
 ///
 /// @return PORTAL_STATUS_OK
 /// @return PORTAL_STATUS_ARGUMENT     NULL, or no such page is defined.
-/// @return PORTAL_STATUS_UNSUPPORTED  In a child forked after a start.
-/// @return PORTAL_STATUS_MEMORY       An allocation was refused.
+/// @return PORTAL_STATUS_UNSUPPORTED  The process is a child forked after a start.
+/// @return PORTAL_STATUS_MEMORY       An allocation failed.
 ///
 /// @threads  Any thread, and inside any callback.
 /// @since    0.1

@@ -1,24 +1,29 @@
 //! # Paths and handlers
 //!
 //! Paths are process-wide: every server serves them. They may be defined, redefined and undefined
-//! at any time, also while clients are connected. A connected client's next event goes to the
-//! newest definition; clients of an undefined path keep its last one until they leave.
+//! at any time, also while clients are connected. The next event of a connected websocket goes to
+//! the newest definition; websockets of an undefined path keep its last definition until they end.
 //!
-//! A path is exact ("/echo"), may hold parameters ("/room/{name}") and may end in a catch-all
-//! ("/files/{*rest}"). Exact beats parameter beats catch-all. "{{" is a literal brace. Case and
-//! trailing slashes count, nothing is normalised, and the query string is no part of it: a path
-//! with "?" or "#" is PORTAL_STATUS_ARGUMENT. ":id" and "*" are literal, which the log says at level
-//! 2. A request is split at "/" first and decoded then, so "%2F" stays inside a parameter. Malformed
-//! escapes, "%00" and what decodes to other than UTF-8 answer 400; an unknown path answers 404.
+//! A path is exact ("/echo"), may contain parameters ("/room/{name}") and may end in a catch-all
+//! ("/files/{*rest}"). An exact match takes precedence over a parameter, and a parameter over a
+//! catch-all. "{{" is a literal brace. Case and trailing slashes are significant, and nothing is
+//! normalised. The query string is not part of a path: a path with "?" or "#" gives
+//! PORTAL_STATUS_ARGUMENT. ":id" and "*" are literal; the log warns about them, at level 2. The
+//! path of a request is split at "/" before it is decoded, so "%2F" stays inside a parameter.
+//! Malformed escapes, "%00" and escapes that decode to invalid UTF-8 are refused with 400, an
+//! unknown path with 404.
 //!
-//! A handler that returns other than 0 has failed, except with PORTAL_STATUS_GONE, so that `return
-//! portal_send(...)` is a good handler; in `upgrade` that has failed, too, and nobody is let in by
-//! mistake. `error` is told, with PORTAL_STATUS_HANDLER, the event and what was returned; the
-//! websocket stays open unless somebody closes it. `error` is also told, before the `disconnect`
-//! that follows, of a broken protocol, a limit passed and a failure of the connection other than
-//! the client's leaving. End of stream, reset and timeouts are no errors, only `disconnect`. A
-//! failing `disconnect` is told afterwards, as the last callback. What fails before a path is known
-//! goes to the log and the metrics.
+//! A handler fails when it returns a number other than 0 and PORTAL_STATUS_GONE, so `return
+//! portal_send(...)` is a correct handler. `upgrade` fails with PORTAL_STATUS_GONE, too, so that no
+//! client is accepted by mistake.
+//!
+//! When a handler fails, `error` is called with PORTAL_STATUS_HANDLER, the event and the returned
+//! number; the websocket stays open unless the program closes it. `error` is also called when the
+//! peer violates the protocol, when a limit is exceeded, and when the connection fails for any
+//! reason other than the peer's leaving; `disconnect` follows. End of stream, a reset and timeouts
+//! are not errors: they cause only `disconnect`. When `disconnect` fails, `error` is called after
+//! it, as the last callback. What fails before the path is known is reported to the log and the
+//! metrics.
 
 use std::ffi::{c_char, c_void};
 use std::mem::MaybeUninit;
@@ -33,39 +38,41 @@ use super::status::{Outcome, portal_status};
 use super::types::{portal_request, portal_websocket};
 use crate::server;
 
-/// What went wrong, for `error`. Valid, with its message, until the callback returns (pulled: as
-/// long as the records).
+/// Describes an error; passed to `error`. Valid, with its message, until the callback returns (when
+/// pulled: as long as the records are valid).
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct portal_error {
-    /// How many bytes the library filled. Check it before you read a field newer than 0.1.
+    /// The number of bytes that the library has filled in. Check it before reading a field added
+    /// after 0.1.
     pub size: usize,
-    /// PORTAL_STATUS_HANDLER, _PROTOCOL, _IO, _TOO_BIG, _UTF8, _MEMORY, or a newer one.
+    /// PORTAL_STATUS_HANDLER, _PROTOCOL, _IO, _TOO_BIG, _UTF8, _MEMORY, or one added later.
     pub status: portal_status,
-    /// The enum portal_event in which it happened.
+    /// The enum portal_event during which it occurred.
     pub event: u32,
-    /// What the handler returned; else 0.
+    /// What the handler returned; 0 for other errors.
     pub code: i32,
-    /// What the client is closed with (RFC 6455 section 7.4); 0 when it stays open.
+    /// The close code with which the websocket is closed (RFC 6455 section 7.4); 0 when it stays
+    /// open.
     pub close_code: u32,
-    /// For people. Never NULL.
+    /// Human-readable. Never NULL.
     pub message: *const c_char,
 }
 
-/// What a path does with its websockets. Any function may be NULL: nothing is done then.
+/// The callbacks of a path. Any function may be NULL: the event is then ignored.
 ///
-/// Fill it with zeros and set `size` first. It is copied; you may drop it after portal_define_path.
+/// Fill it with zeros and set `size` first. portal_define_path copies it.
 ///
-/// The functions run on the threads that DISPATCH chooses. Those of one websocket never overlap;
-/// those of different websockets may. Each may call every function of this header, but must return
-/// normally, and other clients of its thread wait for it. Pointers it is given are valid until it
-/// returns.
+/// Callbacks run on the threads that DISPATCH selects. Callbacks of one websocket never overlap;
+/// those of different websockets may. A callback may call every function of this header. It must
+/// return normally, and other websockets of its thread wait for it. The pointers that it receives
+/// are valid until it returns.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct portal_handlers {
-    /// sizeof(portal_handlers), as you compile it.
+    /// sizeof(portal_handlers), as your program was compiled.
     pub size: usize,
-    /// A client has become a websocket, which is OPEN. Return 0.
+    /// The websocket is open; its state is OPEN. Return 0.
     pub connect: Option<
         unsafe extern "C" fn(
             websocket: portal_websocket,
@@ -73,8 +80,8 @@ pub struct portal_handlers {
             user_data: *mut c_void,
         ) -> i32,
     >,
-    /// A whole message has come: PORTAL_MESSAGE_TEXT, checked UTF-8, or PORTAL_MESSAGE_BINARY.
-    /// Return 0.
+    /// A complete message was received: PORTAL_MESSAGE_TEXT, validated as UTF-8, or
+    /// PORTAL_MESSAGE_BINARY. Return 0.
     pub message: Option<
         unsafe extern "C" fn(
             websocket: portal_websocket,
@@ -84,12 +91,13 @@ pub struct portal_handlers {
             user_data: *mut c_void,
         ) -> i32,
     >,
-    /// The websocket has ended. Comes exactly once for every one whose `connect` ran, and never
-    /// inside portal_close or portal_abort. The state is CLOSED, sends answer GONE, portal_data
-    /// still works: free your data here. Return 0.
+    /// The websocket has ended. Called exactly once for every websocket whose `connect` ran, and
+    /// never inside portal_close or portal_abort. The state is CLOSED and sends return GONE.
+    /// portal_data still works: free your data here. Return 0.
     ///
-    /// `code` is that of the client's close frame (1005 when it had none), else what Portal sent
-    /// when it failed the connection (1002, 1007 to 1011), else 1006. `reason` is never NULL.
+    /// `code` is the code of the peer's close frame (1005 when the frame had none). Without such a
+    /// frame it is the code that Portal sent when it failed the connection (1002, 1007 to 1011),
+    /// else 1006. `reason` is never NULL.
     pub disconnect: Option<
         unsafe extern "C" fn(
             websocket: portal_websocket,
@@ -98,9 +106,8 @@ pub struct portal_handlers {
             user_data: *mut c_void,
         ) -> i32,
     >,
-    /// Something went wrong with this websocket. When it is to be closed for it, its state is
-    /// CLOSING and `disconnect` follows. Without this function a handler that fails is named in the
-    /// log, at level 2.
+    /// An error occurred on this websocket. When the error closes it, its state is CLOSING and
+    /// `disconnect` follows. Without this function, the failure of a handler is logged at level 2.
     pub error: Option<
         unsafe extern "C" fn(
             websocket: portal_websocket,
@@ -108,11 +115,11 @@ pub struct portal_handlers {
             user_data: *mut c_void,
         ),
     >,
-    /// A client asks to become a websocket, which is CONNECTING: portal_set_data, portal_data,
-    /// portal_state_of and portal_abort work; send, ping, close and flush answer BUSY. Return 0 to
-    /// accept; then `connect` always runs, even if the client has gone meanwhile. Return 400 to 599
-    /// to reject with that HTTP status. 1 is reserved. Anything else has failed, also
-    /// PORTAL_STATUS_GONE, and rejects with 500.
+    /// A client requests a websocket. Its state is CONNECTING: portal_set_data, portal_data,
+    /// portal_state_of and portal_abort work; send, ping, close and flush return BUSY. Return 0 to
+    /// accept; `connect` is then always called, even if the client has disconnected in the
+    /// meantime. Return 400 to 599 to reject the request with that HTTP status. 1 is reserved. Any
+    /// other value, also PORTAL_STATUS_GONE, is a failure and rejects the request with 500.
     pub upgrade: Option<
         unsafe extern "C" fn(
             websocket: portal_websocket,
@@ -120,10 +127,10 @@ pub struct portal_handlers {
             user_data: *mut c_void,
         ) -> i32,
     >,
-    /// After one or more PORTAL_STATUS_FULL: the send queue has fallen to half of MAX_QUEUED. It
-    /// may begin before FULL has returned on another thread.
+    /// The send queue has fallen to half of MAX_QUEUED after one or more PORTAL_STATUS_FULL. The
+    /// callback may begin before the call that returns FULL has returned on another thread.
     pub drain: Option<unsafe extern "C" fn(websocket: portal_websocket, user_data: *mut c_void)>,
-    /// The client has answered a portal_ping, or sent a pong unasked.
+    /// A pong was received: the reply to a portal_ping, or an unsolicited one.
     pub pong: Option<
         unsafe extern "C" fn(
             websocket: portal_websocket,
@@ -132,8 +139,8 @@ pub struct portal_handlers {
             user_data: *mut c_void,
         ),
     >,
-    /// Nothing uses `user_data` any more. Comes once per successful definition, on any thread,
-    /// after that was replaced or undefined.
+    /// `user_data` is no longer in use. Called once for each successful definition, on any thread,
+    /// after the definition was replaced or undefined.
     pub release: Option<unsafe extern "C" fn(user_data: *mut c_void)>,
 }
 
@@ -142,25 +149,26 @@ const FIRST_SIZE: usize = 9 * size_of::<usize>();
 /// More than this is no size but rubbish.
 const LAST_SIZE: usize = 4096;
 
-/// Defines what happens on a path, or defines it anew.
+/// Defines the handlers of a path, or replaces them.
 ///
-/// To redefine is to pass the identical string; a path that differs from another in nothing but its
-/// parameters' names conflicts with it. After a redefinition the old `release` is called as soon as
-/// no callback of the old definition runs; that may be inside this call.
+/// To redefine a path, pass the identical string. A path that differs from another only in the
+/// names of its parameters conflicts with it. After a redefinition, the old `release` is called as
+/// soon as no callback of the old definition is running; this may happen inside this call.
 ///
 /// @param path       Starts with "/". Borrowed until the call returns.
-/// @param handlers   Its `size` is at least version 0.1's, at most 4,096 and a multiple of a
-///                   pointer's; bytes that this library does not know must be 0. Borrowed until the
-///                   call returns.
-/// @param user_data  Given to every handler, never followed. May be NULL. It must live until
-///                   `release`.
+/// @param handlers   Its `size` is at least that of version 0.1, at most 4,096, and a multiple of
+///                   the size of a pointer. Bytes that this library does not know must be 0.
+///                   Borrowed until the call returns.
+/// @param user_data  Passed to every handler, never dereferenced. May be NULL. Must stay valid
+///                   until `release`.
 ///
 /// @return PORTAL_STATUS_OK
-/// @return PORTAL_STATUS_ARGUMENT     NULL, a bad `size`, a bad path, or one that conflicts.
-/// @return PORTAL_STATUS_UNSUPPORTED  A handler that is newer than this library is set, or in a child
-///                                    forked after a start.
-/// @return PORTAL_STATUS_MEMORY       An allocation was refused.
-///         On failure `release` is not called, and an older definition stays.
+/// @return PORTAL_STATUS_ARGUMENT     NULL, an invalid `size`, an invalid path, or one that
+///                                    conflicts.
+/// @return PORTAL_STATUS_UNSUPPORTED  A handler that this library does not know is set, or the
+///                                    process is a child forked after a start.
+/// @return PORTAL_STATUS_MEMORY       An allocation failed.
+///         On failure, `release` is not called and the previous definition stays.
 ///
 /// @threads  Any thread, and inside any callback.
 /// @since    0.1
@@ -213,16 +221,16 @@ unsafe fn read_handlers(handlers: *const portal_handlers) -> Outcome<portal_hand
     Ok(unsafe { functions.assume_init() })
 }
 
-/// Removes a path. Requests for it answer 404 from now on; its clients stay.
+/// Removes a path. New requests for it are answered with 404; connected websockets stay.
 ///
-/// `release` is called when the last of them has left; that may be inside this call.
+/// `release` is called when the last of them has ended; this may happen inside this call.
 ///
-/// @param path  Identical to the one defined. Borrowed until the call returns.
+/// @param path  The string that was defined. Borrowed until the call returns.
 ///
 /// @return PORTAL_STATUS_OK
 /// @return PORTAL_STATUS_ARGUMENT     NULL, or no such path is defined.
-/// @return PORTAL_STATUS_UNSUPPORTED  In a child forked after a start.
-/// @return PORTAL_STATUS_MEMORY       An allocation was refused.
+/// @return PORTAL_STATUS_UNSUPPORTED  The process is a child forked after a start.
+/// @return PORTAL_STATUS_MEMORY       An allocation failed.
 ///
 /// @threads  Any thread, and inside any callback.
 /// @since    0.1

@@ -1,4 +1,4 @@
-// What C hands in, checked as far as a check can reach.
+// Arguments from C, checked as far as possible.
 
 use std::ffi::{CStr, c_char, c_void};
 use std::slice;

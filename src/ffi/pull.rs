@@ -1,6 +1,6 @@
-//! Pulling is for hosts in which callbacks from C are slow, dangerous or impossible: records are
-//! filled instead, and nothing but `upgrade` and `release` is called. A handler that fails is then
-//! the host's own business.
+//! Pulling is for programs in which callbacks from C are slow, dangerous or impossible: the library
+//! fills records instead of calling handlers, and calls only `upgrade` and `release`. The program
+//! itself then deals with a handler that fails.
 
 use std::any::Any;
 use std::ffi::c_void;
@@ -15,17 +15,17 @@ use super::status::portal_status_value::PORTAL_STATUS_ARGUMENT;
 use super::types::{portal_request, portal_server, portal_websocket};
 use crate::server::{self, EventKind, Happened, Kept, Pulled, Records};
 
-/// One event of a websocket, as portal_server_pull fills it.
+/// One event of a websocket, as portal_server_pull fills it in.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct portal_pulled {
-    /// Enum portal_event; not UPGRADE. Skip unknown ones.
+    /// Enum portal_event; never UPGRADE. Ignore unknown ones.
     pub event: u32,
     /// MESSAGE: enum portal_message. DISCONNECT: the close code. Else 0.
     pub r#type: u32,
-    /// To whom it happened. After DISCONNECT the id lives as long as the records.
+    /// The websocket. After DISCONNECT the id is valid as long as the records.
     pub websocket: portal_websocket,
-    /// The path's, as now defined.
+    /// The `user_data` of the path's current definition.
     pub user_data: *mut c_void,
     /// MESSAGE, PONG: the payload. DISCONNECT: the reason. ERROR: a portal_error. Never NULL.
     pub data: *const c_void,
@@ -40,28 +40,29 @@ const FIRST_SIZE: usize = 16 + 4 * size_of::<usize>();
 /// The most records that one call fills.
 const MAX_RECORDS: usize = i32::MAX as usize;
 
-/// HOST dispatch: one turn without callbacks. Waits for work and fills records with what happened.
+/// HOST dispatch: runs one turn without callbacks. Waits for work and fills records with events.
 ///
 /// What the records point to is valid until the same thread's next pull, poll or run of that
-/// server, or its end, also across the server's close. Loops whose records were handed out stay
-/// with the thread until its next call there. What is sent between two pulls leaves at the next
-/// pull, or at portal_flush. A signal makes it return what it has.
+/// server, or until the thread ends, also after the server is closed. Loops whose records were
+/// returned stay with the thread until its next such call. What is sent between two pulls is
+/// written at the next pull, or at portal_flush. A signal interrupts the wait; the call then
+/// returns the records filled so far.
 ///
 /// @param server       Any id.
-/// @param timeout_ms   How long to wait for work; negative = no limit, 0 = not at all.
-/// @param events       Room for `max` records, aligned as portal_pulled. Written until the call
+/// @param timeout_ms   Maximum time to wait for work; negative = no limit, 0 = do not wait.
+/// @param events       Space for `max` records, aligned as portal_pulled. Written to until the call
 ///                     returns.
 /// @param max          1 to 2^31-1.
-/// @param record_size  sizeof(portal_pulled), as you compile it, or more when records of yours
-///                     begin with one; a multiple of its alignment. Bytes that this library does
-///                     not know become 0.
+/// @param record_size  sizeof(portal_pulled), as your program was compiled, or more when your own
+///                     records begin with one; a multiple of its alignment. Bytes that this library
+///                     does not know are set to 0.
 ///
 /// @return The number of records filled, or a negative status:
-/// @return PORTAL_STATUS_ARGUMENT  NULL, `max` or `record_size` out of range, another dispatch than
-///                                 HOST.
-/// @return PORTAL_STATUS_GONE      The server has ended, or never was.
-/// @return PORTAL_STATUS_BUSY      Inside a callback, or one thread more than THREADS.
-/// @return PORTAL_STATUS_IO        The system refused.
+/// @return PORTAL_STATUS_ARGUMENT  NULL, `max` or `record_size` out of range, or the dispatch is
+///                                 not HOST.
+/// @return PORTAL_STATUS_GONE      The server has ended, or never existed.
+/// @return PORTAL_STATUS_BUSY      Inside a callback, or THREADS threads are inside already.
+/// @return PORTAL_STATUS_IO        A system call failed.
 ///
 /// @threads  Any thread, not inside a callback.
 /// @since    0.1

@@ -1,7 +1,7 @@
 //! # Requests
 //!
-//! A request may be used inside `upgrade` and `connect`, or as long as the pulled record that has
-//! it. Every string it gives belongs to it and lives as long.
+//! A request is valid inside `upgrade` and `connect`, or as long as the pulled record that holds
+//! it. The strings that these functions return belong to the request and are valid as long as it.
 
 use std::ffi::{CStr, c_char};
 use std::ptr;
@@ -13,12 +13,12 @@ use super::types::portal_request;
 use crate::proto;
 use crate::server::Request;
 
-/// The most headers that a request may have; one with more is answered 431.
+/// The maximum number of headers in a request; a request with more is refused with 431.
 pub const PORTAL_MAX_HEADERS: u32 = 100;
 
 const _: () = assert!(PORTAL_MAX_HEADERS as usize == proto::MAX_HEADERS);
 
-/// Reads path and query as the client sent them.
+/// Returns the path and query as the client sent them.
 ///
 /// @param request  May be NULL.
 ///
@@ -32,7 +32,7 @@ pub unsafe extern "C" fn portal_request_target(request: *const portal_request) -
     unsafe { read_or_empty(request, Request::target) }
 }
 
-/// Reads the path, percent-decoded, without the query.
+/// Returns the path, percent-decoded, without the query.
 ///
 /// @param request  May be NULL.
 ///
@@ -46,7 +46,7 @@ pub unsafe extern "C" fn portal_request_path(request: *const portal_request) -> 
     unsafe { read_or_empty(request, Request::path) }
 }
 
-/// Reads what stands after the "?", as the client sent it.
+/// Returns the query, which follows the "?", as the client sent it.
 ///
 /// @param request  May be NULL.
 ///
@@ -60,10 +60,11 @@ pub unsafe extern "C" fn portal_request_query(request: *const portal_request) ->
     unsafe { read_or_empty(request, Request::query) }
 }
 
-/// Reads a header by its name. Repeated ones are joined by ", ", cookies by "; ".
+/// Returns a header by its name. Repeated headers are joined with ", ", cookies with "; ".
 ///
 /// @param request  May be NULL.
-/// @param name     In any case, ends in NUL. Borrowed until the call returns. May be NULL.
+/// @param name     The name, in upper or lower case, NUL-terminated. Borrowed until the call
+///                 returns. May be NULL.
 ///
 /// @return The value, which need not be UTF-8; NULL when absent.
 ///
@@ -78,11 +79,11 @@ pub unsafe extern "C" fn portal_request_header(
     unsafe { find(request, name, Request::header) }
 }
 
-/// Counts the headers, repeated ones each.
+/// Returns the number of headers. Repeated headers count separately.
 ///
 /// @param request  May be NULL.
 ///
-/// @return How many; 0 for NULL.
+/// @return The number; 0 for NULL.
 ///
 /// @threads  Inside `upgrade` and `connect`, or the thread that pulled.
 /// @since    0.1
@@ -95,12 +96,12 @@ pub unsafe extern "C" fn portal_request_header_count(request: *const portal_requ
     })
 }
 
-/// Reads a header's name as the client sent it.
+/// Returns the name of a header as the client sent it.
 ///
 /// @param request  May be NULL.
-/// @param index    From 0, in the order in which they came.
+/// @param index    From 0, in the order received.
 ///
-/// @return The name; NULL out of range.
+/// @return The name; NULL when `index` is out of range.
 ///
 /// @threads  Inside `upgrade` and `connect`, or the thread that pulled.
 /// @since    0.1
@@ -113,12 +114,12 @@ pub unsafe extern "C" fn portal_request_header_name(
     unsafe { read(request, |request| request.header_name(index)) }
 }
 
-/// Reads a header's value as the client sent it.
+/// Returns the value of a header as the client sent it.
 ///
 /// @param request  May be NULL.
-/// @param index    From 0, in the order in which they came.
+/// @param index    From 0, in the order received.
 ///
-/// @return The value, which need not be UTF-8; NULL out of range.
+/// @return The value, which need not be UTF-8; NULL when `index` is out of range.
 ///
 /// @threads  Inside `upgrade` and `connect`, or the thread that pulled.
 /// @since    0.1
@@ -131,11 +132,11 @@ pub unsafe extern "C" fn portal_request_header_value(
     unsafe { read(request, |request| request.header_value(index)) }
 }
 
-/// Reads a parameter of the path, percent-decoded.
+/// Returns a parameter of the path, percent-decoded.
 ///
 /// @param request  May be NULL.
-/// @param name     As in the path's definition, without braces and star. Ends in NUL. Borrowed
-///                 until the call returns. May be NULL.
+/// @param name     The name in the path's definition, without braces and star, NUL-terminated.
+///                 Borrowed until the call returns. May be NULL.
 ///
 /// @return The value, which is UTF-8; NULL when absent.
 ///
@@ -150,7 +151,7 @@ pub unsafe extern "C" fn portal_request_param(
     unsafe { find(request, name, Request::param) }
 }
 
-/// Reads who the client is: "192.0.2.1:5000", "[2001:db8::1]:5000" or "unix".
+/// Returns the address of the peer: "192.0.2.1:5000", "[2001:db8::1]:5000" or "unix".
 ///
 /// @param request  May be NULL.
 ///
@@ -164,7 +165,7 @@ pub unsafe extern "C" fn portal_request_peer(request: *const portal_request) -> 
     unsafe { read_or_empty(request, Request::peer) }
 }
 
-/// Reads the subprotocol in force.
+/// Returns the selected subprotocol.
 ///
 /// @param request  May be NULL.
 ///
@@ -180,19 +181,19 @@ pub unsafe extern "C" fn portal_request_subprotocol(
     unsafe { read_or_empty(request, Request::subprotocol) }
 }
 
-/// Sets a header of the answer, be it the 101 or the rejection.
+/// Sets a header of the response, which is the 101 or the rejection.
 ///
-/// It replaces one set before; "Set-Cookie" is added.
+/// It replaces a header of the same name that was set before; "Set-Cookie" is added instead.
 ///
-/// @param request  The one given to `upgrade`.
-/// @param name     A token, ends in NUL. Copied. Not Connection, Upgrade, Sec-WebSocket-*,
+/// @param request  The request passed to `upgrade`.
+/// @param name     A token, NUL-terminated. Copied. Not Connection, Upgrade, Sec-WebSocket-*,
 ///                 Content-Length or Transfer-Encoding.
-/// @param value    Ends in NUL, holds neither CR nor LF. Copied.
+/// @param value    NUL-terminated, without CR and LF. Copied.
 ///
 /// @return PORTAL_STATUS_OK
 /// @return PORTAL_STATUS_ARGUMENT  NULL, or a name or value that may not be set.
 /// @return PORTAL_STATUS_BUSY      Outside `upgrade`.
-/// @return PORTAL_STATUS_MEMORY    An allocation was refused.
+/// @return PORTAL_STATUS_MEMORY    An allocation failed.
 ///
 /// @threads  Inside `upgrade`.
 /// @since    0.1
@@ -213,13 +214,13 @@ pub unsafe extern "C" fn portal_request_set_header(
     })
 }
 
-/// Chooses the subprotocol, in place of what SUBPROTOCOLS chose (RFC 6455 section 4.2.2).
+/// Selects the subprotocol, in place of the one selected by SUBPROTOCOLS (RFC 6455 section 4.2.2).
 ///
-/// @param request  The one given to `upgrade`.
-/// @param name     One that the client offered, ends in NUL. Copied.
+/// @param request  The request passed to `upgrade`.
+/// @param name     A subprotocol that the client offered, NUL-terminated. Copied.
 ///
 /// @return PORTAL_STATUS_OK
-/// @return PORTAL_STATUS_ARGUMENT  NULL, or not offered.
+/// @return PORTAL_STATUS_ARGUMENT  NULL, or a subprotocol that was not offered.
 /// @return PORTAL_STATUS_BUSY      Outside `upgrade`.
 ///
 /// @threads  Inside `upgrade`.
@@ -238,7 +239,7 @@ pub unsafe extern "C" fn portal_request_select_subprotocol(
     })
 }
 
-/// What `read` finds, as C sees it; NULL for NULL.
+/// What `read` returns, as C sees it; NULL for NULL.
 ///
 /// # Safety
 ///

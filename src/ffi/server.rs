@@ -1,22 +1,24 @@
 //! # Servers
 //!
-//! DISPATCH decides on which thread callbacks run:
+//! DISPATCH selects the threads on which callbacks run:
 //!
 //!   IO          On the server's own loop threads, THREADS of them: 1 by default, so that callbacks
 //!               never overlap. A websocket stays on its thread.
-//!   PER_CLIENT  Each websocket's on a thread of its own, so that a handler may block without
-//!               holding up others. When a client's inbound queue is full, it is not read.
-//!   HOST        The library starts no thread; the host drives the server with portal_server_run,
-//!               _poll or _pull. One call serves whichever loops have work and no other thread: one
-//!               thread can serve all, up to THREADS may be inside at once. A thread that ends, or is
-//!               thrown out of a wait, gives its loops back; no lock is held in a wait.
+//!   PER_CLIENT  On a separate thread for each websocket, so that a handler may block without
+//!               delaying others. While a websocket's queue of received messages is full, Portal does
+//!               not read from its socket.
+//!   HOST        On threads of the program. The library starts no thread: the program calls
+//!               portal_server_run, _poll or _pull. One call serves every loop that has work and that
+//!               no other thread is serving: one thread can serve all loops, and up to THREADS threads
+//!               may be inside at once. A thread that ends or unwinds during a wait releases its
+//!               loops; no lock is held while it waits.
 //!
-//! A thread that is cancelled (pthread_cancel) ends while portal_server_run, _poll or _pull waits, or at its
-//! next cancellation point after the call. Inside all other functions, and inside callbacks wherever they
-//! run, it is not cancelled. The library's own threads are not to be cancelled.
+//! A thread that is cancelled (pthread_cancel) ends while portal_server_run, _poll or _pull waits, or
+//! at its next cancellation point after the call. It is not cancelled inside any other function,
+//! nor inside a callback, on any thread. Do not cancel the library's own threads.
 //!
-//! Time during which Portal itself does not read a client (a busy handler, a host that is
-//! elsewhere) is never held against the client.
+//! Time during which Portal itself does not read from a socket (a busy handler, a host that does not
+//! poll) does not count towards any timeout.
 
 use super::guard::{guard, guard_number, guard_or};
 use super::pointer::{borrow, place};
@@ -25,7 +27,8 @@ use super::status::{Outcome, portal_status};
 use super::types::{portal_options, portal_server};
 use crate::server::{self, Call, Options, Step};
 
-/// What portal_server_metric returns. Totals count from the server's start and end with it.
+/// The metrics of portal_server_metric. Totals count from the server's start and are lost with the
+/// server.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(dead_code)] // for C
@@ -34,37 +37,38 @@ pub enum portal_metric {
     PORTAL_METRIC_CONNECTIONS = 1,
     /// Websockets opened.
     PORTAL_METRIC_CONNECTIONS_TOTAL = 2,
-    /// Handshakes not answered with 101.
+    /// Handshakes that did not end in a 101 response.
     PORTAL_METRIC_REJECTED_TOTAL = 3,
     /// Data messages received.
     PORTAL_METRIC_MESSAGES_IN = 4,
     /// Data messages sent.
     PORTAL_METRIC_MESSAGES_OUT = 5,
-    /// Bytes read from sockets, inside TLS.
+    /// Bytes read from sockets; with TLS, bytes of plaintext.
     PORTAL_METRIC_BYTES_IN = 6,
-    /// Bytes written to sockets, inside TLS.
+    /// Bytes written to sockets; with TLS, bytes of plaintext.
     PORTAL_METRIC_BYTES_OUT = 7,
     /// Bytes in send queues now.
     PORTAL_METRIC_QUEUED_BYTES = 8,
-    /// Clients that broke the protocol.
+    /// Connections on which the peer violated the protocol.
     PORTAL_METRIC_PROTOCOL_ERRORS = 9,
     /// Handlers that failed.
     PORTAL_METRIC_HANDLER_ERRORS = 10,
 }
 
-/// Starts a server: listens, and with IO or PER_CLIENT dispatch serves from now on.
+/// Starts a server. It listens at once; with IO or PER_CLIENT dispatch it also serves at once.
 ///
-/// @param port        0 to 65,535; 0 chooses a free one, which portal_server_port tells.
-/// @param options     Borrowed until the call returns, and yours after. May be NULL: all defaults.
-/// @param server_out  Gets the id, before the first callback can run; 0 on failure.
+/// @param port        0 to 65,535; 0 chooses a free one, which portal_server_port returns.
+/// @param options     Borrowed until the call returns. NULL means all defaults.
+/// @param server_out  Receives the id, before the first callback can run; 0 on failure.
 ///
 /// @return PORTAL_STATUS_OK
 /// @return PORTAL_STATUS_ARGUMENT     NULL, or a port out of range.
-/// @return PORTAL_STATUS_ADDRESS      Cannot listen there: in use, not permitted, malformed.
-/// @return PORTAL_STATUS_TLS          Certificate or key missing, unreadable, or not a pair.
-/// @return PORTAL_STATUS_IO           The system refused a descriptor or a thread.
-/// @return PORTAL_STATUS_UNSUPPORTED  In a child forked after a start.
-/// @return PORTAL_STATUS_MEMORY       An allocation was refused.
+/// @return PORTAL_STATUS_ADDRESS      Cannot listen: address in use, not permitted, malformed.
+/// @return PORTAL_STATUS_TLS          Certificate or key missing or unreadable, or they do not
+///                                    match.
+/// @return PORTAL_STATUS_IO           The system could not provide a descriptor or a thread.
+/// @return PORTAL_STATUS_UNSUPPORTED  The process is a child forked after a start.
+/// @return PORTAL_STATUS_MEMORY       An allocation failed.
 ///
 /// @threads  Any thread, and inside any callback.
 /// @since    0.1
@@ -100,7 +104,7 @@ pub unsafe extern "C" fn portal_server_start(
     })
 }
 
-/// Reads the port that a server listens on: the real one when 0 was asked.
+/// Returns the port on which a server listens: the chosen one when it was started with 0.
 ///
 /// @param server  Any id.
 ///
@@ -113,19 +117,21 @@ pub extern "C" fn portal_server_port(server: portal_server) -> u32 {
     guard_or(0, || u32::from(server::port(server)))
 }
 
-/// Closes a server and waits until it has closed.
+/// Closes a server and waits until it is closed.
 ///
-/// It stops accepting, sends close 1001 to every client, waits as CLOSE_TIMEOUT says for
-/// their answers and for queued data, and ends the rest. When the call returns, no callback of that
-/// server runs any more and the port is free. It waits for running handlers however long, so hold
-/// no lock that a handler takes. Inside a callback of any server it only begins. With HOST dispatch
-/// it serves on the calling thread what no other thread serves. A second close at the same time
-/// waits too and answers OK.
+/// The server stops accepting, sends close 1001 on every websocket, waits for close frames and for
+/// queued data as long as CLOSE_TIMEOUT allows, and drops the remaining connections. When the call
+/// returns, no callback of that server is running or will run, and the port is free.
+///
+/// The call waits for running handlers without a limit: hold no lock that a handler takes. Inside a
+/// callback of any server, the call begins to close and returns. With HOST dispatch, the calling
+/// thread serves the loops that no other thread serves. A concurrent second call waits as well and
+/// returns OK.
 ///
 /// @param server  Any id.
 ///
 /// @return PORTAL_STATUS_OK
-/// @return PORTAL_STATUS_GONE  It has ended already, or never was.
+/// @return PORTAL_STATUS_GONE  The server has ended already, or never existed.
 ///
 /// @threads  Any thread, and inside any callback.
 /// @since    0.1
@@ -134,15 +140,15 @@ pub extern "C" fn portal_server_close(server: portal_server) -> portal_status {
     guard(|| Ok(server::close(server)?))
 }
 
-/// Begins to close a server as portal_server_close does, and returns.
+/// Begins to close a server, as portal_server_close does, and returns at once.
 ///
-/// The way for hosts that pull: begin, and pull on until PORTAL_STATUS_GONE, so that no record is
-/// lost.
+/// For programs that pull: begin to close, then continue to pull until PORTAL_STATUS_GONE, so that
+/// no record is lost.
 ///
 /// @param server  Any id.
 ///
 /// @return PORTAL_STATUS_OK
-/// @return PORTAL_STATUS_GONE  It has ended already, or never was.
+/// @return PORTAL_STATUS_GONE  The server has ended already, or never existed.
 ///
 /// @threads  Any thread, and inside any callback.
 /// @since    0.1
@@ -151,12 +157,12 @@ pub extern "C" fn portal_server_begin_close(server: portal_server) -> portal_sta
     guard(|| Ok(server::begin_close(server)?))
 }
 
-/// Waits until a server has closed; does not begin it.
+/// Waits until a server is closed. Does not close it.
 ///
 /// @param server  Any id.
 ///
 /// @return PORTAL_STATUS_OK
-/// @return PORTAL_STATUS_GONE  It has ended already, or never was.
+/// @return PORTAL_STATUS_GONE  The server has ended already, or never existed.
 /// @return PORTAL_STATUS_BUSY  Inside a callback.
 ///
 /// @threads  Any thread, not inside a callback.
@@ -166,18 +172,17 @@ pub extern "C" fn portal_server_wait(server: portal_server) -> portal_status {
     guard(|| Ok(server::wait(server)?))
 }
 
-/// HOST dispatch: serves on this thread until the server has closed.
+/// HOST dispatch: serves on this thread until the server is closed.
 ///
-/// One call serves whichever loops have work and no other thread. Up to THREADS threads may be
-/// inside portal_server_run, _poll and _pull at once.
+/// One call serves every loop that has work and that no other thread is serving. Up to THREADS
+/// threads may be inside portal_server_run, _poll and _pull at once.
 ///
 /// @param server  Any id.
-///
-/// @return PORTAL_STATUS_OK        The server has closed.
-/// @return PORTAL_STATUS_ARGUMENT  Another dispatch than HOST.
-/// @return PORTAL_STATUS_GONE      It had ended already, or never was.
-/// @return PORTAL_STATUS_BUSY      Inside a callback, or one thread more than THREADS.
-/// @return PORTAL_STATUS_IO        The system refused.
+/// @return PORTAL_STATUS_OK        The server is closed.
+/// @return PORTAL_STATUS_ARGUMENT  The dispatch is not HOST.
+/// @return PORTAL_STATUS_GONE      The server had ended already, or never existed.
+/// @return PORTAL_STATUS_BUSY      Inside a callback, or THREADS threads are inside already.
+/// @return PORTAL_STATUS_IO        A system call failed.
 ///
 /// @threads  Any thread, not inside a callback.
 /// @since    0.1
@@ -186,18 +191,19 @@ pub extern "C-unwind" fn portal_server_run(server: portal_server) -> portal_stat
     serve(server, -1, |call| Ok(server::run(call)?))
 }
 
-/// HOST dispatch: one turn. Waits for work, does what there is, calls the handlers, returns.
+/// HOST dispatch: runs one turn. Waits for work, does it, calls the handlers and returns.
 ///
-/// A signal makes it return what it has. Time between two calls is not held against the clients.
+/// A signal interrupts the wait; the call then returns the number so far. Time between two calls
+/// does not count towards any timeout.
 ///
 /// @param server      Any id.
-/// @param timeout_ms  How long to wait for work; negative = no limit, 0 = not at all.
+/// @param timeout_ms  Maximum time to wait for work; negative = no limit, 0 = do not wait.
 ///
 /// @return The number of callbacks run, or a negative status:
-/// @return PORTAL_STATUS_ARGUMENT  Another dispatch than HOST.
-/// @return PORTAL_STATUS_GONE      The server has ended, or never was.
-/// @return PORTAL_STATUS_BUSY      Inside a callback, or one thread more than THREADS.
-/// @return PORTAL_STATUS_IO        The system refused.
+/// @return PORTAL_STATUS_ARGUMENT  The dispatch is not HOST.
+/// @return PORTAL_STATUS_GONE      The server has ended, or never existed.
+/// @return PORTAL_STATUS_BUSY      Inside a callback, or THREADS threads are inside already.
+/// @return PORTAL_STATUS_IO        A system call failed.
 ///
 /// @threads  Any thread, not inside a callback.
 /// @since    0.1
@@ -206,19 +212,19 @@ pub extern "C-unwind" fn portal_server_poll(server: portal_server, timeout_ms: i
     serve(server, timeout_ms, |call| Ok(server::poll(call)?))
 }
 
-/// HOST dispatch: the descriptor that is readable while portal_server_poll or _pull has work.
+/// HOST dispatch: returns a descriptor that is readable while portal_server_poll or _pull has work.
 ///
 /// It is level-triggered and covers all loops and their timers. It also becomes readable on a send,
 /// ping or close from outside a turn. The library owns it: wait on it, and do nothing else with it.
-/// It is closed when the server has ended, so whoever waits on it ends the server by
-/// portal_server_begin_close, and polls until PORTAL_STATUS_GONE.
+/// The library closes it when the server has ended. So a program that waits on it closes the server
+/// with portal_server_begin_close, and polls until PORTAL_STATUS_GONE.
 ///
 /// @param server  Any id.
 ///
 /// @return The descriptor, or a negative status:
-/// @return PORTAL_STATUS_ARGUMENT  Another dispatch than HOST.
-/// @return PORTAL_STATUS_GONE      The server has ended, or never was.
-/// @return PORTAL_STATUS_IO        The system refused a descriptor.
+/// @return PORTAL_STATUS_ARGUMENT  The dispatch is not HOST.
+/// @return PORTAL_STATUS_GONE      The server has ended, or never existed.
+/// @return PORTAL_STATUS_IO        The system could not provide a descriptor.
 ///
 /// @threads  Any thread, and inside any callback.
 /// @since    0.1
@@ -227,15 +233,16 @@ pub extern "C" fn portal_server_fd(server: portal_server) -> i32 {
     guard_number(|| Ok(server::fd(server)?))
 }
 
-/// HOST dispatch: makes one waiting run, poll or pull look up; when none waits, the next one.
+/// HOST dispatch: wakes one waiting run, poll or pull; when none is waiting, the next one does not
+/// wait.
 ///
-/// Poll and pull then return although nothing has happened.
+/// Poll and pull then return even if nothing has happened.
 ///
 /// @param server  Any id.
 ///
 /// @return PORTAL_STATUS_OK
-/// @return PORTAL_STATUS_ARGUMENT  Another dispatch than HOST.
-/// @return PORTAL_STATUS_GONE      The server has ended, or never was.
+/// @return PORTAL_STATUS_ARGUMENT  The dispatch is not HOST.
+/// @return PORTAL_STATUS_GONE      The server has ended, or never existed.
 ///
 /// @threads  Any thread, and inside any callback.
 /// @since    0.1
@@ -244,15 +251,16 @@ pub extern "C" fn portal_server_wake(server: portal_server) -> portal_status {
     guard(|| Ok(server::wake(server)?))
 }
 
-/// Reads certificate and key again, from the same files. New clients get the new pair.
+/// Reads the certificate and key again, from the same files. New connections use the new pair.
 ///
 /// @param server  Any id.
 ///
 /// @return PORTAL_STATUS_OK
-/// @return PORTAL_STATUS_TLS          Missing, unreadable, or not a pair; the old pair stays.
-/// @return PORTAL_STATUS_GONE         The server has ended, or never was.
+/// @return PORTAL_STATUS_TLS          Missing or unreadable, or they do not match; the old pair
+///                                    stays in use.
+/// @return PORTAL_STATUS_GONE         The server has ended, or never existed.
 /// @return PORTAL_STATUS_UNSUPPORTED  This build has no TLS.
-/// @return PORTAL_STATUS_MEMORY       An allocation was refused.
+/// @return PORTAL_STATUS_MEMORY       An allocation failed.
 ///
 /// @threads  Any thread, and inside any callback.
 /// @since    0.1
@@ -266,7 +274,7 @@ pub extern "C" fn portal_server_reload_tls(server: portal_server) -> portal_stat
 /// @param server  Any id.
 /// @param which   A number of enum portal_metric.
 ///
-/// @return The metric; 0 when the server is gone or the number unknown.
+/// @return The metric; 0 when the server is gone or the number is unknown.
 ///
 /// @threads  Any thread, and inside any callback.
 /// @since    0.2
@@ -275,7 +283,8 @@ pub extern "C" fn portal_server_metric(server: portal_server, which: u32) -> u64
     guard_or(0, || server::metric(server, which))
 }
 
-/// Serves on the calling thread, step by step, and waits between them; answers a count, one over 2^31-1 as that.
+/// Serves on the calling thread, step by step, and waits between steps; returns a count, at most
+/// 2^31-1.
 ///
 /// The thread may be cancelled in the wait, unless its own choice is another. That unwinds through this
 /// function and its caller, which therefore hold nothing that is to be dropped.

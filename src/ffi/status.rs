@@ -1,4 +1,4 @@
-//! A status is 0 or negative. Later versions may have more of them: take every negative one for a
+//! A status is 0 or negative. Later versions may add statuses: treat every negative number as a
 //! failure.
 
 use std::ffi::{CStr, c_char};
@@ -6,21 +6,22 @@ use std::ffi::{CStr, c_char};
 use super::guard::guard_or;
 use crate::server::{FailureKind, ServerError};
 
-/// How a call ended: a number of enum portal_status_value. Negative is failure, unknown ones too.
+/// The result of a call: a number of enum portal_status_value. Every negative number is a failure,
+/// also an unknown one.
 pub type portal_status = i32;
 
-/// The numbers of portal_status.
+/// The values of portal_status.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(dead_code)] // for C
 pub enum portal_status_value {
-    /// Done.
+    /// Success.
     PORTAL_STATUS_OK = 0,
-    /// NULL, out of range, an unknown option, a bad path or one that conflicts.
+    /// NULL, out of range, an unknown option, an invalid path or one that conflicts with another.
     PORTAL_STATUS_ARGUMENT = -1,
     /// The server or websocket has closed, or is closing.
     PORTAL_STATUS_GONE = -2,
-    /// The client's send queue is at its limit; nothing was queued.
+    /// The websocket's send queue has reached its limit; nothing was queued.
     PORTAL_STATUS_FULL = -3,
     /// A length over PTRDIFF_MAX, a ping over 125 bytes, a close reason over 123.
     PORTAL_STATUS_TOO_BIG = -4,
@@ -28,21 +29,21 @@ pub enum portal_status_value {
     PORTAL_STATUS_UTF8 = -5,
     /// Cannot listen: address in use, not permitted, malformed.
     PORTAL_STATUS_ADDRESS = -6,
-    /// Certificate or key missing, unreadable, or not a pair.
+    /// Certificate or key missing or unreadable, or they do not match.
     PORTAL_STATUS_TLS = -7,
-    /// The operating system refused; the log has the detail.
+    /// A system call failed; the log has the details.
     PORTAL_STATUS_IO = -8,
-    /// Would deadlock or recurse if done from here.
+    /// The call would deadlock or recurse here.
     PORTAL_STATUS_BUSY = -9,
-    /// This build leaves the feature out.
+    /// The feature is not in this build, or not available in this process.
     PORTAL_STATUS_UNSUPPORTED = -10,
-    /// A bug in Portal was caught at the border; the log has the detail.
+    /// A bug in Portal was caught; the log has the details.
     PORTAL_STATUS_INTERNAL = -11,
     /// In `error`: a handler failed.
     PORTAL_STATUS_HANDLER = -12,
-    /// In `error`: the client broke the protocol.
+    /// In `error`: the peer violated the protocol.
     PORTAL_STATUS_PROTOCOL = -13,
-    /// An allocation was refused; nothing changed.
+    /// An allocation failed; nothing changed.
     PORTAL_STATUS_MEMORY = -14,
 }
 
@@ -84,7 +85,7 @@ impl From<FailureKind> for portal_status_value {
 
 /// Name and meaning of each status, by its number turned positive.
 const STATUSES: [(&CStr, &CStr); 15] = [
-    (c"PORTAL_STATUS_OK", c"Done."),
+    (c"PORTAL_STATUS_OK", c"Success."),
     (
         c"PORTAL_STATUS_ARGUMENT",
         c"An argument is missing, out of range or malformed.",
@@ -95,7 +96,7 @@ const STATUSES: [(&CStr, &CStr); 15] = [
     ),
     (
         c"PORTAL_STATUS_FULL",
-        c"The client's send queue is at its limit.",
+        c"The websocket's send queue has reached its limit.",
     ),
     (
         c"PORTAL_STATUS_TOO_BIG",
@@ -104,28 +105,28 @@ const STATUSES: [(&CStr, &CStr); 15] = [
     (c"PORTAL_STATUS_UTF8", c"The text is not UTF-8."),
     (
         c"PORTAL_STATUS_ADDRESS",
-        c"The address cannot be listened on: it is in use, not permitted, or malformed.",
+        c"Cannot listen on the address: it is in use, not permitted or malformed.",
     ),
     (
         c"PORTAL_STATUS_TLS",
-        c"Certificate and key are missing, unreadable or not a pair.",
+        c"The certificate or key is missing or unreadable, or they do not match.",
     ),
-    (c"PORTAL_STATUS_IO", c"The operating system refused."),
-    (c"PORTAL_STATUS_BUSY", c"This cannot be done from here."),
+    (c"PORTAL_STATUS_IO", c"A system call failed."),
+    (c"PORTAL_STATUS_BUSY", c"The call is not allowed here."),
     (
         c"PORTAL_STATUS_UNSUPPORTED",
-        c"This build leaves the feature out.",
+        c"The feature is not supported.",
     ),
     (c"PORTAL_STATUS_INTERNAL", c"A bug in Portal was caught."),
     (c"PORTAL_STATUS_HANDLER", c"A handler failed."),
-    (c"PORTAL_STATUS_PROTOCOL", c"The client broke the protocol."),
-    (c"PORTAL_STATUS_MEMORY", c"An allocation was refused."),
+    (
+        c"PORTAL_STATUS_PROTOCOL",
+        c"The peer violated the protocol.",
+    ),
+    (c"PORTAL_STATUS_MEMORY", c"An allocation failed."),
 ];
 
-const UNKNOWN: (&CStr, &CStr) = (
-    c"PORTAL_STATUS_UNKNOWN",
-    c"A status that this version does not know.",
-);
+const UNKNOWN: (&CStr, &CStr) = (c"PORTAL_STATUS_UNKNOWN", c"Unknown status.");
 
 fn describe(status: portal_status) -> (&'static CStr, &'static CStr) {
     status
@@ -135,11 +136,12 @@ fn describe(status: portal_status) -> (&'static CStr, &'static CStr) {
         .unwrap_or(UNKNOWN)
 }
 
-/// Names a status as this header spells it, such as "PORTAL_STATUS_GONE".
+/// Returns the name of a status as this header spells it, such as "PORTAL_STATUS_GONE".
 ///
 /// @param status  Any number.
 ///
-/// @return The name; "PORTAL_STATUS_UNKNOWN" for a number that is none. Never NULL; valid for ever.
+/// @return The name; "PORTAL_STATUS_UNKNOWN" for an unknown number. Never NULL; valid until the
+///         process ends.
 ///
 /// @threads  Any thread, and inside any callback.
 /// @since    0.1
@@ -148,11 +150,11 @@ pub extern "C" fn portal_status_name(status: i32) -> *const c_char {
     guard_or(UNKNOWN.0, || describe(status).0).as_ptr()
 }
 
-/// Says what a status means, in one sentence for people.
+/// Returns a human-readable description of a status, in one sentence.
 ///
 /// @param status  Any number.
 ///
-/// @return The sentence. Never NULL; valid for ever.
+/// @return The description. Never NULL; valid until the process ends.
 ///
 /// @threads  Any thread, and inside any callback.
 /// @since    0.1

@@ -1,17 +1,17 @@
 //! # Types
 
-/// The id of a server; 0 is none.
+/// The id of a server; 0 is never valid.
 pub type portal_server = u64;
 
-/// The id of a connected client; 0 is none.
+/// The id of a websocket, which is one connection; 0 is never valid.
 pub type portal_websocket = u64;
 
-/// Settings for a server; made by portal_options_create.
+/// Settings for a server; created by portal_options_create.
 pub struct portal_options {
     pub(super) options: crate::server::Options,
 }
 
-/// The HTTP request of an opening handshake; given to `upgrade` and `connect`.
+/// The HTTP request of an opening handshake; passed to `upgrade` and `connect`.
 pub struct portal_request {
     // Only ever a pointer in disguise: what stands there is a `server::Request`.
     _opaque: [u8; 0],

@@ -1,5 +1,5 @@
-//! PORTAL_VERSION and its kin are what a program was compiled against; the functions tell what it
-//! runs with.
+//! PORTAL_VERSION and the macros beside it are the version against which a program was compiled;
+//! the functions return the version of the loaded library.
 
 use std::ffi::{CStr, c_char};
 
@@ -23,9 +23,9 @@ const fn number(digits: &str) -> u32 {
     }
 }
 
-/// Reads the version of the library, such as "0.2.0".
+/// Returns the version of the library, such as "0.2.0".
 ///
-/// @return The version. Never NULL; valid for ever.
+/// @return The version. Never NULL; valid until the process ends.
 ///
 /// @threads  Any thread, and inside any callback.
 /// @since    0.1
@@ -34,7 +34,7 @@ pub extern "C" fn portal_version() -> *const c_char {
     guard_or(VERSION, || VERSION).as_ptr()
 }
 
-/// Reads the version of the library as a number that grows: major * 10^6 + minor * 10^3 + patch.
+/// Returns the version of the library as one number: major * 10^6 + minor * 10^3 + patch.
 ///
 /// @return The number; compare it with PORTAL_VERSION_NUMBER.
 ///

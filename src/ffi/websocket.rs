@@ -1,12 +1,14 @@
 //! # Websockets
 //!
-//! Sending queues and returns. What is sent inside the callbacks of one turn of the loop leaves in
-//! one system call per websocket when the turn ends. Messages leave in the order in which the sends
-//! took effect; one thread's in its own order. Pings and pongs go ahead of them.
+//! Sending queues a message and returns. What the callbacks of one turn of the loop send is written
+//! with one system call per websocket at the end of the turn. Messages are sent in the order in
+//! which the calls took effect, and those of one thread in the order of its calls. Pings and pongs
+//! are sent ahead of messages.
 //!
-//! At half of MAX_QUEUED a client is no longer read, so a handler that answers each message once
-//! never meets PORTAL_STATUS_FULL. Who meets it goes on at `drain`; never wait for that inside a
-//! callback of the same websocket.
+//! When a websocket's send queue has reached half of MAX_QUEUED, Portal stops reading from its
+//! socket. So a handler that sends one reply for each message never gets PORTAL_STATUS_FULL. After
+//! PORTAL_STATUS_FULL, continue in `drain`; never wait for `drain` inside a callback of the same
+//! websocket.
 
 use std::ffi::{c_char, c_void};
 use std::ptr;
@@ -21,26 +23,26 @@ use super::types::portal_websocket;
 use crate::proto::Kind;
 use crate::server;
 
-/// Queues one message for a websocket and returns at once.
+/// Queues one message on a websocket and returns at once.
 ///
-/// The bytes are copied, or written out. A handler that works on for long after a send calls
-/// portal_flush.
+/// The bytes are copied, or written to the socket. A handler that continues to run for long after a
+/// send should call portal_flush.
 ///
 /// @param websocket  Any id.
 /// @param type       PORTAL_MESSAGE_TEXT or PORTAL_MESSAGE_BINARY.
-/// @param data       `len` bytes, UTF-8 when they are text; no terminator. Borrowed until the call
+/// @param data       `len` bytes, UTF-8 for text; need not end in NUL. Borrowed until the call
 ///                   returns. May be NULL when `len` is 0.
 /// @param len        Bytes in `data`.
 ///
 /// @return PORTAL_STATUS_OK
 /// @return PORTAL_STATUS_GONE      The websocket has closed or is closing.
-/// @return PORTAL_STATUS_FULL      The client reads too slowly; go on at `drain`.
-/// @return PORTAL_STATUS_UTF8      Text that is not UTF-8.
+/// @return PORTAL_STATUS_FULL      The peer reads too slowly; continue in `drain`.
+/// @return PORTAL_STATUS_UTF8      The text is not UTF-8.
 /// @return PORTAL_STATUS_TOO_BIG   `len` is over PTRDIFF_MAX.
-/// @return PORTAL_STATUS_ARGUMENT  NULL with bytes, or an unknown type.
+/// @return PORTAL_STATUS_ARGUMENT  `data` is NULL and `len` is not 0, or an unknown type.
 /// @return PORTAL_STATUS_BUSY      Inside this websocket's `upgrade`.
-/// @return PORTAL_STATUS_MEMORY    An allocation was refused.
-///         On failure nothing was queued.
+/// @return PORTAL_STATUS_MEMORY    An allocation failed.
+///         On failure, nothing was queued.
 ///
 /// @threads  Any thread, and inside any callback.
 /// @since    0.1
@@ -69,24 +71,24 @@ fn message_kind(number: u32) -> Outcome<Kind> {
     }
 }
 
-/// Queues a ping (RFC 6455 section 5.5.2). `pong` is told of the answer.
+/// Queues a ping (RFC 6455 section 5.5.2). `pong` is called when the reply arrives.
 ///
-/// It leaves at the next frame border, ahead of queued messages (RFC 6455 section 5.5.3), so its
-/// answer does not prove that earlier messages have arrived. PING_INTERVAL sends pings by itself;
-/// their answers are not told.
+/// The ping is sent at the next frame boundary, ahead of queued messages (RFC 6455 section 5.5.3),
+/// so its reply does not prove that earlier messages have arrived. The pings of PING_INTERVAL are
+/// sent by Portal itself; `pong` is not called for their replies.
 ///
 /// @param websocket  Any id.
-/// @param data       `len` bytes, which come back in the answer. Borrowed until the call returns.
-///                   May be NULL when `len` is 0.
-/// @param len        At most 125.
+/// @param data       `len` bytes, which the reply repeats. Borrowed until the call returns. May be
+///                   NULL when `len` is 0.
+/// @param len        Bytes in `data`; at most 125.
 ///
 /// @return PORTAL_STATUS_OK
 /// @return PORTAL_STATUS_GONE      The websocket has closed or is closing.
-/// @return PORTAL_STATUS_FULL      64 pings wait to be sent.
+/// @return PORTAL_STATUS_FULL      64 pings are pending already.
 /// @return PORTAL_STATUS_TOO_BIG   `len` is over 125.
-/// @return PORTAL_STATUS_ARGUMENT  NULL with bytes.
+/// @return PORTAL_STATUS_ARGUMENT  `data` is NULL and `len` is not 0.
 /// @return PORTAL_STATUS_BUSY      Inside this websocket's `upgrade`.
-/// @return PORTAL_STATUS_MEMORY    An allocation was refused.
+/// @return PORTAL_STATUS_MEMORY    An allocation failed.
 ///
 /// @threads  Any thread, and inside any callback.
 /// @since    0.1
@@ -103,24 +105,24 @@ pub unsafe extern "C" fn portal_ping(
     })
 }
 
-/// Begins the closing handshake (RFC 6455 section 7) and returns.
+/// Begins the closing handshake (RFC 6455 section 7) and returns at once.
 ///
-/// What was queued before leaves first. After the call no new message, pong or drain begins; what
-/// arrives is dropped. `disconnect` follows, never inside the call. A client that neither takes bytes
-/// nor answers within CLOSE_TIMEOUT is ended.
+/// What was queued before is sent first. After the call, no `message`, `pong` or `drain` begins;
+/// received data is discarded. `disconnect` follows, never inside the call. When the peer neither
+/// accepts bytes nor replies within CLOSE_TIMEOUT, the connection is dropped.
 ///
 /// @param websocket  Any id.
-/// @param code       1000, 1001, 1003, 1007 to 1014, 3000 to 4999; 0 is 1000.
-/// @param reason     UTF-8, ends in NUL, at most 123 bytes. Borrowed until the call returns. May be
-///                   NULL.
+/// @param code       1000, 1001, 1003, 1007 to 1014 or 3000 to 4999; 0 means 1000.
+/// @param reason     UTF-8, NUL-terminated, at most 123 bytes. Borrowed until the call returns. May
+///                   be NULL.
 ///
 /// @return PORTAL_STATUS_OK
 /// @return PORTAL_STATUS_GONE      The websocket has closed or is closing.
-/// @return PORTAL_STATUS_ARGUMENT  A code that may not be sent.
+/// @return PORTAL_STATUS_ARGUMENT  The code may not be sent.
 /// @return PORTAL_STATUS_TOO_BIG   The reason is over 123 bytes.
 /// @return PORTAL_STATUS_UTF8      The reason is not UTF-8.
 /// @return PORTAL_STATUS_BUSY      Inside this websocket's `upgrade`.
-/// @return PORTAL_STATUS_MEMORY    An allocation was refused.
+/// @return PORTAL_STATUS_MEMORY    An allocation failed.
 ///
 /// @threads  Any thread, and inside any callback.
 /// @since    0.1
@@ -141,10 +143,10 @@ pub unsafe extern "C" fn portal_close(
     })
 }
 
-/// Hands what is queued to the system now, not at the end of the turn.
+/// Writes queued data to the socket now, not at the end of the turn.
 ///
-/// Never blocks. Inside the websocket's own callback it writes what the socket accepts, elsewhere
-/// it wakes the loop. OK does not mean sent.
+/// Never blocks. Inside a callback of the same websocket it writes what the socket accepts;
+/// elsewhere it wakes the loop. OK does not mean that the data was sent.
 ///
 /// @param websocket  Any id.
 ///
@@ -159,10 +161,10 @@ pub extern "C" fn portal_flush(websocket: portal_websocket) -> portal_status {
     guard(|| Ok(server::flush(websocket)?))
 }
 
-/// Ends the connection now, without a closing handshake; what is queued is lost.
+/// Drops the connection at once, without a closing handshake. Queued data is lost.
 ///
-/// After the call no new message, pong or drain begins. `disconnect` follows with 1006, never
-/// inside the call. Inside `upgrade` it refuses the client.
+/// After the call, no `message`, `pong` or `drain` begins. `disconnect` follows with 1006, never
+/// inside the call. Inside `upgrade`, it refuses the client.
 ///
 /// @param websocket  Any id.
 ///
@@ -176,11 +178,11 @@ pub extern "C" fn portal_abort(websocket: portal_websocket) -> portal_status {
     guard(|| Ok(server::abort(websocket)?))
 }
 
-/// Reads where a websocket stands.
+/// Returns the state of a websocket.
 ///
 /// @param websocket  Any id.
 ///
-/// @return A number of enum portal_state; PORTAL_STATE_CLOSED for any dead id.
+/// @return A number of enum portal_state; PORTAL_STATE_CLOSED for an id that is not valid.
 ///
 /// @threads  Any thread, and inside any callback.
 /// @since    0.1
@@ -189,11 +191,11 @@ pub extern "C" fn portal_state_of(websocket: portal_websocket) -> u32 {
     quick_guard_or(PORTAL_STATE_CLOSED as u32, || server::state_of(websocket))
 }
 
-/// Reads how many bytes of a websocket are not yet handed to the system.
+/// Returns the size of a websocket's send queue: the bytes not yet handed to the system.
 ///
 /// @param websocket  Any id.
 ///
-/// @return Bytes, framed; 0 when it is gone.
+/// @return The number of framed bytes; 0 when the websocket is gone.
 ///
 /// @threads  Any thread, and inside any callback.
 /// @since    0.1
@@ -202,9 +204,9 @@ pub extern "C" fn portal_queued(websocket: portal_websocket) -> usize {
     quick_guard_or(0, || server::queued(websocket))
 }
 
-/// Keeps a pointer of yours with a websocket.
+/// Associates a pointer with a websocket.
 ///
-/// Portal never follows or frees it: free what it points to in `disconnect`.
+/// Portal never dereferences or frees it. Free what it points to in `disconnect`.
 ///
 /// @param websocket  Any id.
 /// @param data       Any pointer, or NULL.
@@ -219,7 +221,7 @@ pub extern "C" fn portal_set_data(websocket: portal_websocket, data: *mut c_void
     quick_guard(|| Ok(server::set_data(websocket, data)?))
 }
 
-/// Reads the pointer that portal_set_data kept.
+/// Returns the pointer set by portal_set_data.
 ///
 /// @param websocket  Any id.
 ///
