@@ -34,7 +34,7 @@ impl Batches {
     /// then.
     pub fn ring(&mut self) -> Option<&mut Ring> {
         if matches!(self, Self::Ready(ring) if ring.is_broken()) {
-            log::warn!("io_uring takes no requests any more; messages are sent one by one");
+            log::warn!("io_uring accepts no more requests; messages are sent one by one");
             *self = Self::Never;
         }
         if matches!(self, Self::Untried) {
@@ -42,7 +42,7 @@ impl Batches {
             *self = match Ring::new(count, size) {
                 Ok(ring) => Self::Ready(Box::new(ring)),
                 Err(error) => {
-                    log::debug!("many messages are sent one by one: {error}");
+                    log::debug!("io_uring is unavailable, messages are sent one by one: {error}");
                     Self::Never
                 }
             };

@@ -180,7 +180,7 @@ impl Epoll {
         };
         let added = epoll::add(&self.epoll, &socket, data(token), flags);
         if let Err(error) = added {
-            log::warn!("a client's socket cannot be polled: {error}");
+            log::warn!("cannot poll a connection's socket: {error}");
             socket.shutdown();
         }
         let readable = added.is_err() || !unread.is_empty();

@@ -182,7 +182,7 @@ impl Listener {
                     listener.sockets.push(socket);
                 }
                 Err(error) if is_absent(&error) => {
-                    log::info!("{address} is none of this machine's: {error}");
+                    log::info!("{address} is not an address of this host: {error}");
                     absent = error;
                 }
                 Err(error) => return Err(error),

@@ -294,7 +294,7 @@ impl Ring {
         tell: impl FnMut(Token, io::Result<usize>),
     ) {
         if let Err(error) = self.wish() {
-            log::error!("io_uring takes no requests: {error}");
+            log::error!("io_uring accepts no requests: {error}");
         }
         let Self { kernel, places, .. } = self;
         let socket = |token: Token| {

@@ -60,7 +60,7 @@ impl Sockets {
         });
         match ring {
             Ok(ring) => *self = Self::Ring(Box::new(ring)),
-            Err(error) => log::debug!("epoll stands in for io_uring: {error}"),
+            Err(error) => log::debug!("io_uring is unavailable, using epoll: {error}"),
         }
     }
 
@@ -152,7 +152,7 @@ impl Sockets {
         };
         if let Err(error) = ring.wait(may_wait) {
             let epoll = ring.hand_over()?;
-            log::warn!("io_uring takes no requests any more, epoll takes over: {error}");
+            log::warn!("io_uring accepts no more requests, switching to epoll: {error}");
             *self = Self::Epoll(epoll);
         }
         Ok(())

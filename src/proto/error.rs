@@ -86,29 +86,30 @@ impl ProtoError {
 impl fmt::Display for ProtoError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Unmasked => "the client sent a frame without a mask",
-            Self::ReservedBits => "the client set a reserved bit of a frame",
+            Self::Unmasked => "the peer sent an unmasked frame",
+            Self::ReservedBits => "the peer set a reserved bit in a frame header",
             Self::ReservedOpcode(opcode) => {
-                return write!(f, "the client sent the reserved opcode {opcode:#x}");
+                return write!(f, "the peer sent the reserved opcode {opcode:#x}");
             }
-            Self::LengthNotMinimal => "the client wrote a frame length with too many bytes",
-            Self::LengthTopBit => "the client sent a frame length over 2^63",
-            Self::FragmentedControl => "the client fragmented a control frame",
-            Self::LongControl => "the client sent a control frame of more than 125 bytes",
-            Self::LoneContinuation => "the client continued a message that it had not begun",
-            Self::InterruptedMessage => "the client began a message inside another",
-            Self::HalfCloseCode => "the client sent a close frame with half a code",
+            Self::LengthNotMinimal => "the peer sent a frame length that is not minimally encoded",
+            Self::LengthTopBit => "the peer sent a frame length of 2^63 or more",
+            Self::FragmentedControl => "the peer sent a fragmented control frame",
+            Self::LongControl => "the peer sent a control frame of more than 125 bytes",
+            Self::LoneContinuation => {
+                "the peer sent a continuation frame without a message to continue"
+            }
+            Self::InterruptedMessage => {
+                "the peer began a message before the previous one was complete"
+            }
+            Self::HalfCloseCode => "the peer sent a close frame with an incomplete close code",
             Self::CloseCode(code) => {
-                return write!(
-                    f,
-                    "the client sent the close code {code}, which may not be sent"
-                );
+                return write!(f, "the peer sent the invalid close code {code}");
             }
-            Self::NotUtf8 => "the client sent text that is not UTF-8",
-            Self::NotDeflate => "the client sent a compressed message that cannot be read",
-            Self::TooBig => "the client's message is too big",
-            Self::TooManyFragments => "the client's message has too many fragments",
-            Self::OutOfMemory => "no memory for the client's message",
+            Self::NotUtf8 => "the peer sent text that is not valid UTF-8",
+            Self::NotDeflate => "the peer sent invalid compressed data",
+            Self::TooBig => "the peer's message is too big",
+            Self::TooManyFragments => "the peer's message has too many fragments",
+            Self::OutOfMemory => "out of memory for the peer's message",
         })
     }
 }

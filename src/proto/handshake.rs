@@ -45,30 +45,32 @@ pub fn check(head: &RequestHead<'_>) -> Result<Offer, Refusal> {
         return Err(Refusal::method_not_allowed("GET"));
     }
     if head.body_announced() {
-        return Err(Refusal::bad_request("A handshake has no body."));
+        return Err(Refusal::bad_request(
+            "A WebSocket handshake must not have a body.",
+        ));
     }
     if head.is_http_1_0 && head.lists("Upgrade", "websocket") {
-        return Err(Refusal::bad_request("A handshake needs HTTP/1.1."));
+        return Err(Refusal::bad_request(
+            "A WebSocket handshake requires HTTP/1.1.",
+        ));
     }
     if !head.wants_websocket() {
         return Err(Refusal::upgrade_required());
     }
     // Beside `close`, too: so says lighttpd, which means the time after the handshake.
     if !head.lists("Connection", "Upgrade") {
-        return Err(Refusal::bad_request(
-            "The Connection header does not say Upgrade.",
-        ));
+        return Err(Refusal::bad_request("Connection header without Upgrade."));
     }
     if only(head, "Sec-WebSocket-Version") != Some(b"13") {
         return Err(Refusal::unsupported_version());
     }
     let Some(accept) = only(head, "Sec-WebSocket-Key").and_then(accept) else {
         return Err(Refusal::bad_request(
-            "There is not one good Sec-WebSocket-Key.",
+            "Missing or invalid Sec-WebSocket-Key.",
         ));
     };
     if head.header("Origin").count() > 1 {
-        return Err(Refusal::bad_request("The Origin header comes twice."));
+        return Err(Refusal::bad_request("Duplicate Origin header."));
     }
     let unread = |error, text| match error {
         ListError::Malformed => Refusal::bad_request(text),
@@ -77,9 +79,9 @@ pub fn check(head: &RequestHead<'_>) -> Result<Offer, Refusal> {
     Ok(Offer {
         accept,
         subprotocols: subprotocols(head)
-            .map_err(|error| unread(error, "The Sec-WebSocket-Protocol header is malformed."))?,
+            .map_err(|error| unread(error, "Invalid Sec-WebSocket-Protocol header."))?,
         extensions: extensions(head)
-            .map_err(|error| unread(error, "The Sec-WebSocket-Extensions header is malformed."))?,
+            .map_err(|error| unread(error, "Invalid Sec-WebSocket-Extensions header."))?,
     })
 }
 

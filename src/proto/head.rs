@@ -55,24 +55,24 @@ impl HeadScanner {
                 (Place::Before, b'\r') => Place::BeforeReturn,
                 (Place::BeforeReturn, b'\n') => Place::Before,
                 (Place::Before, byte) if is_token_byte(byte) => Place::Line,
-                (Place::Before, _) => return refuse("This is no HTTP request."),
+                (Place::Before, _) => return refuse("Not an HTTP request."),
 
                 (Place::Line, b'\r') => Place::LineReturn,
                 (Place::LineReturn, b'\n') => Place::Start,
                 (Place::Start, b'\r') => Place::StartReturn,
                 (Place::StartReturn, b'\n') => return Ok(Some(self.seen)),
                 (Place::BeforeReturn | Place::LineReturn | Place::StartReturn, _) => {
-                    return refuse("A CR stands alone.");
+                    return refuse("Bare CR.");
                 }
 
-                (Place::Line | Place::Start, b'\n') => return refuse("An LF stands alone."),
-                (Place::Line | Place::Start, b'\0') => return refuse("The request holds a NUL."),
-                (Place::Start, b' ' | b'\t') => return refuse("A header is folded."),
+                (Place::Line | Place::Start, b'\n') => return refuse("Bare LF."),
+                (Place::Line | Place::Start, b'\0') => return refuse("NUL in the request head."),
+                (Place::Start, b' ' | b'\t') => return refuse("Obsolete line folding."),
                 (Place::Line | Place::Start, _) => Place::Line,
             };
         }
         if self.seen >= max_header_size {
-            return Err(Refusal::head_too_large("The request is too large."));
+            return Err(Refusal::head_too_large("Request head too large."));
         }
         Ok(None)
     }

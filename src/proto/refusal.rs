@@ -33,19 +33,19 @@ impl Refusal {
     /// 400: the server speaks TLS, and the client does not.
     #[must_use]
     pub fn wants_tls() -> Self {
-        Self::bad_request("This port speaks TLS; connect to it with wss:// or https://.")
+        Self::bad_request("This port requires TLS: use wss:// or https://.")
     }
 
     /// 403: pages from there may not connect.
     #[must_use]
     pub fn forbidden_origin() -> Self {
-        Self::new(403).with_text("This origin is not allowed.")
+        Self::new(403).with_text("Origin not allowed.")
     }
 
     /// 404: nothing is defined there.
     #[must_use]
     pub fn not_found() -> Self {
-        Self::new(404).with_text("There is nothing at this path.")
+        Self::new(404).with_text("Path not found.")
     }
 
     /// 405: what is there knows other methods.
@@ -53,7 +53,7 @@ impl Refusal {
     pub fn method_not_allowed(allow: &str) -> Self {
         Self::new(405)
             .with_header("Allow", allow)
-            .with_text("This method is not possible here.")
+            .with_text("Method not allowed.")
     }
 
     /// 426: what is there speaks WebSocket alone.
@@ -61,7 +61,7 @@ impl Refusal {
     pub fn upgrade_required() -> Self {
         Self::new(426)
             .with_header("Upgrade", "websocket")
-            .with_text("Here is a WebSocket; connect to it with a WebSocket client.")
+            .with_text("WebSocket endpoint: use a WebSocket client.")
     }
 
     /// 426: a version of WebSocket other than 13 (RFC 6455 section 4.4).
@@ -70,7 +70,7 @@ impl Refusal {
         Self::new(426)
             .with_header("Upgrade", "websocket")
             .with_header("Sec-WebSocket-Version", "13")
-            .with_text("The version of WebSocket spoken here is 13.")
+            .with_text("Unsupported Sec-WebSocket-Version: the supported version is 13.")
     }
 
     /// 429: the client's address has as many connections as it may.
@@ -88,13 +88,13 @@ impl Refusal {
     /// 500: the application failed.
     #[must_use]
     pub fn internal() -> Self {
-        Self::new(500).with_text("The server failed.")
+        Self::new(500).with_text("Internal server error.")
     }
 
     /// 503: the server has as many connections as it may.
     #[must_use]
     pub fn unavailable() -> Self {
-        Self::new(503).with_text("The server is full or closing.")
+        Self::new(503).with_text("The server is at its connection limit or closing.")
     }
 
     /// The same with one more header.

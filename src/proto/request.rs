@@ -109,9 +109,9 @@ pub fn parse_head(head: &mut [u8]) -> Result<RequestHead<'_>, Refusal> {
             request.version == Some(0),
         ),
         Err(httparse::Error::TooManyHeaders) => {
-            return Err(Refusal::head_too_large("The request has too many headers."));
+            return Err(Refusal::head_too_large("Too many headers."));
         }
-        _ => return Err(Refusal::bad_request("The request is malformed.")),
+        _ => return Err(Refusal::bad_request("Malformed request.")),
     };
     let mut names = Names::default();
     let headers = request
@@ -124,13 +124,11 @@ pub fn parse_head(head: &mut [u8]) -> Result<RequestHead<'_>, Refusal> {
         .collect();
 
     let Some((target, raw_path, query)) = split_target(target) else {
-        return Err(Refusal::bad_request(
-            "The target is not one that can be served.",
-        ));
+        return Err(Refusal::bad_request("Unsupported request target."));
     };
     let Some(route) = path::decode(raw_path) else {
         return Err(Refusal::bad_request(
-            "The path is not percent-encoded UTF-8.",
+            "The path is not valid percent-encoded UTF-8.",
         ));
     };
     let head = RequestHead {
@@ -167,7 +165,9 @@ fn normalise_version(head: &mut [u8]) -> Result<(), Refusal> {
             *minor = b'1'.min(*minor);
             Ok(())
         }
-        _ => Err(Refusal::bad_request("HTTP/1.1 is spoken here.")),
+        _ => Err(Refusal::bad_request(
+            "Unsupported HTTP version: use HTTP/1.1.",
+        )),
     }
 }
 
@@ -208,10 +208,10 @@ fn check_host(head: &RequestHead<'_>) -> Result<(), Refusal> {
     let mut hosts = head.header("Host");
     match (hosts.next(), hosts.next()) {
         (Some(host), None) if is_plausible_host(host) => Ok(()),
-        (Some(_), None) => Err(Refusal::bad_request("The Host header holds no host.")),
+        (Some(_), None) => Err(Refusal::bad_request("Empty or invalid Host header.")),
         (None, _) if head.is_http_1_0 => Ok(()),
-        (None, _) => Err(Refusal::bad_request("The Host header is missing.")),
-        (Some(_), Some(_)) => Err(Refusal::bad_request("The Host header comes twice.")),
+        (None, _) => Err(Refusal::bad_request("Missing Host header.")),
+        (Some(_), Some(_)) => Err(Refusal::bad_request("Duplicate Host header.")),
     }
 }
 

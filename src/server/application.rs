@@ -68,7 +68,7 @@ pub struct Failure {
 impl Failure {
     /// A handler returned `code`.
     pub fn of_handler(event: EventKind, code: i32) -> Self {
-        let message = format!("the handler of {} returned {code}", event.name());
+        let message = format!("the `{}` handler returned {code}", event.name());
         Self {
             kind: FailureKind::Handler,
             event,

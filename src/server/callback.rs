@@ -111,7 +111,7 @@ fn tell_failed(application: &dyn Application, websocket: u64, event: EventKind, 
     }
     if !application.error(websocket, &Failure::of_handler(event, code)) {
         log::warn!(
-            "the handler of {} of {} returned {code} for websocket {websocket}; there is none of error to be told",
+            "the `{}` handler of path {} returned {code} for websocket {websocket}; the path has no `error` handler",
             event.name(),
             application.path(),
         );

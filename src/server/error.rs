@@ -34,17 +34,17 @@ pub enum ServerError {
 impl fmt::Display for ServerError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Argument => "an argument is out of range",
+            Self::Argument => "argument missing, out of range or malformed",
             Self::Gone => "the server or websocket has closed",
             Self::Full => "the send queue is full",
             Self::TooBig => "the message is too big",
             Self::Utf8 => "the text is not UTF-8",
-            Self::Address => "the address cannot be listened on",
-            Self::Tls => "certificate and key are missing, unreadable or not a pair",
-            Self::Io => "the operating system refused",
-            Self::Busy => "not possible from here",
-            Self::Unsupported => "this build leaves the feature out",
-            Self::Memory => "an allocation was refused",
+            Self::Address => "cannot listen on the address",
+            Self::Tls => "certificate or key missing or unreadable, or they do not match",
+            Self::Io => "a system call failed",
+            Self::Busy => "not allowed here",
+            Self::Unsupported => "the feature is not supported",
+            Self::Memory => "out of memory",
         })
     }
 }

@@ -459,7 +459,7 @@ fn park(server: &Server, number: usize, one: Box<Loop>) -> bool {
     *parked = Some(one);
     drop(parked);
     if let Err(error) = joined {
-        log::error!("a loop does not show in the host's descriptor: {error}");
+        log::error!("cannot add a loop to the server's descriptor: {error}");
     }
     work_left
 }
@@ -521,7 +521,7 @@ pub fn fd(server: u64) -> Result<RawFd, ServerError> {
     let server = hosted(server)?;
     let host = &server.host;
     let refused = |error: io::Error| {
-        log::error!("no descriptor can be made for the host: {error}");
+        log::error!("cannot create the server's descriptor: {error}");
         ServerError::Io
     };
     let make = || {

@@ -57,7 +57,7 @@ fn start_now(
     drop(listener);
     let id = register(&server)?;
     log::info!(
-        "a server listens on {} port {}",
+        "listening on {} port {}",
         options.host,
         server.port()
     );
@@ -161,7 +161,7 @@ fn start_thread(server: &Arc<Server>, number: usize, one: Box<Loop>) -> io::Resu
             });
         }));
         if served.is_err() {
-            log::error!("a loop has panicked; its server closes");
+            log::error!("a loop panicked; closing its server");
             server.begin_close();
         }
         drop(one);

@@ -105,7 +105,7 @@ impl Shared {
         if self.closing.swap(true, Ordering::SeqCst) {
             return;
         }
-        log::info!("the server on port {} closes", self.port);
+        log::info!("closing the server on port {}", self.port);
         let listener = self
             .listener
             .lock()
@@ -189,7 +189,7 @@ impl Shared {
         let identity = self.identity.as_ref().ok_or(ServerError::Tls)?;
         *identity.write().unwrap_or_else(PoisonError::into_inner) = new;
         log::info!(
-            "the server on port {} shows a certificate read anew",
+            "reloaded the certificate of the server on port {}",
             self.port
         );
         Ok(())
@@ -241,14 +241,14 @@ impl Shared {
 
 fn read_identity(options: &Options) -> Result<Identity, ServerError> {
     Identity::read(&options.tls).map_err(|error| {
-        log::error!("TLS is not possible: {error}");
+        log::error!("cannot set up TLS: {error}");
         ServerError::Tls
     })
 }
 
 /// What a start answers when the system refuses something.
 pub fn refused(error: io::Error) -> ServerError {
-    log::error!("a server cannot be started: {error}");
+    log::error!("cannot start the server: {error}");
     match error.kind() {
         io::ErrorKind::OutOfMemory => ServerError::Memory,
         _ => ServerError::Io,

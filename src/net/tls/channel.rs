@@ -135,9 +135,7 @@ impl Channel {
             return Ok(plain);
         }
         if buffer.len() - at > MAX_CUT {
-            return Err(invalid(
-                "a message of the handshake comes in too many records",
-            ));
+            return Err(invalid("handshake message in too many records"));
         }
         self.cut = buffer[at..].to_vec();
         Ok(plain)
@@ -238,7 +236,7 @@ fn encode(data: &mut EncodeTlsData<'_, ServerConnectionData>, out: &mut Vec<u8>)
 fn broken(error: rustls::Error) -> io::Error {
     if is_old_certificate(&error) {
         let what = format!(
-            "its certificate is of X.509 version 1 or 2, which is not taken: {MAKE_VERSION_3}"
+            "client certificates of X.509 version 1 or 2 are not accepted: {MAKE_VERSION_3}"
         );
         return io::Error::new(io::ErrorKind::InvalidData, what);
     }
@@ -256,7 +254,7 @@ fn is_old_certificate(error: &rustls::Error) -> bool {
 }
 
 fn too_much() -> io::Error {
-    invalid("more plaintext than was sealed")
+    invalid("more plaintext than was encrypted")
 }
 
 fn invalid(what: &'static str) -> io::Error {

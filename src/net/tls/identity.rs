@@ -57,10 +57,12 @@ fn read_pair(
         certificate, key, ..
     } = files;
     if certificate.is_empty() {
-        return Err(IdentityError("a certificate is missing".to_owned()));
+        return Err(IdentityError("the certificate is missing".to_owned()));
     }
     if key.is_empty() {
-        return Err(IdentityError(format!("a key to {certificate} is missing")));
+        return Err(IdentityError(format!(
+            "the private key of {certificate} is missing"
+        )));
     }
     let chain = read_chain(certificate)?;
     let secret = PemFile::read(key)?.key()?;
@@ -68,7 +70,10 @@ fn read_pair(
     let pair = CertifiedKey::new(chain, loaded.map_err(|_| unsupported_key(key))?);
     match is_pair(&pair) {
         true => Ok(pair),
-        false => Err(wrong(key, format_args!("is no key to {certificate}"))),
+        false => Err(wrong(
+            key,
+            format_args!("is not the private key of {certificate}"),
+        )),
     }
 }
 
@@ -90,7 +95,7 @@ fn read_chain(file: &str) -> Result<Vec<CertificateDer<'static>>, IdentityError>
     let chain = PemFile::read(file)?.certificates()?;
     for (index, der) in chain.iter().enumerate() {
         let Some(certificate) = Certificate::parse(der) else {
-            return Err(wrong(file, "holds a broken certificate: it is not X.509"));
+            return Err(wrong(file, "contains an invalid certificate: not X.509"));
         };
         let which = format_args!("certificate {} in {file}", index + 1);
         warn_of_time(which, &certificate);
@@ -109,7 +114,7 @@ fn read_chain(file: &str) -> Result<Vec<CertificateDer<'static>>, IdentityError>
 fn warn_of_time(which: impl fmt::Display, certificate: &Certificate<'_>) {
     let now = Time::now();
     if let Some(end) = certificate.not_after.filter(|&end| end < now) {
-        log::warn!("{which} has expired on {end}");
+        log::warn!("{which} expired on {end}");
     }
     if let Some(start) = certificate.not_before.filter(|&start| now < start) {
         log::warn!("{which} is not valid before {start}");
@@ -128,9 +133,12 @@ fn read_verifier(
                 &certificate,
             );
         }
-        roots
-            .add(der)
-            .map_err(|error| wrong(file, format_args!("holds a broken certificate: {error}")))?;
+        roots.add(der).map_err(|error| {
+            wrong(
+                file,
+                format_args!("contains an invalid certificate: {error}"),
+            )
+        })?;
     }
     WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider)
         .build()

@@ -68,7 +68,7 @@ impl std::error::Error for IdentityError {}
 /// What to do about a certificate of an older version of X.509.
 #[cfg(feature = "tls")]
 const MAKE_VERSION_3: &str = "`openssl x509 -req` makes version 3 with `-extfile FILE`, \
-    and the FILE of a server's certificate says `subjectAltName=DNS:its.name`";
+    and for a server's certificate FILE contains `subjectAltName=DNS:its.name`";
 
 /// The plaintext of so many bytes at most is sealed at once: four full records.
 pub(super) const BURST: usize = 4 * RECORD;

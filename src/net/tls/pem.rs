@@ -37,11 +37,11 @@ impl<'a> PemFile<'a> {
         match content[..] {
             [0xef, 0xbb, 0xbf, ..] => Err(wrong(
                 name,
-                "begins with a byte order mark, which PEM does not have: save it as UTF-8 without one",
+                "begins with a byte order mark, which PEM does not allow: save it as UTF-8 without one",
             )),
             [0xff, 0xfe, ..] | [0xfe, 0xff, ..] => Err(wrong(
                 name,
-                "is UTF-16, which PEM is not: save it as UTF-8 without a byte order mark",
+                "is UTF-16, which PEM does not allow: save it as UTF-8 without a byte order mark",
             )),
             // A long SEQUENCE, as which DER has certificates, keys and PKCS#12.
             [0x30, 0x80..=0xff, ..] => Err(wrong(
@@ -100,7 +100,7 @@ impl<'a> PemFile<'a> {
             };
             let end = format!("{END}{label}{DASHES}");
             let Some(end_at) = find_line(from_begin, end.as_bytes()) else {
-                let what = format_args!("is not PEM, or only a part: the line {end} is missing");
+                let what = format_args!("is not PEM, or is truncated: the line {end} is missing");
                 return Err(wrong(self.name, what));
             };
             let (text, behind) = from_begin.split_at(end_at + end.len());
@@ -118,7 +118,7 @@ impl<'a> PemFile<'a> {
         T::from_pem_slice(section.text).map_err(|_| {
             wrong(
                 self.name,
-                format_args!("is not PEM: what follows {BEGIN}{label}{DASHES} is not base64"),
+                format_args!("is not PEM: the content after {BEGIN}{label}{DASHES} is not base64"),
             )
         })
     }
@@ -129,40 +129,40 @@ impl<'a> PemFile<'a> {
         let what = match found.map_or("", |section| &section.label) {
             "" => format!("and no line {BEGIN}{CERTIFICATE}{DASHES}"),
             label if label.ends_with("PRIVATE KEY") => {
-                "but a private key: certificate and key may be interchanged".to_owned()
+                "but a private key: certificate and key may be swapped".to_owned()
             }
             label if label.ends_with("CERTIFICATE REQUEST") => {
-                "but a request: it goes to an authority, whose answer is the certificate".to_owned()
+                "but a certificate request: submit it to a certificate authority to obtain the certificate".to_owned()
             }
             label @ ("X509 CERTIFICATE" | "TRUSTED CERTIFICATE") => {
-                format!("but a {label}: `openssl x509 -in {name} -out NEW` makes one of it")
+                format!("but a {label}: `openssl x509 -in {name} -out NEW` converts it")
             }
             "PKCS7" => format!(
-                "but PKCS#7: `openssl pkcs7 -print_certs -in {name} -out NEW` makes PEM of it"
+                "but PKCS#7: `openssl pkcs7 -print_certs -in {name} -out NEW` converts it to PEM"
             ),
             label => format!("but a {label}"),
         };
-        wrong(name, format_args!("holds no certificate, {what}"))
+        wrong(name, format_args!("contains no certificate, {what}"))
     }
 
     fn lacks_key(&self, found: Option<&Section<'_>>) -> IdentityError {
         let name = self.name;
         let what = match found.map_or("", |section| &section.label) {
-            "" => format!("holds no private key, and no line {BEGIN}PRIVATE KEY{DASHES}"),
+            "" => format!("contains no private key, and no line {BEGIN}PRIVATE KEY{DASHES}"),
             _ if found.is_some_and(Section::is_encrypted) => format!(
-                "is encrypted, and nobody can be asked for the password: \
+                "is encrypted, and Portal cannot ask for the password: \
                  `openssl pkey -in {name} -out NEW` decrypts it"
             ),
             "OPENSSH PRIVATE KEY" => format!(
-                "holds no private key for TLS, but one for SSH: `ssh-keygen -p -m PEM -f {name}` converts it in place"
+                "contains no private key for TLS, but one for SSH: `ssh-keygen -p -m PEM -f {name}` converts it in place"
             ),
-            "PUBLIC KEY" => "holds no private key, but a public one".to_owned(),
+            "PUBLIC KEY" => "contains no private key, but a public key".to_owned(),
             CERTIFICATE => {
-                "holds no private key, but a certificate: certificate and key may be interchanged"
+                "contains no private key, but a certificate: certificate and key may be swapped"
                     .to_owned()
             }
             label if label.ends_with("PRIVATE KEY") => return unsupported_key(name),
-            label => format!("holds no private key, but {label}"),
+            label => format!("contains no private key, but {label}"),
         };
         wrong(name, what)
     }
@@ -183,7 +183,7 @@ impl Section<'_> {
 pub fn unsupported_key(name: &str) -> IdentityError {
     wrong(
         name,
-        "holds a key that is broken or of a kind that is not supported. Supported are RSA with 2048 to 4096 bits, \
+        "contains a private key that is invalid or of an unsupported type. Supported are RSA with 2048 to 4096 bits, \
          EC with the curve P-256 or P-384, and Ed25519: \
          `openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out NEW` makes a key",
     )

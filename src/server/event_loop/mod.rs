@@ -187,7 +187,7 @@ impl Loop {
         let idle = idle && core.plan_wait();
         let waited = core.poller.wait(idle);
         if !core.has_waited(waited) {
-            ::log::error!("events cannot be waited for any more, the server closes");
+            ::log::error!("waiting for events keeps failing; closing the server");
             self.server.begin_close();
         }
         self.mailbox.stay_awake();
@@ -213,7 +213,7 @@ impl Loop {
         };
         let held = held.or_else(|| self.core.borrow_mut().arena.take());
         let Some(mut arena) = held.or_else(new_arena) else {
-            return ::log::error!("memory for receiving was refused; it is asked for again");
+            return ::log::error!("out of memory for receiving; trying again later");
         };
         let mut filled = turn.sink.batch().map_or(0, |batch| batch.filled);
         turn.sink.lend_from(&mut arena);
@@ -580,7 +580,7 @@ impl Loop {
         };
         let farewell = std::mem::take(&mut conn.extra().farewell);
         let code = farewell.code();
-        ::log::debug!("a websocket disconnects with {code}");
+        ::log::debug!("disconnected with {code}");
         // A reason may hold U+0000; as a C string it ends there.
         let end = farewell.reason.iter().position(|&byte| byte == 0);
         let reason = &farewell.reason[..end.unwrap_or(farewell.reason.len())];

@@ -97,7 +97,7 @@ impl Loop {
             core.respond(0, token, write);
         }
         if written.is_err() {
-            log::error!("memory for a page was refused; its client is dropped");
+            log::error!("out of memory for a page; the connection is dropped");
             core.end(token, Some(io::ErrorKind::OutOfMemory.into()));
         }
     }
@@ -111,7 +111,7 @@ impl Loop {
         }
         check_method(request.method, page.is_some())?;
         if request.body_announced() {
-            return Err(Refusal::bad_request("A body is not expected here."));
+            return Err(Refusal::bad_request("Unexpected request body."));
         }
         if let Some(page) = page
             && (request.method == "HEAD" || !request.wants_websocket())
@@ -235,7 +235,7 @@ impl Loop {
                 conn.phase = Phase::Deciding;
             }
             Err(error) => {
-                log::error!("a client's thread cannot be started: {error}");
+                log::error!("cannot start a thread for a websocket: {error}");
                 core.refuse(token, &Refusal::unavailable(), false);
             }
         }
@@ -298,7 +298,7 @@ impl Loop {
         let Some(conn) = core.conns.get(token) else {
             return;
         };
-        log::debug!("websocket {websocket} connects to {:?}", request.path());
+        log::debug!("websocket {websocket}: connected to {:?}", request.path());
         conn.connected = true;
         if conn.phase == Phase::Ended {
             return;

@@ -255,7 +255,7 @@ fn warn_of_literals(path: &str) {
         _ => None,
     };
     if let Some((kind, inside)) = path.split('/').find_map(pattern) {
-        log::warn!("the path {path} is literal; a {kind} is written {{{inside}}}");
+        log::warn!("path {path} is literal; the syntax of a {kind} is {{{inside}}}");
     }
 }
 

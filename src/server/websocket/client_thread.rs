@@ -143,7 +143,7 @@ impl Hand {
     /// Waits for the end of the thread, which has said that it ends.
     pub fn join(self) {
         if self.thread.join().is_err() {
-            log::error!("a client's thread has panicked");
+            log::error!("the thread of a websocket panicked");
         }
     }
 
@@ -157,7 +157,7 @@ impl Hand {
         } = self;
         drop((sender, bell));
         if thread.join().is_err() {
-            log::error!("a client's thread has panicked");
+            log::error!("the thread of a websocket panicked");
         }
     }
 }

@@ -60,7 +60,7 @@ impl Core {
     /// Notes that accepting has failed. It is taken up again at the next freed socket, and at each tick.
     fn cannot_accept(&mut self, error: &io::Error) {
         if self.unaccepted.replace(self.clock.now()).is_none() {
-            log::warn!("clients cannot be accepted for now: {error}");
+            log::warn!("cannot accept connections for now: {error}");
         }
     }
 
@@ -71,7 +71,7 @@ impl Core {
         };
         if self.clock.now().wrapping_sub(last) >= self.clock.ticks(CALM) {
             self.unaccepted = None;
-            log::warn!("clients are accepted again");
+            log::warn!("accepting connections again");
         }
     }
 
@@ -141,7 +141,7 @@ impl Core {
         let address = self.server.counted_address(&peer).filter(|_| admitted);
         let room = self.make_room(address.is_some());
         let Some(token) = room.and_then(|()| self.conns.insert(conn)) else {
-            log::error!("no id or no memory is left for a new client");
+            log::error!("out of ids or memory for a new connection");
             self.server.leave(self.number, admitted, address);
             return None;
         };
@@ -150,7 +150,7 @@ impl Core {
         }
         let identity = self.server.identity();
         if let Err(error) = self.poller.add(socket, token, identity.as_ref()) {
-            log::warn!("a client's socket cannot be polled: {error}");
+            log::warn!("cannot poll a connection's socket: {error}");
             self.turned_away += usize::from(!admitted);
             self.end(token, None);
             return None;
@@ -201,11 +201,7 @@ impl Core {
 
     fn note_refusal(&self, refusal: &Refusal) {
         self.server.metrics.rejected.fetch_add(1, Ordering::Relaxed);
-        log::info!(
-            "a request is refused with {}: {}",
-            refusal.status,
-            refusal.text
-        );
+        log::info!("request refused: {} {}", refusal.status, refusal.text);
     }
 
     /// Refuses a client that does not speak TLS where it should, unless it is refused already.
@@ -222,7 +218,7 @@ impl Core {
     /// Refuses a client that begins TLS where there is none.
     fn refuse_tls(&mut self, token: Token) {
         self.server.metrics.rejected.fetch_add(1, Ordering::Relaxed);
-        log::info!("a client speaks TLS to a port without TLS");
+        log::info!("TLS handshake on a port without TLS");
         let alert = &proto::TLS_REFUSAL;
         self.respond(alert.len(), token, |out| out.extend_from_slice(alert));
     }

@@ -49,7 +49,7 @@ impl Core {
         extra.said_goodbye = true;
         // Fails if the application has closed at the same time.
         let _ = self.slot(token).advance(token.generation, State::Closing);
-        log::info!("a client is failed with {code}: {error}");
+        log::info!("failing connection: {code}, {error}");
         self.server
             .metrics
             .protocol_errors
@@ -147,7 +147,7 @@ impl Core {
         };
         let opening = conn.phase == Phase::Opening;
         if let Some(error) = error.as_ref().filter(|error| opening && is_broken(error)) {
-            log::info!("a client's TLS fails: {error}");
+            log::info!("TLS failed: {error}");
             self.server.metrics.rejected.fetch_add(1, Ordering::Relaxed);
         }
         if error.is_some() || conn.phase == Phase::Lingering {
@@ -221,7 +221,7 @@ impl Core {
                 io::ErrorKind::OutOfMemory => FailureKind::Memory,
                 _ => FailureKind::Io,
             };
-            let text = format!("the connection failed: {error}");
+            let text = format!("connection failed: {error}");
             self.due.push_back((token, Due::failure(kind, 1006, text)));
         }
         // While `upgrade` decides on the client's own thread, its verdict comes first.

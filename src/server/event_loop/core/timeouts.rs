@@ -42,7 +42,7 @@ impl Core {
             Err(error) => {
                 self.clock.forget_alarm();
                 if !mem::replace(&mut self.timer_failed, true) {
-                    log::error!("the timer cannot be set: {error}");
+                    log::error!("cannot set the timer: {error}");
                 }
                 thread::sleep(PAUSE);
             }
@@ -136,7 +136,7 @@ impl Core {
                     return;
                 }
                 if !kept {
-                    log::info!("a client has not finished its handshake in time");
+                    log::info!("handshake timed out");
                     self.server.metrics.rejected.fetch_add(1, Ordering::Relaxed);
                 }
                 self.end(token, None);
@@ -154,7 +154,7 @@ impl Core {
                 if !conn.pinged {
                     self.ping(token);
                 } else if age >= periods.ping && !self.goes_on_taking(token) {
-                    log::info!("a client has not answered a ping in time");
+                    log::info!("ping timed out");
                     self.end(token, None);
                 }
             }

@@ -37,7 +37,7 @@ impl Core {
         }
         if put(self.outbox(token)).is_err() {
             self.release(token, reservation.all());
-            log::error!("memory for a queued message was refused; its client is dropped");
+            log::error!("out of memory for a queued message; the connection is dropped");
             self.end(token, Some(io::ErrorKind::OutOfMemory.into()));
             return false;
         }
