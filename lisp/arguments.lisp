@@ -3,7 +3,7 @@
 (in-package #:portal)
 
 (defun refuse-argument (argument value wanted)
-  "Signals that the VALUE of ARGUMENT is not what is WANTED."
+  "Signals that the VALUE of ARGUMENT is not WANTED, a description."
   (error 'argument-error
          :argument argument
          :message (let ((*print-length* 10)

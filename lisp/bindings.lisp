@@ -64,8 +64,8 @@
 ;;; Functions
 
 (defmacro define-c-function (c-name result &body parameters)
-  "Defines the function that calls C's. Its address is found at the first call, which loads the library
-if need be."
+  "Defines a function that calls a C function. Its address is looked up at the first call, which loads the
+library if needed."
   (let* ((name (intern (substitute #\- #\_ (string-upcase c-name))))
          (address (intern (format nil "*ADDRESS-OF-~a*" name))))
     `(progn
@@ -125,7 +125,7 @@ if need be."
 ;;; Statuses
 
 (defun status-condition (status)
-  "The name of the condition for STATUS."
+  "Returns the name of the condition for STATUS."
   (case status
     (#.+status-argument+ 'argument-error)
     (#.+status-gone+ 'connection-closed)
@@ -137,7 +137,7 @@ if need be."
     (t 'portal-error)))
 
 (defun fail (status doing &rest initargs)
-  "Signals the error for STATUS, which is negative and came of DOING. INITARGS go to the condition."
+  "Signals the error for STATUS, a negative result of the operation DOING. INITARGS go to the condition."
   (apply #'error (status-condition status)
          :status status
          :message (format nil "~a: ~a" doing (portal-status-text status))
@@ -145,7 +145,7 @@ if need be."
 
 (declaim (inline check))
 (defun check (status control &rest arguments)
-  "Signals the error for STATUS if it is one; CONTROL and ARGUMENTS say what was being done."
+  "Signals the error for STATUS if it is negative; CONTROL and ARGUMENTS describe the operation."
   (if (minusp status)
       (fail status (apply #'format nil control arguments))
       status))

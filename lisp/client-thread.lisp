@@ -28,8 +28,8 @@
 ;;; The dispatcher's side
 
 (defun over-limit (thread size)
-  "Why THREAD takes no event of SIZE octets more, as code and reason of a close. NIL when it does: then
-the octets have been counted."
+  "Returns code and reason of a close when THREAD cannot accept another event of SIZE octets. Otherwise
+counts the octets and returns NIL."
   (let ((waiting (- (client-thread-octets thread) (client-thread-handled thread))))
     (cond ((and (plusp waiting) (> (+ waiting size) *queue-limit*))
            '(1008 "more messages than can be handled"))
@@ -58,7 +58,7 @@ sends far more than its handler takes is closed."
     (release-memory size)))
 
 (defun give-back-room (websocket size)
-  "There will be no event of SIZE octets."
+  "Undoes MAKE-ROOM when there will be no event of SIZE octets."
   (let ((thread (websocket-thread websocket)))
     (bt:with-lock-held ((client-thread-lock thread))
       (give-back thread size))))
@@ -92,12 +92,12 @@ sends far more than its handler takes is closed."
       (funcall thunk))))
 
 (defun end-handling (thread)
-  "The event that was taken out has been handled."
+  "Notes that the event that was taken out has been handled."
   (bt:with-lock-held ((client-thread-lock thread))
     (give-back thread (shiftf (client-thread-handled thread) 0))))
 
 (defun end-client-thread (websocket)
-  "Nobody will run WEBSOCKET's events: they are dropped, and it is ended."
+  "Discards WEBSOCKET's events, which no thread will run, and drops its connection."
   (let ((thread (websocket-thread websocket)))
     (bt:with-lock-held ((client-thread-lock thread))
       (unless (client-thread-ended thread)
@@ -108,8 +108,8 @@ sends far more than its handler takes is closed."
   (portal-abort (websocket-id websocket)))
 
 (defun run-client-thread (websocket)
-  "Runs the events of WEBSOCKET up to its disconnect. A thread that is destroyed takes its client with
-it."
+  "Runs the events of WEBSOCKET up to its disconnect. When the thread is destroyed, the connection is
+dropped."
   (unwind-protect
        (loop with thread = (websocket-thread websocket)
              until (or (client-thread-ended thread) (eq (websocket-phase websocket) :closed))

@@ -3,23 +3,23 @@
 (in-package #:portal)
 
 (defvar *debug-on-error* t
-  "Whether an error in a handler enters the debugger, after :ERROR has been called. There, the restarts
-CONTINUE goes on with the next event, RETRY runs the handler again, DROP-CLIENT closes the websocket.
-When it is NIL, or when nobody can debug because the debugger is disabled or there is no terminal, the
-error is reported and the server goes on.")
+  "Whether an error in a handler enters the debugger, after :ERROR has been called. Its restarts are
+CONTINUE, to continue with the next event, RETRY, to run the handler again, and DROP-CLIENT, to close
+the websocket. When it is NIL, or when the debugger is disabled or there is no terminal, the error is
+reported and the server continues.")
 
 (defun debugger-disabled-p ()
   #+sbcl (eq sb-ext:*invoke-debugger-hook* 'sb-debug::debugger-disabled-hook)
   #-sbcl nil)
 
 (defun debugger-hooked-p ()
-  "Whether a program, SLIME for one, has taken the place of the terminal's debugger."
+  "Whether a program, such as SLIME, has replaced the terminal's debugger."
   (or *debugger-hook*
       #+sbcl sb-ext:*invoke-debugger-hook*
       #+ecl ext:*invoke-debugger-hook*))
 
 (defun debugging-p ()
-  "Whether an error in a handler is to enter the debugger."
+  "Whether an error in a handler enters the debugger."
   (and *debug-on-error*
        (not (debugger-disabled-p))
        (or (debugger-hooked-p)
@@ -62,5 +62,5 @@ it would end the thread, and the server with it."
   `(with-own-restarts
      (restart-case (with-abort-for-quit ,@body)
        (abort ()
-         :report "Go on serving."
+         :report "Continue to serve."
          nil))))

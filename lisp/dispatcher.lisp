@@ -1,15 +1,15 @@
-;;;; The dispatcher: a thread that pulls what has happened out of C, and hands it to the handlers.
+;;;; The dispatcher: a thread that pulls events from C and calls the handlers.
 ;;;;
 ;;;; It is interruptible, and so can be ended, while a handler runs and between two turns. Whatever ends
-;;;; it, it closes its server in order.
+;;;; it, it closes its server gracefully.
 
 (in-package #:portal)
 
 (defparameter *batch* 64
-  "How many events are pulled at once.")
+  "The maximum number of events that are pulled at once.")
 
 (defparameter *wait* 50
-  "How many milliseconds a pull waits: ECL must not wait for long without interrupts.")
+  "The milliseconds for which a pull waits: ECL must not wait for long without interrupts.")
 
 (defstruct (dispatcher (:constructor make-dispatcher (id port multi-thread)) (:copier nil))
   (id nil :read-only t)
@@ -78,7 +78,7 @@
     (remhash id (dispatcher-websockets dispatcher))))
 
 (defun start-client-thread (dispatcher websocket)
-  "Gives WEBSOCKET a thread; when there is none to be had, it is ended."
+  "Starts a thread for WEBSOCKET; drops the connection when that fails."
   (setf (websocket-thread websocket) (make-client-thread))
   (count-thread dispatcher 1)
   (handler-case
@@ -95,12 +95,12 @@
 ;;; Handing out
 
 (defmacro or-end-client ((id) &body body)
-  "Returns the value of BODY, which takes an event of the client ID out of C. If it fails, for want of
-memory above all, that is reported, the client is ended, and the value is NIL."
+  "Returns the value of BODY, which takes an event of the client ID out of C. If BODY fails, which is
+most likely for lack of memory, reports that, drops the connection and returns NIL."
   (let ((condition (gensym "CONDITION")))
     `(handler-case (progn ,@body)
        (serious-condition (,condition)
-         (report-error ,condition "a client was ended:")
+         (report-error ,condition "a connection was dropped:")
          (portal-abort ,id)
          nil))))
 
@@ -111,12 +111,12 @@ else here."
     `(if (websocket-thread ,websocket)
          (handler-case (hand-over ,websocket (lambda () ,@body) ,size)
            (serious-condition (,condition)
-             (report-error ,condition "a client was ended:")
+             (report-error ,condition "a connection was dropped:")
              (end-client-thread ,websocket)))
          (progn ,@body))))
 
 (defun failure-condition (failure)
-  "What went wrong, as C says it, as a condition."
+  "Returns a condition for FAILURE, an error of C."
   (cffi:with-foreign-slots ((status message)
                             failure (:struct failure))
     (make-condition (if (eql status +status-utf8+) 'protocol-error (status-condition status))
@@ -124,7 +124,7 @@ else here."
                     :message (lenient-text-from message))))
 
 (defun welcome (dispatcher id path request)
-  "The websocket of a client that has come, with its thread if it is to have one."
+  "Returns the websocket of a new client, with its thread if it needs one."
   (let ((websocket (or (websocket-n dispatcher id)
                        (make-websocket id path (read-opening request path)))))
     (setf (websocket-subprotocol websocket) (read-subprotocol request))
@@ -145,13 +145,13 @@ else here."
     (handle-disconnect websocket code reason)))
 
 (defun refuse-message (websocket condition)
-  "There is no memory for a message of WEBSOCKET."
+  "Reports that there is no memory for a message of WEBSOCKET, and closes it."
   (on-thread-of (websocket)
     (call-guarded websocket (lambda () (tell-or-report websocket condition))))
   (close websocket :code 1009))
 
 (defun read-data (websocket kind data length)
-  "The message or the pong of LENGTH octets at DATA. NIL when there is no memory for it."
+  "Returns the message or pong of LENGTH octets at DATA; NIL when there is no memory for it."
   (handler-case (if (eql kind +text+)
                     (text-from data length)
                     (octets-from data length))
@@ -160,12 +160,12 @@ else here."
       nil)))
 
 (defun size-in-lisp (kind length)
-  "How many octets LENGTH octets of KIND may hold in Lisp, where a character takes four of them."
+  "Returns the octets that LENGTH octets of KIND may take in Lisp, where a character takes four."
   (declare (type index length))
   (+ 64 (if (eql kind +text+) (* 4 length) length)))
 
 (defun take-data (websocket kind data length handler)
-  "Has HANDLER called with WEBSOCKET and its message or pong."
+  "Calls HANDLER with WEBSOCKET and its message or pong, on the websocket's thread."
   (let ((size (size-in-lisp kind length)))
     (when (or (null (websocket-thread websocket)) (make-room websocket size))
       (let ((message (read-data websocket kind data length)))
@@ -194,7 +194,7 @@ else here."
            (handle-error websocket condition)))))))
 
 (defun take-record (dispatcher record)
-  "Hands out one event. The library's later versions may have events that are not known here."
+  "Dispatches one event. Later versions of the library may have events that are not known here."
   (cffi:with-foreign-slots ((event kind id number data len request) record (:struct pulled))
     (if (eql event +event-connect+)
         (take-connect dispatcher id (path-n number) request)
@@ -204,7 +204,7 @@ else here."
             (take-event dispatcher websocket event kind data len))))))
 
 (defun hand-out (dispatcher)
-  "Hands out what was pulled and has not been handed out yet."
+  "Dispatches the pulled events that have not been dispatched yet."
   (setf *turn-began* (get-internal-real-time))
   (loop while (< (dispatcher-next dispatcher) (dispatcher-count dispatcher))
         do (let ((record (cffi:mem-aptr (dispatcher-records dispatcher) '(:struct pulled)
@@ -230,8 +230,8 @@ else here."
       (cffi:foreign-free records))))
 
 (defun finish (dispatcher)
-  "Closes the server of DISPATCHER, hands out all that still happens, and waits for clients' threads.
-Can be begun again when it was left early."
+  "Closes the server of DISPATCHER, dispatches all remaining events, and waits for the clients' threads.
+May be called again after a non-local exit."
   (portal-server-begin-close (dispatcher-id dispatcher))
   (loop do (hand-out dispatcher)
         while (pull dispatcher))
@@ -247,7 +247,7 @@ Can be begun again when it was left early."
                (return-from attempt)))))
 
 (defun run-dispatcher (dispatcher)
-  "Serves until the server has closed."
+  "Serves until the server is closed."
   (let ((*dispatcher* dispatcher)
         (*inside-handlers* t)
         (*turn-began* 0))

@@ -1,14 +1,14 @@
-;;;; Calling a handler, and what becomes of an error in it.
+;;;; Calls of handlers, and errors in them.
 
 (in-package #:portal)
 
 (setf (documentation 'retry 'variable)
-      "The restart that runs a handler again, after an error in it."
+      "The restart that runs a handler again after an error in it."
       (documentation 'drop-client 'variable)
-      "The restart that closes the client in whose handler an error was.")
+      "The restart that closes the client whose handler signalled an error.")
 
 (defun definition-of (websocket)
-  "What is defined, now, for WEBSOCKET's path."
+  "Returns the current definition of WEBSOCKET's path."
   (path-definition (websocket-path websocket)))
 
 (defun tell-error (websocket condition)
@@ -21,7 +21,7 @@
       t)))
 
 (defun is-farewell (condition websocket)
-  "Whether CONDITION says no more than that WEBSOCKET's client has left: that is nobody's error."
+  "Whether CONDITION only says that WEBSOCKET's client has disconnected: that is not an error."
   (and (typep condition 'connection-closed)
        (eq (portal-error-websocket condition) websocket)))
 
@@ -31,8 +31,8 @@
     (report-error condition "an error in a handler of ~s:" (path-name (websocket-path websocket)))))
 
 (defun to-be-debugged (websocket condition)
-  "Tells who wants to know of CONDITION, which a handler of WEBSOCKET has signalled. Returns whether it
-is to enter the debugger."
+  "Calls :ERROR for CONDITION, which a handler of WEBSOCKET has signalled, or reports it. Returns whether
+it enters the debugger."
   (cond ((is-farewell condition websocket) nil)
         ((debugging-p)
          (tell-error websocket condition)
@@ -42,8 +42,8 @@ is to enter the debugger."
          nil)))
 
 (defun call-guarded (websocket handler)
-  "Calls HANDLER, which runs a handler of WEBSOCKET, and returns its value. Returns NIL when it was
-left early, by an error or through a restart; the second value is true when it was not."
+  "Calls HANDLER, which runs a handler of WEBSOCKET, and returns its value. Returns NIL after
+an error or a restart; the second value is true when the handler has returned normally."
   (loop
     (block attempt
       (with-own-restarts
@@ -55,13 +55,13 @@ left early, by an error or through a restart; the second value is true when it w
               (return-from call-guarded
                 (values (with-abort-for-quit (with-interrupts (funcall handler))) t)))
           (continue ()
-            :report "Leave the handler, and go on with the next event."
+            :report "Leave the handler and continue with the next event."
             (return-from call-guarded nil))
           (retry ()
             :report "Run the handler again."
             (return-from attempt))
           (drop-client ()
-            :report "Close the client's websocket, and go on with the next event."
+            :report "Close the client's websocket and continue with the next event."
             (close websocket :code 1011)
             (return-from call-guarded nil))
           (abort ()
@@ -69,8 +69,8 @@ left early, by an error or through a restart; the second value is true when it w
             (return-from call-guarded nil)))))))
 
 (defmacro handle (websocket handler &rest arguments)
-  "Calls the HANDLER, a reader of DEFINITION, that WEBSOCKET's path has now, if it has one. A retry
-looks for it anew."
+  "Calls the HANDLER, a reader of DEFINITION, that WEBSOCKET's path currently has, if any. A retry
+looks it up again."
   (let ((function (gensym "FUNCTION")))
     `(when (,handler (definition-of ,websocket))
        (flet ((run ()
@@ -103,5 +103,5 @@ looks for it anew."
   (handle websocket definition-pong octets))
 
 (defun handle-error (websocket condition)
-  "For what the client did wrong: no handler has failed."
+  "Calls :ERROR for an error of the client; no handler has failed."
   (call-guarded websocket (lambda () (tell-error websocket condition))))

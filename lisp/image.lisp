@@ -1,4 +1,4 @@
-;;;; Saved cores: the library is let go before a core is saved. The first call in its next process loads
+;;;; Saved cores: the library is unloaded before a core is saved. The first call in the next process loads
 ;;;; it again.
 
 (in-package #:portal)

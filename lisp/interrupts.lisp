@@ -1,7 +1,7 @@
 ;;;; When a thread may be interrupted, and so ended, by another.
 ;;;;
-;;;; SBCL and ECL have the same four words for it, in different packages. Other implementations do
-;;;; without: there, BT:DESTROY-THREAD on a server is at the program's own risk.
+;;;; SBCL and ECL have the same four operators for this, in different packages. Other implementations
+;;;; have none: there, BT:DESTROY-THREAD on a server is at the program's own risk.
 
 (in-package #:portal)
 
@@ -12,7 +12,7 @@
   #-(or sbcl ecl) `(progn ,@body))
 
 (defmacro allowing-interrupts (&body body)
-  "Lets WITH-INTERRUPTS take effect in BODY. Stands directly inside WITHOUT-INTERRUPTS."
+  "Lets WITH-INTERRUPTS take effect in BODY. Must be directly inside WITHOUT-INTERRUPTS."
   #+sbcl `(sb-sys:allow-with-interrupts ,@body)
   #+ecl `(mp:allow-with-interrupts ,@body)
   #-(or sbcl ecl) `(progn ,@body))

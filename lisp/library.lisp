@@ -9,13 +9,13 @@
   "The names of the library's file, best first.")
 
 (defun named-library ()
-  "What the environment variable PORTAL_LIBRARY names, a file or a folder; NIL when it is not set."
+  "Returns the value of the environment variable PORTAL_LIBRARY, a file or a folder; NIL when it is not set."
   (let ((name (uiop:getenv "PORTAL_LIBRARY")))
     (when (and name (string/= name ""))
       name)))
 
 (defun library-folders ()
-  "Where the library is looked for before the system's places."
+  "Returns the folders that are searched before those of the system."
   (let ((named (named-library))
         (sources (asdf:system-source-directory "portal")))
     (append (when named
@@ -24,15 +24,15 @@
               (list sources (merge-pathnames "../target/release/" sources))))))
 
 (defun files-in (folder)
-  "The files in FOLDER that may be the library, best first."
+  "Returns the files in FOLDER that may be the library, best first."
   (loop for name in *library-names*
         for file = (merge-pathnames name folder)
         when (uiop:file-exists-p file)
           collect (uiop:native-namestring file)))
 
 (defun library-candidates ()
-  "All that may be the library, best first. The last, names without a folder, are looked for by the
-system, and in CFFI:*FOREIGN-LIBRARY-DIRECTORIES*."
+  "Returns all files that may be the library, best first. The last ones, names without a folder, are looked
+up by the system, and in CFFI:*FOREIGN-LIBRARY-DIRECTORIES*."
   (let ((named (named-library)))
     (append (when (and named (uiop:file-exists-p named))
               (list (uiop:native-namestring named)))
@@ -40,7 +40,7 @@ system, and in CFFI:*FOREIGN-LIBRARY-DIRECTORIES*."
             (copy-list *library-names*))))
 
 (defun load-candidate (candidate)
-  "Loads CANDIDATE and returns it, if it is Portal's: another project has a libportal.so, too."
+  "Loads CANDIDATE and returns it if it is Portal's library: another project has a libportal.so, too."
   (let ((library (handler-case (cffi:load-foreign-library candidate)
                    (cffi:load-foreign-library-error () nil))))
     (cond ((null library) nil)
@@ -66,15 +66,15 @@ system, and in CFFI:*FOREIGN-LIBRARY-DIRECTORIES*."
     (cffi:close-foreign-library (shiftf *library* nil))))
 
 (defun candidates-in (name)
-  "What may be the library when a person says it is NAME, a file or a folder."
+  "Returns the files that may be the library when a user has entered NAME, a file or a folder."
   (let ((folder (uiop:directory-exists-p name)))
     (if folder
         (files-in folder)
         (list (uiop:native-namestring name)))))
 
 (defun load-one-of (candidates)
-  "Loads the first of CANDIDATES that is the library and tells it what was defined before, in a core
-that was saved. Returns false when none is the library."
+  "Loads the first of CANDIDATES that is the library, and defines there what a saved core had defined.
+Returns false when none is the library."
   (bt:with-recursive-lock-held (*library-lock*)
     (or *library*
         (when (setf *library* (some #'load-candidate candidates))
@@ -95,15 +95,15 @@ that was saved. Returns false when none is the library."
   (list (read-line *query-io*)))
 
 (defun ask-for-library ()
-  "Signals LIBRARY-NOT-FOUND. Returns where to look next, if a restart says so."
+  "Signals LIBRARY-NOT-FOUND. Returns the next candidates when a restart is chosen."
   (restart-case
       (error 'library-not-found
              :places (append (library-folders) (list "where the system keeps libraries")))
     (retry ()
-      :report "Look for the library again."
+      :report "Search for the library again."
       (library-candidates))
     (use-value (name)
-      :report "Name the library's file or folder."
+      :report "Enter the library's file or folder."
       :interactive read-name
       (candidates-in name))))
 

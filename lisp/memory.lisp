@@ -6,16 +6,16 @@
 (in-package #:portal)
 
 (defparameter *queue-limit* (* 64 1024 1024)
-  "The most octets in Lisp that wait for the handler of one client.")
+  "The maximum number of octets in Lisp that are pending for the handlers of one client.")
 
 (defparameter *memory-limit* nil
-  "The most octets in Lisp that wait for the handlers of all clients, or are with them; NIL is a quarter
-of the heap.")
+  "The maximum number of octets in Lisp that are pending for the handlers of all clients, or being
+handled; NIL is a quarter of the heap.")
 
 (defvar *memory-lock* (bt:make-lock "Portal's memory"))
 
 (defvar *memory-held* 0
-  "How many octets wait, or are with handlers. Changes under the lock.")
+  "The number of octets that are pending or being handled. Changes under the lock.")
 
 (defun memory-limit ()
   (or *memory-limit*
@@ -27,7 +27,7 @@ of the heap.")
              4)))
 
 (defun hold-memory (size)
-  "Counts SIZE octets, and returns true, if they do not exceed the limit. One message alone may."
+  "Counts SIZE octets and returns true, unless they exceed the limit. A single message may exceed it."
   (bt:with-lock-held (*memory-lock*)
     (when (or (zerop *memory-held*) (<= (+ *memory-held* size) (memory-limit)))
       (incf *memory-held* size))))

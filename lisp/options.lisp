@@ -1,4 +1,4 @@
-;;;; A server's options: each of C's has a keyword.
+;;;; The options of a server: a keyword for each option of C.
 
 (in-package #:portal)
 
@@ -26,12 +26,12 @@
     (:tls-client-ca 22 :text)
     (:server-header 23 :text)
     (:backend 24 :number))
-  "Keywords, with C's number and kind of the option. DISPATCH is not among them: Portal for Lisp pulls.")
+  "Keywords, with number and kind of the option in C. DISPATCH is not among them: Portal for Lisp pulls.")
 
 (defconstant +option-dispatch+ 3)
 
 (defun option-text (keyword value)
-  "VALUE as C wants a text: a list is joined by commas, a file's name is the system's."
+  "Returns VALUE as a text for C: a list is joined with commas, a pathname becomes a native file name."
   (typecase value
     (string (check-text keyword value))
     (pathname (uiop:native-namestring value))
@@ -40,7 +40,7 @@
     (t (refuse-argument keyword value "a string, a pathname or a list of strings"))))
 
 (defun option-number (keyword value)
-  "VALUE as C wants a number: NIL is 0 and T is 1."
+  "Returns VALUE as a number for C: NIL is 0 and T is 1."
   (case value
     ((nil) 0)
     ((t) 1)
@@ -49,7 +49,7 @@
 (defun refuse-option (keyword)
   (error 'argument-error
          :argument keyword
-         :message (format nil "~s is not an option of a server. There are :MULTI-THREAD~{, ~s~}."
+         :message (format nil "~s is not an option of a server. The options are :MULTI-THREAD~{, ~s~}."
                           keyword (mapcar #'first *options*))))
 
 (defun set-option (options keyword value)
@@ -62,12 +62,12 @@
         (fail status (format nil "Setting the option ~s to ~s" keyword value) :argument keyword)))))
 
 (defmacro with-options ((options keywords) &body body)
-  "Runs BODY with C's options, set from the property list KEYWORDS, and HOST dispatch."
+  "Runs BODY with C options, set from the property list KEYWORDS, and HOST dispatch."
   `(let ((,options (portal-options-create)))
      (unwind-protect
           (progn
             (check (portal-options-set-number ,options +option-dispatch+ +dispatch-host+)
-                   "Choosing the dispatch")
+                   "Setting the dispatch")
             (loop for (keyword value) on ,keywords by #'cddr
                   do (set-option ,options keyword value))
             ,@body)

@@ -1,11 +1,11 @@
-;;;; What a program sees of Portal.
+;;;; The interface of Portal.
 
 (defpackage #:portal
   (:nicknames #:pws)
   (:use #:common-lisp)
   (:shadow #:close)
   (:export
-   ;; Paths, and what happens on them
+   ;; Paths and handlers
    #:define-path-handler
    #:define-resource
    #:undefine-path-handler
@@ -19,14 +19,14 @@
    #:server-port
    #:server-statistics
    #:reload-tls
-   ;; Talking to a client
+   ;; Operations on a websocket
    #:websocket
    #:send
    #:send-ping
    #:broadcast
    #:flush
    #:close
-   ;; What is known of a client
+   ;; Properties of a websocket
    #:ready-state
    #:buffered-amount
    #:close-code
@@ -61,4 +61,4 @@
    ;; The library
    #:library-version
    #:set-log)
-  (:documentation "WebSockets: define what happens on a path, start a server, send."))
+  (:documentation "WebSockets: define handlers for a path, start a server, send."))

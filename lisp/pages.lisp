@@ -3,7 +3,7 @@
 (in-package #:portal)
 
 (defvar *pages* (make-hash-table :test 'equal)
-  "What C knows of pages, for a core that is saved: lists of content type and octets by path.")
+  "The pages defined in C, for a saved core: lists of content type and octets, by path.")
 
 (defvar *pages-lock* (bt:make-lock "Portal's pages"))
 
@@ -12,15 +12,15 @@
     (check (portal-define-page path content-type body length) "Defining the page ~s" path)))
 
 (defun tell-c-of-all-pages ()
-  "Defines every page in C, which knows none."
+  "Defines every page in C, which knows none of them."
   (bt:with-lock-held (*pages-lock*)
     (loop for path being the hash-keys of *pages* using (hash-value page)
           do (apply #'tell-c-of-page path page))))
 
 (defun define-page (path content &key (content-type "text/html; charset=utf-8"))
-  "Defines what a plain GET of PATH answers: CONTENT, a string or octets. Returns PATH.
+  "Defines the response to a plain GET of PATH: CONTENT, a string or octets. Returns PATH.
 
-A page and a path may share a string: who asks for a websocket gets the path."
+A page and a path may have the same string: a websocket request goes to the path."
   (check-text 'path path)
   (check-text :content-type content-type)
   (load-library)

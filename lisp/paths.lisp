@@ -1,12 +1,12 @@
-;;;; The table of paths, and what defines them.
+;;;; The table of paths, and their definitions.
 ;;;;
-;;;; C knows each path by a number of ours and gives it back with every event. Behind the number is
-;;;; whatever is defined now, so a redefinition concerns clients that are connected already.
+;;;; C knows each path by a number of ours and returns it with every event. The number leads to the
+;;;; current definition, so a redefinition also applies to connected clients.
 
 (in-package #:portal)
 
 (defstruct (definition (:copier nil))
-  "What happens on a path: functions, names of functions, or NIL."
+  "The handlers of a path: functions, function names, or NIL."
   connect message disconnect error upgrade drain pong)
 
 (defmethod print-object ((definition definition) stream)
@@ -16,7 +16,7 @@
   name
   number
   definition
-  ;; Whether C knows it, and whether C knows it with :UPGRADE: NIL, :PLAIN or :UPGRADE.
+  ;; Whether it is defined in C, and with :UPGRADE: NIL, :PLAIN or :UPGRADE.
   (known nil))
 
 (defmethod print-object ((path path) stream)
@@ -24,11 +24,11 @@
     (prin1 (path-name path) stream)))
 
 (defvar *paths* (make-hash-table :test 'equal)
-  "Paths by their names; changed while *PATHS-LOCK* is held. An undefined path stays: it has clients,
-or its name will be used again.")
+  "Paths by name; changed while *PATHS-LOCK* is held. An undefined path stays in the table, because it has
+clients or its name may be used again.")
 
 (defvar *paths-by-number* (vector)
-  "The same by their numbers. Replaced as a whole, so that it is read without a lock.")
+  "Paths by number. Replaced as a whole, so that it can be read without a lock.")
 
 (defvar *paths-lock* (bt:make-recursive-lock "Portal's paths"))
 
@@ -37,7 +37,7 @@ or its name will be used again.")
   (svref (the simple-vector *paths-by-number*) number))
 
 (defun ensure-path (name)
-  "The path called NAME, made with no definition when there is none."
+  "Returns the path named NAME; creates it, without handlers, when there is none."
   (or (gethash name *paths*)
       (let ((path (make-path name (length *paths-by-number*) (make-definition))))
         (setf *paths-by-number* (concatenate 'simple-vector *paths-by-number* (list path))
@@ -69,32 +69,35 @@ or its name will be used again.")
   name)
 
 (defun tell-c-of-all-paths ()
-  "Defines in C, which knows none, every path that is defined in Lisp: in a core that was saved."
+  "Defines every path of Lisp in C, which knows none of them: for a saved core."
   (bt:with-recursive-lock-held (*paths-lock*)
     (loop for path across *paths-by-number*
           when (path-known path)
             do (tell-c-of-path path (path-known path)))))
 
 (defun check-handler (argument handler)
-  (check-argument argument handler '(or function symbol) "a function or the name of one"))
+  (check-argument argument handler '(or function symbol) "a function or a function name"))
 
 (defun define-path-handler (path &key connect message disconnect error upgrade drain pong)
-  "Defines what happens to websockets on PATH, or defines it anew; clients that are connected get the
-new definition with their next event. Returns PATH.
+  "Defines the handlers of PATH, or replaces them; connected clients get the new definition with their
+next event. Returns PATH.
 
-PATH is exact (\"/echo\"), may hold parameters (\"/room/{name}\") and may end in a catch-all
-(\"/files/{*rest}\"). Each handler is a function or the name of one:
+PATH is exact (\"/echo\"), may contain parameters (\"/room/{name}\") and may end in a catch-all
+(\"/files/{*rest}\"). Each handler is a function or a function name:
 
-  :CONNECT     (websocket)            a client has come
-  :MESSAGE     (websocket message)    a string, or a (simple-array (unsigned-byte 8) (*))
-  :DISCONNECT  (websocket)            it has gone; nothing can be sent to it any more
-  :ERROR       (websocket condition)  a handler signalled an error, or the client broke a rule
-  :UPGRADE     (websocket)            a client asks to come in: an integer from 400 to 599 turns it
-                                      away with that HTTP status, any other value lets it in
-  :DRAIN       (websocket)            after SEND-QUEUE-FULL: there is room again
-  :PONG        (websocket octets)     the answer to SEND-PING
+  :CONNECT     (websocket)            the websocket is open
+  :MESSAGE     (websocket message)    a message was received: a string, or a
+                                      (simple-array (unsigned-byte 8) (*))
+  :DISCONNECT  (websocket)            the websocket has ended; nothing can be sent any more
+  :ERROR       (websocket condition)  a handler signalled an error, or the client violated
+                                      the protocol
+  :UPGRADE     (websocket)            a client requests a websocket: an integer from 400 to 599
+                                      rejects it with that HTTP status, any other value
+                                      accepts it
+  :DRAIN       (websocket)            the send queue has room again after SEND-QUEUE-FULL
+  :PONG        (websocket octets)     a reply to SEND-PING was received
 
-The values of the others are ignored."
+The values of the other handlers are ignored."
   (loop for (argument handler) on (list :connect connect :message message :disconnect disconnect
                                         :error error :upgrade upgrade :drain drain :pong pong)
           by #'cddr
@@ -109,7 +112,7 @@ The values of the others are ignored."
   (define-path-handler path :connect open :message message :disconnect close :error error))
 
 (defun undefine-path-handler (path)
-  "Removes PATH: new clients are answered 404, those connected keep the last definition. Returns
+  "Removes PATH: new clients are rejected with 404, connected ones keep the last definition. Returns
 whether there was such a path."
   (check-text 'path path)
   (load-library)

@@ -1,9 +1,9 @@
-;;;; The request with which a client came. It is copied while C has it, and can be asked at any time.
+;;;; The request of a client. It is copied while C has it, and can be read at any time.
 
 (in-package #:portal)
 
 (defstruct (opening (:copier nil))
-  "What is kept of a request."
+  "The copy of a request."
   path target peer headers parameters)
 
 (defmethod print-object ((opening opening) stream)
@@ -18,7 +18,8 @@
               (and opening (opening-peer opening)) (and path (path-name path))))))
 
 (defun parameter-names (path)
-  "The names in PATH's braces: (\"name\" \"rest\") for \"/room/{name}/{*rest}\". \"{{\" is no such brace."
+  "Returns the names in PATH's braces: (\"name\" \"rest\") for \"/room/{name}/{*rest}\". \"{{\" is a literal
+brace."
   (loop with start = 0
         for open = (position #\{ path :start start)
         while open
@@ -30,7 +31,7 @@
                     (string-left-trim "*" (subseq path (1+ open) close)))))
 
 (defun read-headers (request)
-  "C's headers, in order, as pairs of strings."
+  "Returns C's headers, in order, as pairs of strings."
   (loop for index below (portal-request-header-count request)
         collect (cons (lenient-text-from (portal-request-header-name request index))
                       (lenient-text-from (portal-request-header-value request index)))))
@@ -45,26 +46,26 @@
                                   collect (cons name (portal-request-param request name)))))
 
 (defun read-subprotocol (request)
-  "The subprotocol that C's REQUEST has now, or NIL."
+  "Returns the subprotocol that C's REQUEST currently has, or NIL."
   (let ((name (portal-request-subprotocol request)))
     (when (string/= name "")
       name)))
 
 (defun remote-address (websocket)
-  "Who the client is: \"192.0.2.1:5000\", \"[2001:db8::1]:5000\" or \"unix\"."
+  "Returns the client's address: \"192.0.2.1:5000\", \"[2001:db8::1]:5000\" or \"unix\"."
   (opening-peer (websocket-opening websocket)))
 
 (defun request-path (websocket)
-  "The path that the client asked for, decoded, without the query."
+  "Returns the path that the client requested, decoded, without the query."
   (opening-path (websocket-opening websocket)))
 
 (defun parameter (websocket name)
-  "The value of the parameter NAME of WEBSOCKET's path, decoded; NIL when the path has none."
+  "Returns the value of the parameter NAME of WEBSOCKET's path, decoded; NIL when the path has none."
   (cdr (assoc name (opening-parameters (websocket-opening websocket)) :test #'string-equal)))
 
 (defun request-header (websocket name)
-  "The value of the header NAME (a string or symbol, in any case), or NIL. Repeated headers are joined
-by commas, cookies by semicolons."
+  "Returns the value of the header NAME (a string or symbol, in upper or lower case), or NIL. Repeated
+headers are joined with commas, cookies with semicolons."
   (let ((values (loop for (key . value) in (opening-headers (websocket-opening websocket))
                       when (string-equal key name)
                         collect value)))
@@ -76,11 +77,11 @@ by commas, cookies by semicolons."
     :forwarded :from :host :origin :pragma :referer :sec-fetch-dest :sec-fetch-mode :sec-fetch-site
     :sec-websocket-extensions :sec-websocket-key :sec-websocket-protocol :sec-websocket-version
     :upgrade :user-agent :via :x-forwarded-for :x-forwarded-host :x-forwarded-proto :x-real-ip)
-  "Names that are keywords in HEADER in any program.")
+  "Names that are always keywords in HEADER.")
 
 (defun header-key (name)
-  "NAME as a keyword if there is one already, else as a string in capitals. Nothing is interned, so
-clients cannot fill the memory with names; those that the program itself speaks of are there."
+  "Returns NAME as a keyword if that keyword exists already, else as a string in upper case. Nothing is
+interned, so clients cannot fill the memory with names; names that the program uses exist already."
   (let ((name (string-upcase name)))
     (or (find-symbol name '#:keyword)
         name)))

@@ -1,16 +1,16 @@
-;;;; What a program does to a websocket: send, ping, flush, close.
+;;;; Operations on a websocket: send, ping, flush, close.
 
 (in-package #:portal)
 
 (defvar *turn-began* nil
-  "On a dispatcher's thread, when it took up the events that it is handing out; NIL on others.")
+  "On a dispatcher's thread, the time at which it began to dispatch the current events; NIL on others.")
 
 (defparameter *patience* (ceiling internal-time-units-per-second 500)
-  "After so long in one turn, two milliseconds, what is sent does not wait for the turn's end.")
+  "The time in one turn, two milliseconds, after which messages are written before the turn's end.")
 
 (defun flush-when-late (websocket)
-  "What is sent leaves at the end of a turn, all in one: but a handler that takes its time should not
-hold it up."
+  "Flushes WEBSOCKET when the turn has lasted long. Messages are otherwise written together at the end
+of the turn, and a slow handler should not delay them."
   (when (and *turn-began*
              (> (- (get-internal-real-time) (the fixnum *turn-began*)) (the fixnum *patience*)))
     (portal-flush (websocket-id websocket))))
@@ -23,14 +23,14 @@ hold it up."
   (flush-when-late websocket))
 
 (defun wire-format (message binary)
-  "The type and the octets in which MESSAGE is sent."
+  "Returns the type and the octets with which MESSAGE is sent."
   (cond (binary (values +binary+ (octets-of message)))
         ((stringp message) (values +text+ (octets-of message)))
         ((typep message '(array (unsigned-byte 8))) (values +binary+ (octets-of message)))
         (t (values +text+ (octets-of (princ-to-string message))))))
 
 (defun send (websocket message &optional binary)
-  "Sends MESSAGE and returns it; it is queued, and leaves when the handler is done or at once.
+  "Queues MESSAGE and returns it; it is written when the handler has returned, or at once.
 
 A string is sent as text, an (array (unsigned-byte 8)) as binary; anything else is PRINC'd and sent as
 text. When BINARY is true, a string's UTF-8 or any sequence of octets is sent as binary.
@@ -42,9 +42,9 @@ reads too slowly. May be called on any thread."
   message)
 
 (defun broadcast (to message &optional binary)
-  "Sends MESSAGE as SEND does to many: TO is a path's name (all its websockets), a server (all its
-websockets), or a sequence of websockets. Those that are closing, or whose queue is full, are left
-out. Returns how many were sent it."
+  "Sends MESSAGE, as SEND does, to many websockets. TO is a path's name (all its websockets), a server
+(all its websockets), or a sequence of websockets. Websockets that are closing, or whose queue is full,
+are skipped. Returns the number of recipients."
   (multiple-value-bind (type octets) (wire-format message binary)
     (count-if (lambda (websocket)
                 (handler-case (progn (send-octets websocket type octets) t)
@@ -54,7 +54,7 @@ out. Returns how many were sent it."
                   (websockets-of to)))))
 
 (defun send-ping (websocket &optional (message ""))
-  "Sends a ping with MESSAGE, a string or octets, at most 125 of them; :PONG is told of the answer.
+  "Sends a ping with MESSAGE, a string or octets, at most 125 octets; :PONG receives the reply.
 Returns MESSAGE."
   (with-data (data length (octets-of message))
     (let ((status (portal-ping (websocket-id websocket) data length)))
@@ -64,17 +64,17 @@ Returns MESSAGE."
   message)
 
 (defun flush (websocket)
-  "Hands what is queued to the system now: for a handler that works on for long after it has sent."
+  "Writes queued messages to the socket now: for a handler that continues to run for long after a send."
   (portal-flush (websocket-id websocket))
   nil)
 
 (defun close (websocket &key (code 1000) (reason "") abort)
-  "Begins to close WEBSOCKET and returns: what was sent before leaves first, nothing can be sent after.
+  "Begins to close WEBSOCKET and returns. Messages sent before are still written; none can be sent after.
 :DISCONNECT follows. CODE is 1000, 1001, 1003, 1007 to 1014 or 3000 to 4999; REASON is at most 123
-octets of UTF-8. When ABORT is true, the connection is ended at once instead.
+octets of UTF-8. When ABORT is true, the connection is dropped at once instead.
 
-Returns whether it was open; closing twice is no error."
-  (check-argument :code code '(unsigned-byte 32) "a code of a close")
+Returns whether the websocket was open; closing twice is not an error."
+  (check-argument :code code '(unsigned-byte 32) "a close code")
   (check-text :reason reason)
   (let ((status (if abort
                     (portal-abort (websocket-id websocket))

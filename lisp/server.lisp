@@ -1,9 +1,9 @@
-;;;; Servers: a server, to the program, is its dispatcher's thread.
+;;;; Servers. A program sees a server as the thread of its dispatcher.
 
 (in-package #:portal)
 
 (defvar *servers* '()
-  "The dispatchers that serve, by their threads: an alist. Replaced as a whole, under the lock.")
+  "The running dispatchers, by their threads: an alist. Replaced as a whole, under the lock.")
 
 (defvar *servers-lock* (bt:make-lock "Portal's servers"))
 
@@ -13,7 +13,7 @@
   (cdr (assoc server *servers*)))
 
 (defun start-server (port options)
-  "Has C listen; returns the server's id."
+  "Starts the C server; returns its id."
   (with-options (c-options options)
     (cffi:with-foreign-object (id 'id)
       (let* ((*overheard* (list nil))
@@ -34,10 +34,10 @@
     (serious-condition (condition)
       (free-records dispatcher)
       (error 'portal-error
-             :message (format nil "No thread for the server can be made: ~a" condition)))))
+             :message (format nil "Cannot create the server's thread: ~a" condition)))))
 
 (defun start-dispatcher (dispatcher)
-  "Returns the thread of DISPATCHER, which serves."
+  "Starts DISPATCHER and returns its thread."
   (let ((thread (make-dispatcher-thread dispatcher)))
     (bt:with-lock-held (*servers-lock*)
       (unless (eq (dispatcher-state dispatcher) :ended)
@@ -48,14 +48,14 @@
 (defun websocket-server (&optional (port 4433) &rest options)
   "Starts a server on PORT, 0 for any free one, and returns it: a thread.
 
-OPTIONS may begin with :MULTI-THREAD or T, alone, or have :MULTI-THREAD T among them: then each client's
-handlers run on a thread of its own. Else all run on the server's thread, one after another. The other
-options are the C library's, each with a value: :HOST, :MAX-CONNECTIONS, :MAX-CONNECTIONS-PER-IP,
+OPTIONS may begin with :MULTI-THREAD or T, alone, or contain :MULTI-THREAD T: then each client's handlers
+run on a separate thread. Otherwise all run on the server's thread, one after another. The other options
+are those of the C library, each with a value: :HOST, :MAX-CONNECTIONS, :MAX-CONNECTIONS-PER-IP,
 :MAX-MESSAGE-SIZE, :MAX-FRAGMENTS, :MAX-HEADER-SIZE, :MAX-QUEUED, :HANDSHAKE-TIMEOUT, :IDLE-TIMEOUT,
 :PING-INTERVAL, :CLOSE-TIMEOUT, :ORIGINS, :SUBPROTOCOLS, :DEFLATE, :DEFLATE-LEVEL, :DEFLATE-MIN-SIZE,
 :TLS-CERTIFICATE, :TLS-KEY, :TLS-CLIENT-CA, :SERVER-HEADER, :BACKLOG, :THREADS.
 
-Signals ADDRESS-ERROR, TLS-ERROR or another PORTAL-ERROR when it cannot serve."
+Signals ADDRESS-ERROR, TLS-ERROR or another PORTAL-ERROR when the server cannot be started."
   (check-argument 'port port '(unsigned-byte 16) "a port, from 0 to 65535")
   (multiple-value-bind (multi-thread options) (split-options options)
     (let ((id (start-server port options))
@@ -66,38 +66,38 @@ Signals ADDRESS-ERROR, TLS-ERROR or another PORTAL-ERROR when it cannot serve."
           (portal-server-close id))))))
 
 (defun server (&optional (port 4433) &rest options)
-  "WEBSOCKET-SERVER, as version 1.2 calls it."
+  "The name of WEBSOCKET-SERVER in version 1.2."
   (apply #'websocket-server port options))
 
 (defun websocket-server-close (server)
-  "Closes SERVER in order: it takes no new clients, says goodbye to those that are there, runs their
-:DISCONNECT. When it returns the server has ended and its port is free. Closing twice is no error.
+  "Closes SERVER gracefully: it stops accepting, closes the connected clients with 1001 and runs their
+:DISCONNECT. When it returns, the server has ended and its port is free. Closing twice is not an error.
 
-Inside a handler it only begins: the server's thread cannot wait for itself."
+Inside a handler it begins to close and returns: the server's thread cannot wait for itself."
   (let ((dispatcher (dispatcher-of server)))
     (when dispatcher
       (portal-server-begin-close (dispatcher-id dispatcher))
       (unless *inside-handlers*
         (wait-for-state dispatcher :ended)
-        ;; A thread that was destroyed cannot be joined, which is no matter: it has ended.
+        ;; A thread that was destroyed cannot be joined; it has ended anyway.
         (ignore-errors (bt:join-thread server))
-        ;; ECL lets go who joins a moment before the thread is no longer alive.
+        ;; In ECL, a join returns a moment before the thread is no longer alive.
         (loop while (bt:thread-alive-p server)
               do (bt:thread-yield)))))
   nil)
 
 (defun server-close (server)
-  "WEBSOCKET-SERVER-CLOSE, as version 1.2 calls it."
+  "The name of WEBSOCKET-SERVER-CLOSE in version 1.2."
   (websocket-server-close server))
 
 (defun server-port (server)
-  "The port on which SERVER listens; NIL when it has ended."
+  "Returns the port on which SERVER listens; NIL when it has ended."
   (let ((dispatcher (dispatcher-of server)))
     (when dispatcher
       (dispatcher-port dispatcher))))
 
 (defun reload-tls (server)
-  "Has SERVER read its certificate and key again; new clients get the new pair."
+  "Makes SERVER read its certificate and key again; new connections use the new pair."
   (let ((dispatcher (dispatcher-of server)))
     (when dispatcher
       (check (portal-server-reload-tls (dispatcher-id dispatcher)) "Reading the certificate again")
@@ -106,12 +106,12 @@ Inside a handler it only begins: the server's thread cannot wait for itself."
 (defparameter *statistics*
   '(:connections :connections-total :rejected-total :messages-in :messages-out :bytes-in :bytes-out
     :queued-bytes :protocol-errors)
-  "The figures that C counts, in the order of its numbers, which begin with 1.")
+  "The metrics of C, in the order of their numbers, which begin with 1.")
 
 (defun server-statistics (server)
-  "SERVER's figures, a property list: :CONNECTIONS open now, :CONNECTIONS-TOTAL, :REJECTED-TOTAL,
-:MESSAGES-IN, :MESSAGES-OUT, :BYTES-IN, :BYTES-OUT, :QUEUED-BYTES now, :PROTOCOL-ERRORS. NIL when it has
-ended."
+  "Returns the metrics of SERVER, a property list: :CONNECTIONS open now, :CONNECTIONS-TOTAL,
+:REJECTED-TOTAL, :MESSAGES-IN, :MESSAGES-OUT, :BYTES-IN, :BYTES-OUT, :QUEUED-BYTES now, :PROTOCOL-ERRORS.
+Returns NIL when it has ended."
   (let ((dispatcher (dispatcher-of server)))
     (when dispatcher
       (loop for name in *statistics*
@@ -119,11 +119,11 @@ ended."
             append (list name (portal-server-metric (dispatcher-id dispatcher) number))))))
 
 (defun library-version ()
-  "The version of the C library, such as \"0.2.0\"."
+  "Returns the version of the C library, such as \"0.2.0\"."
   (portal-version))
 
 (defun websockets-of (to)
-  "The websockets of TO: a path's name, or a server."
+  "Returns the websockets of TO, a path's name or a server."
   (flet ((all (dispatcher)
            (bt:with-lock-held ((dispatcher-lock dispatcher))
              (loop for websocket being the hash-values of (dispatcher-websockets dispatcher)

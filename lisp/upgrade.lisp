@@ -1,16 +1,16 @@
-;;;; :UPGRADE, the one handler that C calls: the answer must be there before the client is let in.
+;;;; :UPGRADE, the only handler that C calls: its result is needed before the client is accepted.
 ;;;;
-;;;; C calls it on the dispatcher's thread, inside a pull, so without interrupts. Nothing may leave it but
-;;;; by returning: whatever tries to ends here, and turns the client away with 500.
+;;;; C calls it on the dispatcher's thread, inside a pull, so without interrupts. It must return normally:
+;;;; every other exit ends here, and rejects the client with 500.
 
 (in-package #:portal)
 
 (defun answer-to (value)
-  "What C is told for a handler's VALUE: 0 lets the client in."
+  "Returns the result for C of a handler's VALUE: 0 accepts the client."
   (if (typep value '(integer 400 599)) value 0))
 
 (defun ask-upgrade (websocket request)
-  "Runs WEBSOCKET's :UPGRADE; returns the answer for C."
+  "Runs WEBSOCKET's :UPGRADE; returns the result for C."
   (setf (websocket-answer websocket) request)
   (let ((handler (definition-upgrade (definition-of websocket))))
     (if handler
@@ -39,21 +39,21 @@
   (cffi:callback upgrade))
 
 (defun answer-of (websocket)
-  "C's request, of which the answer can still be changed."
+  "Returns the C request, whose response can still be changed."
   (or (websocket-answer websocket)
-      (error 'portal-error :message "The answer to a client can be changed inside :UPGRADE only.")))
+      (error 'portal-error :message "The response can be changed only inside :UPGRADE.")))
 
 (defun set-response-header (websocket name value)
-  "Inside :UPGRADE: sets a header of the answer, be it yes or no. \"Set-Cookie\" is added, others are
-replaced. Returns VALUE."
+  "Inside :UPGRADE: sets a header of the response, whether it accepts or rejects. \"Set-Cookie\" is added,
+other headers are replaced. Returns VALUE."
   (check-text 'name name)
   (check-text 'value value)
   (check (portal-request-set-header (answer-of websocket) name value) "Setting the header ~a" name)
   value)
 
 (defun select-subprotocol (websocket name)
-  "Inside :UPGRADE: chooses the subprotocol NAME, which the client must have offered. Returns it."
+  "Inside :UPGRADE: selects the subprotocol NAME, which the client must have offered. Returns it."
   (check-text 'name name)
   (check (portal-request-select-subprotocol (answer-of websocket) name)
-         "Choosing the subprotocol ~a" name)
+         "Selecting the subprotocol ~a" name)
   name)
