@@ -1,4 +1,4 @@
-/* broadcast: a room in which everybody hears what anybody says, and what time it is.
+/* broadcast: a chat room that sends every message, and the time every two seconds, to all clients.
  *
  *   broadcast [port]        then connect to ws://localhost:4433/room/Ann, /room/Ben, ...; Enter ends it
  */
@@ -12,7 +12,7 @@
 #include <time.h>
 
 static struct guest { struct guest *next; portal_websocket websocket; char name[]; } *guests;
-static pthread_mutex_t door = PTHREAD_MUTEX_INITIALIZER; /* guests come and go while main tells the time */
+static pthread_mutex_t door = PTHREAD_MUTEX_INITIALIZER; /* guards the list; main broadcasts the time on its own thread */
 
 static void tell_all(const char *who, const char *words)
 {
@@ -20,7 +20,7 @@ static void tell_all(const char *who, const char *words)
     sprintf(line, "%s: %s", who, words);
     pthread_mutex_lock(&door);
     for (struct guest *guest = guests; guest != NULL; guest = guest->next)
-        portal_send(guest->websocket, PORTAL_MESSAGE_TEXT, line, strlen(line)); /* who is too slow misses it */
+        portal_send(guest->websocket, PORTAL_MESSAGE_TEXT, line, strlen(line)); /* a client that is too slow misses it */
     pthread_mutex_unlock(&door);
     free(line);
 }
@@ -46,7 +46,7 @@ static int32_t say(portal_websocket websocket, uint32_t type, const void *data, 
     const struct guest *guest = portal_data(websocket);
 
     (void)type, (void)len, (void)user_data;
-    tell_all(guest->name, data); /* a NUL stands behind every text */
+    tell_all(guest->name, data); /* a NUL follows every message */
     return 0;
 }
 

@@ -1,4 +1,4 @@
-/* echo: greets everybody who connects and sends back whatever they say.
+/* echo: greets every client and sends back each of its messages.
  *
  *   echo [port]        then open http://localhost:4433/ and talk to yourself
  */
@@ -41,7 +41,7 @@ int main(int argc, char **argv)
     sigset_t stop;
     int received;
 
-    /* Held back from every thread, so that sigwait gets them. */
+    /* Blocked in every thread, so that sigwait receives them. */
     sigemptyset(&stop);
     sigaddset(&stop, SIGINT);
     sigaddset(&stop, SIGTERM);

@@ -16,7 +16,7 @@ static void check(portal_status status)
         throw std::runtime_error(portal_status_text(status));
 }
 
-// A path and what happens on it. Portal keeps it until nothing uses it any more.
+// A path and its handlers. Portal owns it until it is no longer in use.
 struct Path {
     std::function<void(portal_websocket)> connect = [](auto) {};
     std::function<void(portal_websocket, uint32_t type, std::string_view)> message = [](auto...) {};
@@ -35,11 +35,11 @@ struct Path {
         handlers.release = [](void *self) { delete static_cast<Path *>(self); };
         auto copy = std::make_unique<Path>(*this);
         check(portal_define_path(path, &handlers, copy.get()));
-        copy.release(); // it is Portal's now
+        copy.release(); // Portal owns it now
     }
 
 private:
-    // No exception may reach C: it becomes a failure of the handler.
+    // No exception may leave a handler: it becomes a failure of the handler.
     template <class Work> static int32_t attempt(Work work) noexcept
     {
         try { work(); return 0; } catch (...) { return -1; }
@@ -59,7 +59,7 @@ private:
 
 static void serve(uint32_t port)
 {
-    sigset_t stop; // held back from every thread, so that sigwait gets them
+    sigset_t stop; // blocked in every thread, so that sigwait receives them
     sigemptyset(&stop);
     sigaddset(&stop, SIGINT);
     sigaddset(&stop, SIGTERM);

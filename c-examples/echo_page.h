@@ -1,4 +1,4 @@
-/* The page of the echo example: connect, type, see the echoes. */
+/* The page of the echo example: a WebSocket client in the browser. */
 static const char echo_page[] =
     "<!doctype html>\n"
     "<html lang='en'>\n"

@@ -1,4 +1,4 @@
-/* poll: an echo server inside the program's own loop, on one thread, beside what is typed.
+/* poll: an echo server inside the program's own event loop, on one thread, which also reads standard input.
  *
  *   poll [port]        then type "clients" or "quit"
  */
@@ -30,7 +30,7 @@ static portal_status start(uint32_t port, portal_server *server)
     return status;
 }
 
-/* Does what one typed line says. Returns 0 when that is to stop. */
+/* Executes one line of input. Returns 0 to stop. */
 static int obey(portal_server server)
 {
     char line[100];
@@ -58,7 +58,7 @@ int main(int argc, char **argv)
     }
     printf("listening on ws://localhost:%u/echo\n", (unsigned)portal_server_port(server));
     fflush(stdout);
-    setvbuf(stdin, NULL, _IONBF, 0); /* so that no line waits where poll cannot see it */
+    setvbuf(stdin, NULL, _IONBF, 0); /* unbuffered, so that poll sees every line */
     sources[CLIENTS] = (struct pollfd){ .fd = portal_server_fd(server), .events = POLLIN };
 
     while (poll(sources, 2, -1) > 0 || errno == EINTR) {
