@@ -87,9 +87,9 @@ interned, so clients cannot fill the memory with names; names that the program u
         name)))
 
 (defun header (websocket)
-  "The request as an alist: :METHOD, :SCRIPT (the path as sent), :QUERY-STRING if there is a question
-mark, :VERSION, and the headers in their order, repeated ones each. A header's key is its name as an
-upcased keyword; a name that nobody has made a keyword yet stays a string."
+  "Returns the request as an alist: :METHOD, :SCRIPT (the path as sent), :QUERY-STRING if there is a
+question mark, :VERSION, and the headers in order, each repeated one separately. The key of a header is
+its name as an upcased keyword; a name that is not a keyword yet becomes a string in upper case."
   (let* ((opening (websocket-opening websocket))
          (target (opening-target opening))
          (mark (position #\? target)))

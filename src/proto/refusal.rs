@@ -94,7 +94,7 @@ impl Refusal {
     /// 503: the server has as many connections as it may.
     #[must_use]
     pub fn unavailable() -> Self {
-        Self::new(503).with_text("The server is at its connection limit or closing.")
+        Self::new(503).with_text("The server is overloaded or closing.")
     }
 
     /// The same with one more header.
