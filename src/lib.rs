@@ -7,7 +7,7 @@
 //! - `net`: sockets, readiness, wake-ups. Knows nothing of WebSocket.
 //! - `proto`: bytes in, events and bytes out. No I/O, clock, thread or unsafe.
 //!
-//! `unsafe` has two doors: `net::sys` and `ffi`.
+//! `unsafe` has two doors: `net::os::linux::sys` and `ffi`.
 
 #[allow(unsafe_code, reason = "what C hands in, and calls out to C")]
 mod ffi;

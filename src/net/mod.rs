@@ -1,23 +1,14 @@
 //! Sockets, their encryption, readiness and wake-ups. Knows nothing of WebSocket.
 
-mod batch;
-mod epoll;
-mod listener;
+mod event;
+mod os;
 mod poller;
-mod ring;
-mod signal;
-mod socket;
-mod sockets;
-mod sys;
 mod tls;
-mod waker;
 
-pub use listener::{Address, Listener, Peer};
-pub use poller::{Happening, Poller, Token};
-pub use signal::Signal;
-pub use socket::Socket;
-pub use sockets::Backend;
-pub use sys::wait::{PollSet, Readiness, Union, Wait, Waited};
-pub use sys::{memory, process};
+pub use event::{Happening, Token};
+pub use os::{
+    Address, Backend, Listener, Peer, PollSet, Readiness, Signal, Socket, Union, Wait, Waited,
+    Waker, memory, process,
+};
+pub use poller::Poller;
 pub use tls::{Identity, IdentityFiles};
-pub use waker::Waker;

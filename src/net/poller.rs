@@ -9,28 +9,9 @@ use std::os::fd::RawFd;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::sockets::{Backend, Sockets};
-use super::sys::memory;
+use super::event::{Happening, Token};
+use super::os::{Backend, Listener, Socket, Sockets, Waker, memory};
 use super::tls::{self, Channel, Identity};
-use super::{Listener, Socket, Waker};
-
-/// Which connection: its place, and which of those that stood there one after the other.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Token {
-    pub index: u32,
-    pub generation: u32,
-}
-
-/// What has happened to a connection.
-#[derive(Debug)]
-pub enum Happening {
-    /// The bytes at the front of the buffer given to [`Poller::next`]; none, if they were TLS's own.
-    Received(Token, usize),
-    /// The stream has ended; with an error, if not orderly.
-    Ended(Token, Option<io::Error>),
-    /// The client does not speak TLS, though it should. What is sent from now on is not encrypted.
-    Mistaken(Token),
-}
 
 pub struct Poller {
     sockets: Sockets,
@@ -328,7 +309,7 @@ impl Poller {
                 let error = io::ErrorKind::UnexpectedEof.into();
                 return Some(Happening::Ended(token, Some(error)));
             }
-            happening => return Some(happening),
+            event => return Some(event),
         };
         let received = tls::ROOM..tls::ROOM + count;
         let Some(encrypted) = self.encrypted(token) else {

@@ -56,11 +56,7 @@ fn start_now(
     }
     drop(listener);
     let id = register(&server)?;
-    log::info!(
-        "listening on {} port {}",
-        options.host,
-        server.port()
-    );
+    log::info!("listening on {} port {}", options.host, server.port());
     publish(id);
     if hosted {
         for (parked, one) in server.parked.iter().zip(loops) {

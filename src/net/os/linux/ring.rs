@@ -16,10 +16,10 @@ use std::time::Duration;
 
 use super::batch::{self, Batches};
 use super::epoll::{Epoll, Heir};
-use super::poller::{Happening, Token};
 use super::sys::memory;
 use super::sys::ring::{self, Completion};
 use super::{Listener, Signal, Socket, Waker};
+use crate::net::event::{Happening, Token};
 
 /// How many buffers the kernel may receive into, and how large each is.
 const BUFFERS: (u16, u32) = (32, 32 * 1024);

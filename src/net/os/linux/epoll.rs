@@ -13,9 +13,9 @@ use std::time::Duration;
 use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
 
 use super::batch::{self, Batches};
-use super::poller::{Happening, Token};
 use super::sys::{events, memory};
 use super::{Listener, Signal, Socket, Waker};
+use crate::net::event::{Happening, Token};
 
 /// At most so many events are learnt of at once.
 const EVENTS: usize = 256;

@@ -4,8 +4,8 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 
 use super::Socket;
-use super::poller::Token;
 use super::sys::ring::Ring;
+use crate::net::event::Token;
 
 /// So many sends cost less together than one by one.
 const FEWEST: usize = 8;

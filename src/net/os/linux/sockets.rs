@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use super::batch::Batches;
 use super::epoll::Epoll;
-use super::poller::{Happening, Token};
 use super::ring::Ring;
 use super::{Listener, Signal, Socket, Waker};
+use crate::net::event::{Happening, Token};
 
 /// How a loop talks to the system.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
