@@ -24,6 +24,7 @@ mod names;
 mod origin;
 mod partial;
 mod path;
+mod pool;
 mod refusal;
 mod request;
 mod scratch;

@@ -7,7 +7,8 @@ use super::deflate::Inflater;
 use super::frame::MAX_HEADER;
 use super::mask::{KEY, unmask, unmask_down};
 use super::message::{Assembly, append};
-use super::{Agreement, Header, Kind, Limits, Opcode, Parsed, ProtoError, Scratch, parse_header};
+use super::pool::Pool;
+use super::{Agreement, Header, Kind, Limits, Opcode, Parsed, ProtoError, parse_header};
 
 /// So many bytes are unmasked, checked and copied before the next: they stay in the processor's
 /// first cache meanwhile.
@@ -105,7 +106,7 @@ impl Partial {
         interest: Interest,
         limits: &Limits,
         agreement: Option<Agreement>,
-        scratch: &mut Scratch,
+        pool: &mut Pool,
         input: &mut [u8],
     ) -> Result<(usize, Found), ProtoError> {
         let mut taken = 0;
@@ -128,7 +129,7 @@ impl Partial {
                         taken += header.payload_len as usize;
                         return Ok((taken, Found::Control(header.opcode, place)));
                     }
-                    self.begin(&header, interest, limits, scratch)?;
+                    self.begin(&header, interest, limits, pool)?;
                     CutFrame {
                         missing: header.payload_len,
                         header,
@@ -141,7 +142,7 @@ impl Partial {
                 usize::try_from(frame.missing).map_or(rest.len(), |len| len.min(rest.len()));
             if interest.is_in(frame.header.opcode) {
                 for piece in rest[..piece_len].chunks_mut(WARM) {
-                    self.read_payload(&frame, limits, scratch, piece)?;
+                    self.read_payload(&frame, limits, pool, piece)?;
                     frame.missing -= piece.len() as u64;
                 }
             } else {
@@ -152,7 +153,7 @@ impl Partial {
                 self.frame = Some(frame);
                 return Ok((taken, Found::Nothing));
             }
-            match self.end(&frame.header, interest, agreement, scratch)? {
+            match self.end(&frame.header, interest, agreement, pool)? {
                 Found::Nothing => {}
                 found => return Ok((taken, found)),
             }
@@ -191,11 +192,11 @@ impl Partial {
         header: &Header,
         interest: Interest,
         limits: &Limits,
-        scratch: &mut Scratch,
+        pool: &mut Pool,
     ) -> Result<(), ProtoError> {
         let kind = match header.opcode {
             Opcode::Close | Opcode::Ping | Opcode::Pong => {
-                self.control = scratch.buffer(header.payload_len);
+                self.control = pool.buffer(header.payload_len);
                 return Ok(());
             }
             Opcode::Continuation => None,
@@ -207,7 +208,7 @@ impl Partial {
             (Some(_), Some(_)) => return Err(ProtoError::InterruptedMessage),
             (None, Some(message)) => message,
             (Some(kind), none) => {
-                let buffer = scratch.buffer(header.payload_len.saturating_add(1));
+                let buffer = pool.buffer(header.payload_len.saturating_add(1));
                 none.insert(Assembly::new(kind, header.compressed, buffer))
             }
         };
@@ -222,7 +223,7 @@ impl Partial {
         &mut self,
         frame: &CutFrame,
         limits: &Limits,
-        scratch: &mut Scratch,
+        pool: &mut Pool,
         piece: &mut [u8],
     ) -> Result<(), ProtoError> {
         let offset = frame.header.payload_len - frame.missing;
@@ -231,9 +232,9 @@ impl Partial {
             Some(message) if !frame.header.opcode.is_control() && message.is_compressed() => {
                 let inflater = match &mut self.inflater {
                     Some(inflater) => inflater,
-                    none => none.insert(scratch.inflater()?),
+                    none => none.insert(pool.inflater()?),
                 };
-                inflater.push(piece, scratch.stage()?, |inflated| {
+                inflater.push(piece, pool.stage()?, |inflated| {
                     message.append_inflated(inflated, limits)
                 })
             }
@@ -248,7 +249,7 @@ impl Partial {
         header: &Header,
         interest: Interest,
         agreement: Option<Agreement>,
-        scratch: &mut Scratch,
+        pool: &mut Pool,
     ) -> Result<Found, ProtoError> {
         if header.opcode.is_control() {
             let mut payload = mem::take(&mut self.control);
@@ -256,17 +257,17 @@ impl Partial {
                 append(&mut payload, &[0])?;
                 return Ok(Found::CutControl(header.opcode, payload));
             }
-            scratch.recycle(payload);
+            pool.recycle(payload);
         } else if header.fin
             && let Some(message) = self.message.take()
         {
             if interest.is_in(header.opcode) {
                 if message.is_compressed() {
-                    self.end_compressed(agreement, scratch)?;
+                    self.end_compressed(agreement, pool)?;
                 }
                 return Ok(Found::Message(message.kind(), message.finish()?));
             }
-            scratch.recycle(message.into_buffer());
+            pool.recycle(message.into_buffer());
         }
         Ok(Found::Nothing)
     }
@@ -275,16 +276,16 @@ impl Partial {
     fn end_compressed(
         &mut self,
         agreement: Option<Agreement>,
-        scratch: &mut Scratch,
+        pool: &mut Pool,
     ) -> Result<(), ProtoError> {
         let Some(mut inflater) = self.inflater.take() else {
             return Ok(());
         };
-        inflater.finish(scratch.stage()?)?;
+        inflater.finish(pool.stage()?)?;
         if agreement.is_some_and(|agreement| agreement.client_takeover) {
             self.inflater = Some(inflater);
         } else {
-            scratch.recycle_inflater(inflater);
+            pool.recycle_inflater(inflater);
         }
         Ok(())
     }

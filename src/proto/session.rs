@@ -198,7 +198,7 @@ impl Session {
             None => scratch.partial()?,
         };
         let [partial] = &mut *held;
-        let found = partial.read(interest, limits, self.agreement, scratch, input);
+        let found = partial.read(interest, limits, self.agreement, &mut scratch.pool, input);
         if found.is_err() || partial.is_empty() {
             scratch.recycle_partial(held);
         } else {
