@@ -2,7 +2,7 @@
 
 use std::io;
 
-/// Which connection: its place, and which of those that stood there one after the other.
+/// Names a connection: its index, and which of the connections that had the index one after the other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Token {
     pub index: u32,
@@ -11,11 +11,11 @@ pub struct Token {
 
 /// What has happened to a connection.
 #[derive(Debug)]
-pub enum Happening {
-    /// The bytes at the front of the buffer given to [`Poller::next`]; none, if they were TLS's own.
+pub enum IoEvent {
+    /// So many bytes are at the front of the buffer; 0, if all that came was TLS's own.
     Received(Token, usize),
-    /// The stream has ended; with an error, if not orderly.
+    /// The peer sends nothing more; with an error, unless it has ended its stream in order.
     Ended(Token, Option<io::Error>),
-    /// The client does not speak TLS, though it should. What is sent from now on is not encrypted.
-    Mistaken(Token),
+    /// The peer does not speak TLS, though it should. What is sent from now on is not encrypted.
+    PlainOnTls(Token),
 }

@@ -1,29 +1,31 @@
 //! The sockets of one loop, and the encryption of those that have it.
 //!
-//! The poller owns the connections' sockets and hands over bytes, not readiness. Of a connection
-//! with a [`Channel`] they are plaintext; the rest of TLS is done in here and told to nobody.
+//! The poller owns the connections' sockets and hands over bytes, not readiness. For a connection with a
+//! [`Channel`] they are plaintext. The rest of TLS is done in here and reported to nobody.
 
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
-use std::os::fd::RawFd;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::event::{Happening, Token};
-use super::os::{Backend, Listener, Socket, Sockets, Waker, memory};
+use super::event::{IoEvent, Token};
+#[cfg(test)]
+use super::os::Network;
+use super::os::{AnySockets, Backend, Descriptor, Listener, Socket, Waker, memory};
+use super::sockets::Sockets;
 use super::tls::{self, Channel, Identity};
 
 pub struct Poller {
-    sockets: Sockets,
-    /// By the tokens' indices; empty while nobody speaks TLS.
+    sockets: AnySockets,
+    /// By the tokens' indices; empty while no connection speaks TLS.
     channels: Vec<Option<Box<Encrypted>>>,
-    /// Sealed bytes on their way to a socket.
-    sealed: Box<[u8]>,
-    /// Plaintext that leaves together.
+    /// Encrypted bytes on their way to a socket.
+    ciphertext: Box<[u8]>,
+    /// Plaintext that is encrypted together.
     gathered: Vec<u8>,
     /// Encrypted connections that can be written to again.
     writable: Vec<Token>,
-    /// Connections whose end is to be told after their last bytes.
+    /// Connections whose end is to be reported after their last bytes.
     ended: VecDeque<Token>,
 }
 
@@ -31,39 +33,49 @@ pub struct Poller {
 struct Encrypted {
     channel: Channel,
     generation: u32,
-    /// [`Poller::take_writable`] is to name it.
-    wanted: bool,
-    /// Nothing is to be told of it for now.
+    /// [`Poller::take_writable`] is to report it.
+    writes_armed: bool,
+    /// Nothing is to be reported of it for now.
     paused: bool,
-    /// Its end is still to be told.
-    end_untold: bool,
-    /// Writing is to be shut down when everything has left.
+    /// Its end is still to be reported.
+    end_pending: bool,
+    /// Writing is to be shut down when all ciphertext has left.
     closing: bool,
-    /// Sealed bytes that the kernel has taken for it, wrapping.
-    taken: u32,
 }
 
 impl Poller {
     pub fn new(backend: Backend) -> io::Result<(Self, Arc<Waker>)> {
         let waker = Arc::new(Waker::new()?);
-        let poller = Self {
-            sockets: Sockets::new(backend, &waker)?,
+        let sockets = AnySockets::new(backend, &waker)?;
+        Ok((Self::over(sockets), waker))
+    }
+
+    /// Polls connections of a network in memory.
+    #[cfg(test)]
+    pub fn in_memory(network: &Network) -> io::Result<(Self, Arc<Waker>)> {
+        let waker = Arc::new(Waker::new()?);
+        let sockets = AnySockets::in_memory(network, &waker);
+        Ok((Self::over(sockets), waker))
+    }
+
+    fn over(sockets: AnySockets) -> Self {
+        Self {
+            sockets,
             channels: Vec::new(),
-            sealed: Box::default(),
+            ciphertext: Box::default(),
             gathered: Vec::new(),
             writable: Vec::new(),
             ended: VecDeque::new(),
-        };
-        Ok((poller, waker))
+        }
     }
 
-    /// Lets io_uring serve, if the system lets us. Called by the thread that will serve, and before there
+    /// Changes to io_uring, if the system permits it. Called by the thread that will serve, and before there
     /// is any connection or timer.
     pub fn use_ring(&mut self) {
         self.sockets.use_ring();
     }
 
-    pub fn listen(&mut self, listener: &Arc<Listener>) -> io::Result<()> {
+    pub fn listen(&mut self, listener: &Listener) -> io::Result<()> {
         self.sockets.listen(listener)
     }
 
@@ -71,12 +83,13 @@ impl Poller {
         self.sockets.stop_listening(listener)
     }
 
-    /// Whether clients may be waiting since it was last asked. Take them all, or ask again later.
+    /// Whether connections may be waiting to be accepted. Returns true once for each arrival: accept all of
+    /// them, or try again later without being told.
     pub fn take_acceptable(&mut self) -> bool {
         self.sockets.take_acceptable()
     }
 
-    /// Takes over a connection's socket. With an identity its client is to speak TLS.
+    /// Takes over a connection's socket. With an identity the peer must speak TLS.
     pub fn add(
         &mut self,
         socket: Socket,
@@ -91,17 +104,16 @@ impl Poller {
                     .map_err(|_| io::ErrorKind::OutOfMemory)?;
                 self.channels.resize_with(index + 1, Option::default);
             }
-            if self.sealed.is_empty() {
-                self.sealed = memory::zeros(tls::SEALED_BURST)?.into_boxed_slice();
+            if self.ciphertext.is_empty() {
+                self.ciphertext = memory::zeros(tls::ENCRYPTED_BURST_BYTES)?.into_boxed_slice();
             }
             self.channels[index] = Some(Box::new(Encrypted {
                 channel: Channel::new(identity)?,
                 generation: token.generation,
-                wanted: false,
+                writes_armed: false,
                 paused: false,
-                end_untold: false,
+                end_pending: false,
                 closing: false,
-                taken: 0,
             }));
         }
         self.sockets.add(socket, token)
@@ -110,9 +122,9 @@ impl Poller {
     /// Closes a connection's socket.
     pub fn remove(&mut self, token: Token) {
         if let Some(encrypted) = self.encrypted(token) {
-            if encrypted.channel.is_closed_by_client() {
+            if encrypted.channel.is_closed_by_peer() {
                 encrypted.channel.close();
-                // Who does not take it now has gone.
+                // A peer that does not accept it now has left.
                 let _ = self.flush(token);
             }
             self.channels[token.index as usize] = None;
@@ -120,7 +132,7 @@ impl Poller {
         self.sockets.remove(token);
     }
 
-    /// From now on nothing is received from this connection.
+    /// Reports nothing more that this connection receives, until it is resumed. Nothing is lost.
     pub fn pause(&mut self, token: Token) {
         if let Some(encrypted) = self.encrypted(token) {
             encrypted.paused = true;
@@ -131,20 +143,20 @@ impl Poller {
     pub fn resume(&mut self, token: Token) {
         if let Some(encrypted) = self.encrypted(token) {
             encrypted.paused = false;
-            if encrypted.end_untold {
+            if encrypted.end_pending {
                 self.ended.push_back(token);
             }
         }
         self.sockets.resume(token);
     }
 
-    /// Says once, by [`Poller::take_writable`], when this connection can be written to again.
+    /// Reports once, by [`Poller::take_writable`], when this connection can be written to again.
     pub fn arm_writes(&mut self, token: Token) -> io::Result<()> {
         if let Some(encrypted) = self.encrypted(token) {
-            encrypted.wanted = true;
+            encrypted.writes_armed = true;
             if encrypted.channel.unsent().is_empty() {
                 // It can be written to when the handshake is done.
-                if encrypted.channel.is_open() {
+                if encrypted.channel.is_established() {
                     self.writable.push(token);
                 }
                 return Ok(());
@@ -153,28 +165,28 @@ impl Poller {
         self.sockets.arm_writes(token)
     }
 
-    /// Hands bytes to the kernel, and answers how many it took.
+    /// Hands bytes to the system. Returns how many it accepted.
     ///
-    /// When it would block, the same bytes are to be offered first the next time: they may have been
-    /// sealed.
+    /// When it would block, the next call must begin with the same bytes, because they may have been
+    /// encrypted.
     #[inline]
     pub fn send(&mut self, token: Token, bytes: &[u8]) -> io::Result<usize> {
         if self.encrypted(token).is_some() {
-            return self.send_sealed(token, &[IoSlice::new(bytes)]);
+            return self.send_encrypted(token, &[IoSlice::new(bytes)]);
         }
         self.sockets.send(token, bytes)
     }
 
-    /// The same for bytes in several pieces.
+    /// [`Poller::send`] for bytes in several pieces.
     #[inline]
     pub fn send_vectored(&mut self, token: Token, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
         if self.encrypted(token).is_some() {
-            return self.send_sealed(token, pieces);
+            return self.send_encrypted(token, pieces);
         }
         self.sockets.send_vectored(token, pieces)
     }
 
-    /// Whether so many sends are better given to [`Poller::send_all`].
+    /// Whether so many sends cost less by one call of [`Poller::send_all`] than one by one.
     #[inline]
     pub fn sends_together(&self, sends: usize) -> bool {
         self.sockets.sends_together(sends)
@@ -186,40 +198,35 @@ impl Poller {
         channel.is_some_and(Option::is_some)
     }
 
-    /// Hands bytes of several connections without encryption to the kernel, and tells of each what
-    /// `send` would answer.
+    /// Sends to several connections without encryption, and reports for each what [`Poller::send`] would
+    /// return, in order.
     pub fn send_all(
         &mut self,
         batch: &[(Token, &[u8])],
-        tell: impl FnMut(Token, io::Result<usize>),
+        report: impl FnMut(Token, io::Result<usize>),
     ) {
-        self.sockets.send_all(batch, tell);
+        self.sockets.send_all(batch, report);
     }
 
-    /// How many of the bytes to be offered next leave as they are: they have been sealed.
+    /// Returns how many of the bytes to be sent next are encrypted already, and cannot change any more.
     pub fn committed(&mut self, token: Token) -> usize {
         let encrypted = self.encrypted(token);
-        encrypted.map_or(0, |encrypted| encrypted.channel.ahead())
+        encrypted.map_or(0, |encrypted| encrypted.channel.committed())
     }
 
-    /// How many sealed bytes the kernel has taken, wrapping; None where nothing is encrypted.
-    pub fn taken_sealed(&mut self, token: Token) -> Option<u32> {
-        self.encrypted(token).map(|encrypted| encrypted.taken)
-    }
-
-    /// How many bytes, sealed if they are encrypted, the peer's system has not acknowledged.
+    /// Returns how many of the bytes sent, ciphertext if there is TLS, the peer's system has not acknowledged.
     pub fn unacknowledged(&self, token: Token) -> io::Result<usize> {
         self.sockets.unacknowledged(token)
     }
 
-    /// Says that nothing more will be written; reading goes on.
+    /// Ends the stream to the peer; reading goes on.
     pub fn shutdown_write(&mut self, token: Token) -> io::Result<()> {
         if let Some(encrypted) = self.encrypted(token) {
             encrypted.channel.close();
             encrypted.closing = true;
             return match self.flush(token) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(()),
-                answer => answer,
+                result => result,
             };
         }
         self.sockets.shutdown_write(token)
@@ -230,18 +237,19 @@ impl Poller {
         !self.writable.is_empty() || !self.ended.is_empty() || self.sockets.has_work()
     }
 
-    /// Learns what has happened; waits for something, if it may. The timer ends that, and so does a
-    /// signal handler.
+    /// Learns what has happened. If it may, which is while there is no work, it waits for something first: an
+    /// event, the waker, the timer or a signal handler.
     pub fn wait(&mut self, may_wait: bool) -> io::Result<()> {
         self.sockets.wait(may_wait)
     }
 
-    /// How many connections wait to be read; each is visited once by as many calls of `next`.
+    /// Returns how many connections are waiting to be read; as many calls of [`Poller::next`] visit each of
+    /// them once.
     pub fn readable(&self) -> usize {
         self.ended.len() + self.sockets.readable()
     }
 
-    /// Connections that can be written to again; each stands here once.
+    /// Returns the connections that can be written to again, each once.
     pub fn take_writable(&mut self) -> Vec<Token> {
         let mut writable = self.sockets.take_writable();
         if !self.channels.is_empty() {
@@ -254,26 +262,26 @@ impl Poller {
     /// Visits the next connection that may hold bytes, and reads into `buffer`, which holds
     /// [`Poller::LEAST_BUFFER`] bytes or more.
     #[inline]
-    pub fn next(&mut self, buffer: &mut [u8]) -> Option<Happening> {
+    pub fn next(&mut self, buffer: &mut [u8]) -> Option<IoEvent> {
         if self.channels.is_empty() {
             return self.sockets.next(buffer);
         }
-        self.next_opened(buffer)
+        self.next_decrypted(buffer)
     }
 
     /// The smallest buffer that can be read into.
-    pub const LEAST_BUFFER: usize = 2 * tls::ROOM;
+    pub const LEAST_BUFFER: usize = 2 * tls::HEADROOM_BYTES;
 
-    /// A descriptor that is readable when [`Poller::wait`] would not wait.
-    pub fn descriptor(&self) -> RawFd {
+    /// Returns a descriptor that is readable when [`Poller::wait`] would not wait.
+    pub fn descriptor(&self) -> Descriptor {
         self.sockets.descriptor()
     }
 
-    /// Sets the timer, which goes off once, `after` from now: [`Poller::wait`] does not wait any longer
-    /// then. It replaces what was set before.
+    /// Sets the timer, which goes off once, `after` from now, and ends a wait. It replaces what was set
+    /// before.
     ///
-    /// A limit given to each wait would cost the kernel as much as a system call of its own, because
-    /// hardly any wait reaches it. A timer that is left alone costs nothing.
+    /// A timeout for each wait would cost the kernel as much as a system call of its own, and hardly any wait
+    /// reaches it. A timer that is left alone costs nothing.
     pub fn set_timer(&self, after: Duration) -> io::Result<()> {
         self.sockets.set_timer(after)
     }
@@ -289,68 +297,68 @@ impl Poller {
         (encrypted.generation == token.generation).then_some(encrypted)
     }
 
-    fn shakes_hands(&mut self, token: Token) -> bool {
+    fn is_shaking_hands(&mut self, token: Token) -> bool {
         self.encrypted(token)
-            .is_some_and(|encrypted| !encrypted.channel.is_open())
+            .is_some_and(|encrypted| !encrypted.channel.is_established())
     }
 
-    fn next_opened(&mut self, buffer: &mut [u8]) -> Option<Happening> {
+    fn next_decrypted(&mut self, buffer: &mut [u8]) -> Option<IoEvent> {
         while let Some(token) = self.ended.pop_front() {
-            let waiting = |encrypted: &&mut Encrypted| encrypted.end_untold && !encrypted.paused;
+            let waiting = |encrypted: &&mut Encrypted| encrypted.end_pending && !encrypted.paused;
             if let Some(encrypted) = self.encrypted(token).filter(waiting) {
-                encrypted.end_untold = false;
-                return Some(Happening::Ended(token, None));
+                encrypted.end_pending = false;
+                return Some(IoEvent::Ended(token, None));
             }
         }
-        let (token, count) = match self.sockets.next(&mut buffer[tls::ROOM..])? {
-            Happening::Received(token, count) => (token, count),
-            // Before the handshake is done nothing can be said to the client any more.
-            Happening::Ended(token, None) if self.shakes_hands(token) => {
+        let (token, count) = match self.sockets.next(&mut buffer[tls::HEADROOM_BYTES..])? {
+            IoEvent::Received(token, count) => (token, count),
+            // Before the handshake is done nothing can be sent to the peer any more.
+            IoEvent::Ended(token, None) if self.is_shaking_hands(token) => {
                 let error = io::ErrorKind::UnexpectedEof.into();
-                return Some(Happening::Ended(token, Some(error)));
+                return Some(IoEvent::Ended(token, Some(error)));
             }
             event => return Some(event),
         };
-        let received = tls::ROOM..tls::ROOM + count;
+        let received = tls::HEADROOM_BYTES..tls::HEADROOM_BYTES + count;
         let Some(encrypted) = self.encrypted(token) else {
             buffer.copy_within(received, 0);
-            return Some(Happening::Received(token, count));
+            return Some(IoEvent::Received(token, count));
         };
-        if encrypted.channel.is_mistaken(&buffer[received]) {
-            if encrypted.wanted {
+        if encrypted.channel.is_plain_http(&buffer[received]) {
+            if encrypted.writes_armed {
                 self.writable.push(token);
             }
             self.channels[token.index as usize] = None;
-            return Some(Happening::Mistaken(token));
+            return Some(IoEvent::PlainOnTls(token));
         }
-        let plain = encrypted.channel.open(buffer, count);
-        let opened = encrypted.channel.is_open() && encrypted.wanted;
-        let ended = encrypted.channel.is_closed_by_client();
-        if opened {
+        let plain = encrypted.channel.decrypt(buffer, count);
+        let is_writable = encrypted.channel.is_established() && encrypted.writes_armed;
+        let ended = encrypted.channel.is_closed_by_peer();
+        if is_writable {
             self.writable.push(token);
         }
-        let said = match self.flush(token) {
+        let flushed = match self.flush(token) {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(()),
-            answer => answer,
+            result => result,
         };
-        match plain.and_then(|plain| said.map(|()| plain)) {
-            Err(error) => Some(Happening::Ended(token, Some(error))),
-            Ok(0) if ended => Some(Happening::Ended(token, None)),
+        match plain.and_then(|plain| flushed.map(|()| plain)) {
+            Err(error) => Some(IoEvent::Ended(token, Some(error))),
+            Ok(0) if ended => Some(IoEvent::Ended(token, None)),
             Ok(plain) => {
                 if ended {
-                    self.encrypted(token)?.end_untold = true;
+                    self.encrypted(token)?.end_pending = true;
                     self.ended.push_back(token);
                 }
-                Some(Happening::Received(token, plain))
+                Some(IoEvent::Received(token, plain))
             }
         }
     }
 
-    /// Seals and sends until all is taken or the socket takes no more.
-    fn send_sealed(&mut self, token: Token, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
+    /// Encrypts and sends until all is accepted or the socket accepts no more.
+    fn send_encrypted(&mut self, token: Token, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
         let mut gathered = std::mem::take(&mut self.gathered);
         let mut total = 0;
-        let answer = loop {
+        let result = loop {
             gather(pieces, total, &mut gathered);
             if gathered.is_empty() {
                 break Ok(total);
@@ -362,37 +370,36 @@ impl Poller {
             }
         };
         self.gathered = gathered;
-        answer
+        result
     }
 
-    /// Seals and sends at most [`tls::BURST`] bytes.
+    /// Encrypts and sends at most [`tls::BURST_BYTES`] bytes.
     fn send_burst(&mut self, token: Token, plain: &[u8]) -> io::Result<usize> {
         self.flush(token)?;
         let Some(encrypted) = self.channels[token.index as usize].as_deref_mut() else {
             return Err(io::ErrorKind::NotConnected.into());
         };
         let channel = &mut encrypted.channel;
-        let ahead = channel.take_ahead(plain.len());
-        if ahead > 0 {
-            return Ok(ahead);
+        let committed = channel.take_committed(plain.len());
+        if committed > 0 {
+            return Ok(committed);
         }
-        if !channel.is_open() {
+        if !channel.is_established() {
             return Err(io::ErrorKind::WouldBlock.into());
         }
-        let length = channel.seal(plain, &mut self.sealed)?;
-        let sent = match self.sockets.send(token, &self.sealed[..length]) {
+        let length = channel.encrypt(plain, &mut self.ciphertext)?;
+        let sent = match self.sockets.send(token, &self.ciphertext[..length]) {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,
-            answer => answer?,
+            result => result?,
         };
-        encrypted.taken = encrypted.taken.wrapping_add(sent as u32);
         if sent == length {
             return Ok(plain.len());
         }
-        channel.keep(&self.sealed[sent..length], plain.len());
+        channel.keep(&self.ciphertext[sent..length], plain.len());
         Err(io::ErrorKind::WouldBlock.into())
     }
 
-    /// Sends what is sealed already; would block while some of it is left.
+    /// Sends the ciphertext that is left; would block while some of it remains.
     fn flush(&mut self, token: Token) -> io::Result<()> {
         let Some(encrypted) = self
             .channels
@@ -403,10 +410,7 @@ impl Poller {
         };
         while !encrypted.channel.unsent().is_empty() {
             match self.sockets.send(token, encrypted.channel.unsent()) {
-                Ok(count) => {
-                    encrypted.channel.sent(count);
-                    encrypted.taken = encrypted.taken.wrapping_add(count as u32);
-                }
+                Ok(count) => encrypted.channel.sent(count),
                 Err(error) => {
                     if error.kind() == io::ErrorKind::WouldBlock {
                         self.sockets.arm_writes(token)?;
@@ -422,176 +426,107 @@ impl Poller {
         Ok(())
     }
 
-    /// Goes on sending to a connection whose socket can be written to again. Answers whether
-    /// somebody waits for that.
+    /// Sends the ciphertext left of a connection whose socket can be written to again. Returns whether its
+    /// owner is to be told.
     fn is_writable(&mut self, token: Token) -> bool {
         if self.encrypted(token).is_none() {
             return true;
         }
         let flushed = self.flush(token);
-        // An error is met again by whoever writes, or reads.
+        // An error occurs again when its owner writes, or reads.
         let is_done = !flushed.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock);
         self.encrypted(token).is_some_and(|encrypted| {
-            let open = encrypted.channel.is_open();
-            is_done && open && std::mem::take(&mut encrypted.wanted)
+            let open = encrypted.channel.is_established();
+            is_done && open && std::mem::take(&mut encrypted.writes_armed)
         })
     }
 }
 
-/// Puts together what stands in `pieces` behind the first `skipped` bytes, one burst at most.
+/// Concatenates `pieces` behind the first `skipped` bytes, one burst at most.
 fn gather(pieces: &[IoSlice<'_>], mut skipped: usize, into: &mut Vec<u8>) {
     into.clear();
     for piece in pieces {
         let rest = &piece[piece.len().min(skipped)..];
         skipped = skipped.saturating_sub(piece.len());
-        let room = tls::BURST - into.len();
+        let room = tls::BURST_BYTES - into.len();
         into.extend_from_slice(&rest[..rest.len().min(room)]);
     }
 }
 
-#[cfg(all(test, feature = "tls"))]
+#[cfg(test)]
 mod tests {
-    use std::io::Read;
-    use std::net::TcpStream;
-    use std::process::{Command, Stdio};
-    use std::time::Instant;
-
-    use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-    use rustls::crypto::ring;
-    use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-    use rustls::{ClientConfig, ClientConnection, DigitallySignedStruct, SignatureScheme};
-
     use super::*;
-    use crate::net::{Address, IdentityFiles};
-
-    const PATIENCE: Duration = Duration::from_secs(60);
+    use crate::net::{Network, RemoteEnd, Write};
 
     const TOKEN: Token = Token {
         index: 0,
         generation: 1,
     };
 
-    fn identity() -> Identity {
-        let folder = std::env::temp_dir().join(format!("portal-poller-{}", std::process::id()));
-        std::fs::create_dir_all(&folder).unwrap();
-        let file = |name| folder.join(name).to_str().unwrap().to_owned();
-        let (certificate, key) = (file("certificate"), file("key"));
-        let made = Command::new("openssl")
-            .args(["req", "-x509", "-newkey", "ec", "-nodes", "-subj", "/CN=a"])
-            .args(["-pkeyopt", "ec_paramgen_curve:prime256v1"])
-            .args(["-keyout", &key, "-out", &certificate])
-            .stderr(Stdio::null())
-            .status();
-        assert!(made.unwrap().success());
-        let files = IdentityFiles {
-            certificate,
-            key,
-            client_ca: String::new(),
-        };
-        let identity = Identity::read(&files).unwrap();
-        std::fs::remove_dir_all(folder).unwrap();
-        identity
-    }
-
-    /// Takes every certificate.
-    #[derive(Debug)]
-    struct Trusting;
-
-    impl ServerCertVerifier for Trusting {
-        fn verify_server_cert(
-            &self,
-            _: &CertificateDer<'_>,
-            _: &[CertificateDer<'_>],
-            _: &ServerName<'_>,
-            _: &[u8],
-            _: UnixTime,
-        ) -> Result<ServerCertVerified, rustls::Error> {
-            Ok(ServerCertVerified::assertion())
-        }
-
-        fn verify_tls12_signature(
-            &self,
-            _: &[u8],
-            _: &CertificateDer<'_>,
-            _: &DigitallySignedStruct,
-        ) -> Result<HandshakeSignatureValid, rustls::Error> {
-            Ok(HandshakeSignatureValid::assertion())
-        }
-
-        fn verify_tls13_signature(
-            &self,
-            _: &[u8],
-            _: &CertificateDer<'_>,
-            _: &DigitallySignedStruct,
-        ) -> Result<HandshakeSignatureValid, rustls::Error> {
-            Ok(HandshakeSignatureValid::assertion())
-        }
-
-        fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-            vec![SignatureScheme::ECDSA_NISTP256_SHA256]
-        }
-    }
-
-    /// A client's socket after its handshake.
-    fn shake_hands(port: u16) -> TcpStream {
-        let mut socket = TcpStream::connect(("127.0.0.1", port)).unwrap();
-        socket.set_read_timeout(Some(PATIENCE)).unwrap();
-        let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
-            .with_safe_default_protocol_versions()
-            .unwrap()
-            .dangerous()
-            .with_custom_certificate_verifier(Arc::new(Trusting))
-            .with_no_client_auth();
-        let name = ServerName::try_from("a").unwrap();
-        let mut client = ClientConnection::new(Arc::new(config), name).unwrap();
-        client.complete_io(&mut socket).unwrap();
-        socket
+    /// A poller with one connection without TLS.
+    fn connected() -> (Poller, Network, RemoteEnd) {
+        let network = Network::new();
+        let (mut poller, _waker) = Poller::in_memory(&network).unwrap();
+        let listener = Listener::InMemory(network.listener());
+        poller.listen(&listener).unwrap();
+        let remote = network.connect();
+        poller.wait(true).unwrap();
+        assert!(poller.take_acceptable());
+        let (socket, _) = listener.accept().unwrap();
+        poller.add(socket, TOKEN, None).unwrap();
+        poller.stop_listening(&listener).unwrap();
+        (poller, network, remote)
     }
 
     #[test]
-    fn what_the_peer_takes_of_a_sealed_burst_shows_before_all_of_it_is_taken() {
-        let address = Address::resolve("127.0.0.1", 0).unwrap();
-        let listener = Arc::new(Listener::bind(&address, 16).unwrap());
-        let port = listener.port();
-        let (mut poller, _waker) = Poller::new(Backend::Epoll).unwrap();
-        poller.listen(&listener).unwrap();
-        let client = std::thread::spawn(move || shake_hands(port));
-        let began = Instant::now();
-        let mut buffer = vec![0; Poller::LEAST_BUFFER];
-        let mut turn = |poller: &mut Poller| {
-            assert!(began.elapsed() < PATIENCE, "for too long");
-            poller.set_timer(Duration::from_millis(1)).unwrap();
-            poller.wait(true).unwrap();
-            poller.next(&mut buffer);
-        };
-        while !poller.take_acceptable() {
-            turn(&mut poller);
-        }
-        let (socket, _) = listener.accept().unwrap();
-        poller.add(socket, TOKEN, Some(&identity())).unwrap();
-        while poller.shakes_hands(TOKEN) {
-            turn(&mut poller);
-        }
-        let mut client = client.join().unwrap();
+    fn a_connection_without_tls_is_read_and_written_as_it_is() {
+        let (mut poller, network, remote) = connected();
+        remote.send(b"GET /");
+        poller.wait(true).unwrap();
+        let mut buffer = [0; Poller::LEAST_BUFFER];
+        assert_eq!(poller.readable(), 1);
+        assert!(matches!(
+            poller.next(&mut buffer),
+            Some(IoEvent::Received(TOKEN, 5))
+        ));
+        assert!(poller.next(&mut buffer).is_none());
+        assert!(!poller.is_encrypted(TOKEN) && poller.committed(TOKEN) == 0);
+        assert_eq!(poller.send(TOKEN, b"200").unwrap(), 3);
+        assert_eq!(remote.receive(), b"200");
 
-        let acknowledged = |poller: &mut Poller| {
-            let unacknowledged = poller.unacknowledged(TOKEN).unwrap() as u32;
-            poller.taken_sealed(TOKEN).unwrap() - unacknowledged
-        };
-        let block = vec![7; 1 << 20];
-        let mut before = acknowledged(&mut poller);
-        let mut partly = 0;
-        let mut taken = vec![0; 1 << 20];
-        while partly < 10 {
-            while poller.send(TOKEN, &block).is_ok() {}
-            partly += usize::from(poller.committed(TOKEN) > 0);
-            client.read_exact(&mut taken).unwrap();
-            while acknowledged(&mut poller) == before {
-                turn(&mut poller);
-            }
-            let now = acknowledged(&mut poller);
-            assert!(before < now, "{before} {now}");
-            before = now;
-        }
+        let late = network.connect();
+        poller.wait(true).unwrap();
+        assert!(!poller.take_acceptable() && !poller.has_work());
+        drop(late);
+    }
+
+    #[test]
+    fn a_blocked_connection_is_reported_once_when_there_is_room_again() {
+        let (mut poller, _network, remote) = connected();
+        remote.set_send_buffer(4);
+        assert_eq!(poller.send(TOKEN, b"abcdef").unwrap(), 4);
+        let blocked = poller.send(TOKEN, b"ef").unwrap_err();
+        assert_eq!(blocked.kind(), io::ErrorKind::WouldBlock);
+        poller.arm_writes(TOKEN).unwrap();
+        poller.wait(true).unwrap();
+        assert!(poller.take_writable().is_empty());
+        assert_eq!(remote.receive(), b"abcd");
+        poller.wait(true).unwrap();
+        assert_eq!(poller.take_writable(), [TOKEN]);
+        poller.wait(true).unwrap();
+        assert!(poller.take_writable().is_empty());
+    }
+
+    #[test]
+    fn each_of_a_batch_has_its_own_result() {
+        let (mut poller, _network, remote) = connected();
+        let kind = io::ErrorKind::BrokenPipe;
+        remote.script_writes([Write::Accept(1), Write::Fail(kind)]);
+        let mut results = Vec::new();
+        poller.send_all(&[(TOKEN, b"one"), (TOKEN, b"two")], |token, result| {
+            assert_eq!(token, TOKEN);
+            results.push(result.map_err(|error| error.kind()));
+        });
+        assert_eq!(results, [Ok(1), Err(kind)]);
     }
 }

@@ -1,6 +1,172 @@
-//! The operating system: readiness, sockets, wake-ups, what a guest must know of its process. Which system
-//! serves is decided here; above this room nobody sees a descriptor's number or an error's.
+//! The operating system, which is chosen here and nowhere else: sockets, readiness, wake-ups, memory, and
+//! what a guest must know of its process. Above this room nobody sees how the system does it.
+//!
+//! In tests there is a system in memory beside the real one.
 
+#[cfg(test)]
+mod in_memory;
 mod linux;
+#[cfg(test)]
+mod tests;
 
-pub use linux::*;
+use std::io;
+use std::sync::Arc;
+
+use self::linux as system;
+
+#[cfg(test)]
+pub use in_memory::{Network, RemoteEnd, Write};
+pub use linux::{
+    Backend, Descriptor, PollSet, Readiness, Signal, Union, Wait, Waited, Waker, memory, process,
+};
+
+#[cfg(test)]
+use in_memory::{InMemoryListener, InMemorySocket, InMemorySockets};
+
+use super::address::{Address, Peer};
+use super::event::Token;
+use super::sockets::{Sockets, dispatch};
+
+/// The sockets of one loop, of whichever system.
+pub enum AnySockets {
+    System(system::SystemSockets),
+    #[cfg(test)]
+    InMemory(InMemorySockets),
+}
+
+impl AnySockets {
+    pub fn new(backend: Backend, waker: &Arc<Waker>) -> io::Result<Self> {
+        system::SystemSockets::new(backend, waker).map(Self::System)
+    }
+
+    /// Sockets of a network in memory.
+    #[cfg(test)]
+    pub fn in_memory(network: &Network, waker: &Arc<Waker>) -> Self {
+        Self::InMemory(InMemorySockets::new(network, waker))
+    }
+
+    /// Changes to the kind of sockets that belongs to one thread, if the system permits it. Called by the
+    /// thread that will serve, before there is any connection or timer.
+    pub fn use_ring(&mut self) {
+        match self {
+            Self::System(sockets) => sockets.use_ring(),
+            #[cfg(test)]
+            Self::InMemory(_) => (),
+        }
+    }
+}
+
+impl Sockets for AnySockets {
+    type Socket = Socket;
+    type Listener = Listener;
+    type Descriptor = Descriptor;
+
+    dispatch!(
+        System,
+        #[cfg(test)]
+        InMemory
+    );
+
+    fn listen(&mut self, listener: &Listener) -> io::Result<()> {
+        match (self, listener) {
+            (Self::System(sockets), Listener::System(listener)) => sockets.listen(listener),
+            #[cfg(test)]
+            (Self::InMemory(sockets), Listener::InMemory(listener)) => sockets.listen(listener),
+            #[cfg(test)]
+            _ => Err(io::ErrorKind::InvalidInput.into()),
+        }
+    }
+
+    fn stop_listening(&mut self, listener: &Listener) -> io::Result<()> {
+        match (self, listener) {
+            (Self::System(sockets), Listener::System(listener)) => sockets.stop_listening(listener),
+            #[cfg(test)]
+            (Self::InMemory(sockets), Listener::InMemory(listener)) => {
+                sockets.stop_listening(listener)
+            }
+            #[cfg(test)]
+            _ => Err(io::ErrorKind::InvalidInput.into()),
+        }
+    }
+
+    fn add(&mut self, socket: Socket, token: Token) -> io::Result<()> {
+        match (self, socket) {
+            (Self::System(sockets), Socket::System(socket)) => sockets.add(socket, token),
+            #[cfg(test)]
+            (Self::InMemory(sockets), Socket::InMemory(socket)) => sockets.add(socket, token),
+            #[cfg(test)]
+            _ => Err(io::ErrorKind::InvalidInput.into()),
+        }
+    }
+
+    fn wait(&mut self, may_wait: bool) -> io::Result<()> {
+        match self {
+            Self::System(sockets) => sockets.wait(may_wait),
+            #[cfg(test)]
+            Self::InMemory(sockets) => sockets.wait(may_wait),
+        }
+    }
+}
+
+/// One connection's socket, non-blocking. The connection ends when this is dropped.
+#[derive(Debug)]
+pub enum Socket {
+    System(system::Socket),
+    #[cfg(test)]
+    InMemory(InMemorySocket),
+}
+
+impl Socket {
+    /// Sends a last message and closes, without waiting. The peer receives what fits, and no reset.
+    pub fn leave_with(self, message: &[u8]) {
+        match self {
+            Self::System(socket) => socket.leave_with(message),
+            #[cfg(test)]
+            Self::InMemory(socket) => socket.leave_with(message),
+        }
+    }
+}
+
+/// What accepts connections. It is closed when the last clone is dropped, and a Unix socket's file removed.
+#[derive(Clone, Debug)]
+pub enum Listener {
+    System(Arc<system::Listener>),
+    #[cfg(test)]
+    InMemory(InMemoryListener),
+}
+
+impl Listener {
+    /// Listens at an address.
+    pub fn bind(address: &Address, backlog: i32) -> io::Result<Self> {
+        let listener = system::Listener::bind(address, backlog)?;
+        Ok(Self::System(Arc::new(listener)))
+    }
+
+    /// Returns the port in use; 0 for a Unix socket.
+    pub fn port(&self) -> u16 {
+        match self {
+            Self::System(listener) => listener.port(),
+            #[cfg(test)]
+            Self::InMemory(_) => 0,
+        }
+    }
+
+    /// Accepts one connection.
+    ///
+    /// # Errors
+    ///
+    /// `WouldBlock`: none is waiting. Another error may be over after a while.
+    pub fn accept(&self) -> io::Result<(Socket, Peer)> {
+        match self {
+            Self::System(listener) => {
+                let (socket, peer) = listener.accept()?;
+                Ok((Socket::System(socket), peer))
+            }
+            #[cfg(test)]
+            Self::InMemory(listener) => {
+                let (socket, peer) = listener.accept()?;
+                Ok((Socket::InMemory(socket), peer))
+            }
+        }
+    }
+}

@@ -1,4 +1,4 @@
-//! One connection's encryption. While nothing is under way it owns no buffer.
+//! The encryption of one connection. It owns no buffer while nothing is in transit.
 
 use std::io;
 
@@ -6,35 +6,35 @@ use rustls::CertificateError;
 use rustls::server::{ServerConnectionData, UnbufferedServerConnection};
 use rustls::unbuffered::{ConnectionState, EncodeError, EncodeTlsData, UnbufferedStatus};
 
-use super::{Identity, MAKE_VERSION_3, ROOM, SEALED_RECORD};
+use super::{ENCRYPTED_RECORD_BYTES, HEADROOM_BYTES, Identity, MAKE_VERSION_3};
 
-/// A message of the handshake is at most 64 KiB long; but who cuts one into tiny records could make
-/// it take six times as much. More than five full records is refused.
-const MAX_CUT: usize = 5 * SEALED_RECORD;
+/// Maximum length of an incomplete message of the handshake: five full records. A message has at most 64 KiB,
+/// but cut into tiny records it would need six times as much.
+const MAX_CUT_BYTES: usize = 5 * ENCRYPTED_RECORD_BYTES;
 
-/// Seals what is sent and opens what is received.
+/// Encrypts what is sent and decrypts what is received.
 pub struct Channel {
     tls: UnbufferedServerConnection,
-    /// The beginning of a record, or of a longer message of the handshake, whose end has not come.
+    /// An incomplete record, or incomplete records of one message of the handshake.
     cut: Vec<u8>,
-    /// What is sealed and the socket has not taken, from `taken` on.
-    sealed: Vec<u8>,
-    taken: usize,
-    /// So many bytes of plaintext are sealed already and will be offered again.
-    ahead: usize,
+    /// Ciphertext, of which the socket has accepted the first `sent` bytes.
+    unsent: Vec<u8>,
+    sent: usize,
+    /// Bytes of plaintext that are encrypted already, and which the caller will send again.
+    committed: usize,
     state: State,
 }
 
-/// How far the talk has come.
+/// How far the connection has come.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct State {
-    /// Something was received.
+    /// Bytes were received.
     begun: bool,
     /// The handshake is done.
-    open: bool,
-    /// The client has said that it sends nothing more.
-    client_closed: bool,
-    /// We have said it.
+    established: bool,
+    /// The peer has sent close_notify.
+    peer_closed: bool,
+    /// We have sent it.
     closed: bool,
 }
 
@@ -44,63 +44,63 @@ impl Channel {
         Ok(Self {
             tls,
             cut: Vec::new(),
-            sealed: Vec::new(),
-            taken: 0,
-            ahead: 0,
+            unsent: Vec::new(),
+            sent: 0,
+            committed: 0,
             state: State::default(),
         })
     }
 
     /// Whether the handshake is done.
-    pub fn is_open(&self) -> bool {
-        self.state.open
+    pub fn is_established(&self) -> bool {
+        self.state.established
     }
 
-    /// Whether the client has said that it sends nothing more.
-    pub fn is_closed_by_client(&self) -> bool {
-        self.state.client_closed
+    /// Whether the peer has sent close_notify: it sends nothing more.
+    pub fn is_closed_by_peer(&self) -> bool {
+        self.state.peer_closed
     }
 
-    /// Whether these first bytes begin an HTTP request, which would never begin TLS.
-    pub fn is_mistaken(&self, first: &[u8]) -> bool {
+    /// Whether these are the first bytes, and begin an HTTP request instead of TLS.
+    pub fn is_plain_http(&self, first: &[u8]) -> bool {
         !self.state.begun && first.first().is_some_and(u8::is_ascii_alphabetic)
     }
 
-    /// Opens the `count` bytes that were received behind [`ROOM`] in `buffer`. Answers how much
-    /// plaintext stands at the front of it then; [`Channel::unsent`] may have to be sent.
+    /// Decrypts the `count` bytes that were received behind [`HEADROOM_BYTES`] in `buffer`. Returns the length
+    /// of the plaintext, which is at the front of the buffer. [`Channel::unsent`] may have to be sent then.
     ///
     /// # Errors
     ///
-    /// The client broke a rule of TLS, or shows no certificate that is good enough. The alert is in
+    /// The peer broke a rule of TLS, or presents no certificate that is accepted. The alert is in
     /// [`Channel::unsent`].
-    pub fn open(&mut self, buffer: &mut [u8], count: usize) -> io::Result<usize> {
-        if self.state.client_closed {
-            // Whatever follows its goodbye is ignored (RFC 8446 section 6.1).
+    pub fn decrypt(&mut self, buffer: &mut [u8], count: usize) -> io::Result<usize> {
+        if self.state.peer_closed {
+            // Whatever follows close_notify is ignored (RFC 8446 section 6.1).
             return Ok(0);
         }
         self.state.begun = true;
         let cut = std::mem::take(&mut self.cut);
-        if cut.len() <= SEALED_RECORD {
-            let start = ROOM - cut.len();
-            buffer[start..ROOM].copy_from_slice(&cut);
-            return self.open_behind(&mut buffer[..ROOM + count], start);
+        if cut.len() <= ENCRYPTED_RECORD_BYTES {
+            let start = HEADROOM_BYTES - cut.len();
+            buffer[start..HEADROOM_BYTES].copy_from_slice(&cut);
+            return self.decrypt_behind(&mut buffer[..HEADROOM_BYTES + count], start);
         }
-        let mut longer = vec![0; ROOM];
+        let mut longer = vec![0; HEADROOM_BYTES];
         longer.extend_from_slice(&cut);
-        longer.extend_from_slice(&buffer[ROOM..ROOM + count]);
-        let plain = self.open_behind(&mut longer, ROOM)?;
+        longer.extend_from_slice(&buffer[HEADROOM_BYTES..HEADROOM_BYTES + count]);
+        let plain = self.decrypt_behind(&mut longer, HEADROOM_BYTES)?;
         let front = buffer.get_mut(..plain).ok_or_else(too_much)?;
         front.copy_from_slice(&longer[..plain]);
         Ok(plain)
     }
 
-    /// The same for what stands behind `start`.
-    fn open_behind(&mut self, buffer: &mut [u8], start: usize) -> io::Result<usize> {
+    /// Decrypts what is behind `start`.
+    fn decrypt_behind(&mut self, buffer: &mut [u8], start: usize) -> io::Result<usize> {
         let mut plain = 0;
         let mut at = start;
         loop {
-            let (front, sealed) = buffer.split_at_mut(at);
-            let UnbufferedStatus { discard, state } = self.tls.process_tls_records(sealed);
+            let (front, ciphertext) = buffer.split_at_mut(at);
+            let UnbufferedStatus { discard, state } = self.tls.process_tls_records(ciphertext);
             match state {
                 Ok(ConnectionState::ReadTraffic(mut traffic)) => {
                     while let Some(record) = traffic.next_record() {
@@ -111,12 +111,12 @@ impl Channel {
                     }
                 }
                 Ok(ConnectionState::EncodeTlsData(mut data)) => {
-                    encode(&mut data, &mut self.sealed)?;
+                    encode(&mut data, &mut self.unsent)?;
                 }
                 Ok(ConnectionState::TransmitTlsData(data)) => data.done(),
-                Ok(ConnectionState::PeerClosed) => self.state.client_closed = true,
+                Ok(ConnectionState::PeerClosed) => self.state.peer_closed = true,
                 Ok(ConnectionState::WriteTraffic(_)) => {
-                    self.state.open = true;
+                    self.state.established = true;
                     at += discard;
                     break;
                 }
@@ -125,28 +125,30 @@ impl Channel {
                     break;
                 }
                 Err(error) => {
-                    self.encode_rest();
+                    self.encode_pending();
                     return Err(broken(error));
                 }
             }
             at += discard;
         }
-        if self.state.client_closed {
+        if self.state.peer_closed {
             return Ok(plain);
         }
-        if buffer.len() - at > MAX_CUT {
-            return Err(invalid("handshake message in too many records"));
+        if buffer.len() - at > MAX_CUT_BYTES {
+            return Err(invalid(
+                "a message of the handshake comes in too many records",
+            ));
         }
         self.cut = buffer[at..].to_vec();
         Ok(plain)
     }
 
-    /// Encodes what is left to be said, such as an alert.
-    fn encode_rest(&mut self) {
+    /// Encodes what is left to be sent, such as an alert.
+    fn encode_pending(&mut self) {
         loop {
             match self.tls.process_tls_records(&mut []).state {
                 Ok(ConnectionState::EncodeTlsData(mut data)) => {
-                    if encode(&mut data, &mut self.sealed).is_err() {
+                    if encode(&mut data, &mut self.unsent).is_err() {
                         return;
                     }
                 }
@@ -156,12 +158,12 @@ impl Channel {
         }
     }
 
-    /// Seals plaintext into `out`. Answers how much of that is used.
+    /// Encrypts plaintext into `out`. Returns the length of the ciphertext.
     ///
     /// # Errors
     ///
     /// The handshake is not done, or the channel is closed.
-    pub fn seal(&mut self, plain: &[u8], out: &mut [u8]) -> io::Result<usize> {
+    pub fn encrypt(&mut self, plain: &[u8], out: &mut [u8]) -> io::Result<usize> {
         match self.tls.process_tls_records(&mut []).state {
             Ok(ConnectionState::WriteTraffic(mut traffic)) => {
                 traffic.encrypt(plain, out).map_err(io::Error::other)
@@ -171,9 +173,9 @@ impl Channel {
         }
     }
 
-    /// Says that we send nothing more, once: close_notify is in [`Channel::unsent`] then.
+    /// Ends our stream: the first call puts close_notify into [`Channel::unsent`].
     pub fn close(&mut self) {
-        if !self.state.open || self.state.closed {
+        if !self.state.established || self.state.closed {
             return;
         }
         self.state.closed = true;
@@ -182,42 +184,42 @@ impl Channel {
         {
             let mut alert = [0; 128];
             if let Ok(length) = traffic.queue_close_notify(&mut alert) {
-                self.sealed.extend_from_slice(&alert[..length]);
+                self.unsent.extend_from_slice(&alert[..length]);
             }
         }
     }
 
-    // ---- what is sealed ----
+    // ---- ciphertext ----
 
-    /// What the socket has to take before anything else.
+    /// Returns what the socket has to accept before anything else.
     pub fn unsent(&self) -> &[u8] {
-        &self.sealed[self.taken..]
+        &self.unsent[self.sent..]
     }
 
-    /// The socket has taken so much of it.
+    /// The socket has accepted so much of it.
     pub fn sent(&mut self, count: usize) {
-        self.taken += count;
-        if self.taken == self.sealed.len() {
-            self.sealed = Vec::new();
-            self.taken = 0;
+        self.sent += count;
+        if self.sent == self.unsent.len() {
+            self.unsent = Vec::new();
+            self.sent = 0;
         }
     }
 
-    /// Keeps what the socket has not taken; it is the sealed form of `plain` bytes.
+    /// Keeps ciphertext of `plain` bytes that the socket has not accepted.
     pub fn keep(&mut self, rest: &[u8], plain: usize) {
-        self.sealed.extend_from_slice(rest);
-        self.ahead = plain;
+        self.unsent.extend_from_slice(rest);
+        self.committed = plain;
     }
 
-    /// How many bytes of plaintext are sealed already and will be offered again.
-    pub fn ahead(&self) -> usize {
-        self.ahead
+    /// Returns how many bytes of plaintext are encrypted already, and which the caller will send again.
+    pub fn committed(&self) -> usize {
+        self.committed
     }
 
-    /// How many of `offered` bytes had been sealed before, and have been taken since.
-    pub fn take_ahead(&mut self, offered: usize) -> usize {
-        let count = self.ahead.min(offered);
-        self.ahead -= count;
+    /// Returns how many of `offered` bytes were encrypted before, and have been sent since.
+    pub fn take_committed(&mut self, offered: usize) -> usize {
+        let count = self.committed.min(offered);
+        self.committed -= count;
         count
     }
 }
@@ -236,7 +238,7 @@ fn encode(data: &mut EncodeTlsData<'_, ServerConnectionData>, out: &mut Vec<u8>)
 fn broken(error: rustls::Error) -> io::Error {
     if is_old_certificate(&error) {
         let what = format!(
-            "client certificates of X.509 version 1 or 2 are not accepted: {MAKE_VERSION_3}"
+            "its certificate is of X.509 version 1 or 2, which is not sent: {MAKE_VERSION_3}"
         );
         return io::Error::new(io::ErrorKind::InvalidData, what);
     }

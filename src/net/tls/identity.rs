@@ -1,4 +1,4 @@
-//! What a server shows of itself: certificate, key, and whom it lets in.
+//! What a server presents: its certificate and key, and whose certificates it accepts.
 
 use std::fmt;
 use std::sync::Arc;
@@ -14,18 +14,18 @@ use super::pem::{PemFile, unsupported_key, wrong};
 use super::x509::{Certificate, Time};
 use super::{IdentityError, IdentityFiles, MAKE_VERSION_3};
 
-/// How HTTP/1.1 is called in ALPN (RFC 7301 section 6).
+/// The name of HTTP/1.1 in ALPN (RFC 7301 section 6).
 const HTTP_1_1: &[u8] = b"http/1.1";
 
-/// Everything that a connection needs to begin.
+/// Everything that a connection needs for its handshake.
 #[derive(Clone, Debug)]
 pub struct Identity(pub(super) Arc<ServerConfig>);
 
 impl Identity {
     /// Reads it from its files.
     ///
-    /// Sessions can be resumed with the same identity alone: after a new reading each client shows
-    /// its certificate again.
+    /// Sessions can be resumed only with the same identity: after a new reading each client presents its
+    /// certificate again.
     ///
     /// # Errors
     ///
@@ -77,8 +77,7 @@ fn read_pair(
     }
 }
 
-/// Whether the key is the one that the first certificate is for. A key that does not show its public
-/// half is believed.
+/// Whether the key belongs to the first certificate. A key that does not reveal its public half is accepted.
 fn is_pair(pair: &CertifiedKey) -> bool {
     let certificate = pair
         .cert
@@ -90,7 +89,7 @@ fn is_pair(pair: &CertifiedKey) -> bool {
     }
 }
 
-/// The certificates that are shown. Clients judge them; what they are likely to refuse is a warning.
+/// Reads the certificates that are presented. Clients verify them; what they are likely to reject is a warning.
 fn read_chain(file: &str) -> Result<Vec<CertificateDer<'static>>, IdentityError> {
     let chain = PemFile::read(file)?.certificates()?;
     for (index, der) in chain.iter().enumerate() {

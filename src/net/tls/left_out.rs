@@ -1,4 +1,4 @@
-//! What stands for TLS in a build without it. No identity can be read there, so no channel is made.
+//! Replaces TLS in a build without it. No identity can be read there, so no channel is created.
 
 use std::convert::Infallible;
 use std::io;
@@ -23,23 +23,23 @@ impl Channel {
         match identity.0 {}
     }
 
-    pub fn is_open(&self) -> bool {
+    pub fn is_established(&self) -> bool {
         match self.0 {}
     }
 
-    pub fn is_closed_by_client(&self) -> bool {
+    pub fn is_closed_by_peer(&self) -> bool {
         match self.0 {}
     }
 
-    pub fn is_mistaken(&self, _first: &[u8]) -> bool {
+    pub fn is_plain_http(&self, _first: &[u8]) -> bool {
         match self.0 {}
     }
 
-    pub fn open(&mut self, _buffer: &mut [u8], _count: usize) -> io::Result<usize> {
+    pub fn decrypt(&mut self, _buffer: &mut [u8], _count: usize) -> io::Result<usize> {
         match self.0 {}
     }
 
-    pub fn seal(&mut self, _plain: &[u8], _out: &mut [u8]) -> io::Result<usize> {
+    pub fn encrypt(&mut self, _plain: &[u8], _out: &mut [u8]) -> io::Result<usize> {
         match self.0 {}
     }
 
@@ -59,11 +59,11 @@ impl Channel {
         match self.0 {}
     }
 
-    pub fn ahead(&self) -> usize {
+    pub fn committed(&self) -> usize {
         match self.0 {}
     }
 
-    pub fn take_ahead(&mut self, _offered: usize) -> usize {
+    pub fn take_committed(&mut self, _offered: usize) -> usize {
         match self.0 {}
     }
 }

@@ -1,10 +1,9 @@
-//! TLS 1.2 and 1.3 (RFC 5246, RFC 8446) between a socket and what is said over it.
+//! TLS 1.2 and 1.3 (RFC 5246, RFC 8446) between a socket and the plaintext sent over it.
 //!
-//! - [`Identity`] is what a server shows of itself, read from files.
-//! - [`Channel`] seals and opens what one connection carries.
+//! - [`Identity`] is a server's certificate and key, read from files.
+//! - [`Channel`] encrypts and decrypts what one connection carries.
 //!
-//! The library that does the work is met in this folder alone. A build without it has `left_out` in
-//! its place.
+//! Only this folder uses the library that does the work. A build without it has `left_out` in its place.
 
 #[cfg(feature = "tls")]
 mod channel;
@@ -70,18 +69,18 @@ impl std::error::Error for IdentityError {}
 const MAKE_VERSION_3: &str = "`openssl x509 -req` makes version 3 with `-extfile FILE`, \
     and for a server's certificate FILE contains `subjectAltName=DNS:its.name`";
 
-/// The plaintext of so many bytes at most is sealed at once: four full records.
-pub(super) const BURST: usize = 4 * RECORD;
+/// Maximum plaintext that is encrypted at once: four full records.
+pub(super) const BURST_BYTES: usize = 4 * RECORD_BYTES;
 
-/// What a sealed burst takes at most: its records' heads and tags, and key updates between them.
-pub(super) const SEALED_BURST: usize = BURST + 4096;
+/// Maximum ciphertext of a burst: with its records' headers and tags, and key updates between them.
+pub(super) const ENCRYPTED_BURST_BYTES: usize = BURST_BYTES + 4096;
 
-/// The plaintext of one record (RFC 8446 section 5.1).
-const RECORD: usize = 1 << 14;
+/// Maximum plaintext of one record (RFC 8446 section 5.1).
+const RECORD_BYTES: usize = 1 << 14;
 
-/// A whole record on the wire (RFC 5246 section 6.2.3, which allows more than RFC 8446).
-const SEALED_RECORD: usize = 5 + RECORD + 2048;
+/// Maximum length of a record on the wire (RFC 5246 section 6.2.3, which allows more than RFC 8446).
+const ENCRYPTED_RECORD_BYTES: usize = 5 + RECORD_BYTES + 2048;
 
-/// What is received is read behind so much free room: before it goes the record that an earlier
-/// read has cut, and from the front on comes the plaintext.
-pub(super) const ROOM: usize = SEALED_RECORD + RECORD;
+/// Free room in the buffer before received bytes: for the record that an earlier read has cut, and for
+/// plaintext, which is put at the front.
+pub(super) const HEADROOM_BYTES: usize = ENCRYPTED_RECORD_BYTES + RECORD_BYTES;

@@ -1,4 +1,4 @@
-//! Files in PEM (RFC 7468), and what to do about those that are none.
+//! Files in PEM (RFC 7468), and what to do about files that are not.
 
 use std::fmt;
 use std::fs;
@@ -15,13 +15,13 @@ const CERTIFICATE: &str = "CERTIFICATE";
 /// PKCS#8, PKCS#1 and SEC1.
 const KEYS: [&str; 3] = ["PRIVATE KEY", "RSA PRIVATE KEY", "EC PRIVATE KEY"];
 
-/// A file that was read; its name is for what is said of it.
+/// A file that was read; its name is for error messages.
 pub struct PemFile<'a> {
     name: &'a str,
     content: Vec<u8>,
 }
 
-/// What stands from a line that begins it to the line that ends it, both included.
+/// The text from a BEGIN line to its END line, both included.
 struct Section<'a> {
     label: String,
     text: &'a [u8],
@@ -56,7 +56,7 @@ impl<'a> PemFile<'a> {
         }
     }
 
-    /// Its certificates, one at least.
+    /// Returns its certificates, at least one.
     pub fn certificates(&self) -> Result<Vec<CertificateDer<'static>>, IdentityError> {
         let sections = self.sections()?;
         let certificates = sections
@@ -70,7 +70,7 @@ impl<'a> PemFile<'a> {
         }
     }
 
-    /// The first of its keys.
+    /// Returns the first of its keys.
     pub fn key(&self) -> Result<PrivateKeyDer<'static>, IdentityError> {
         let sections = self.sections()?;
         let key = sections
@@ -179,7 +179,7 @@ impl Section<'_> {
     }
 }
 
-/// A key in this file is none of those that are served, and may be broken.
+/// The error for a key that is broken or of an unsupported kind.
 pub fn unsupported_key(name: &str) -> IdentityError {
     wrong(
         name,
@@ -193,7 +193,7 @@ pub fn wrong(name: &str, what: impl fmt::Display) -> IdentityError {
     IdentityError(format!("{name} {what}"))
 }
 
-/// Where the first line begins that begins with this.
+/// Returns the offset of the first line that begins so.
 fn find_line(text: &[u8], beginning: &[u8]) -> Option<usize> {
     let mut at = 0;
     loop {
@@ -205,7 +205,7 @@ fn find_line(text: &[u8], beginning: &[u8]) -> Option<usize> {
     }
 }
 
-/// The first line, without its end.
+/// Returns the first line, without its end.
 fn line(text: &[u8]) -> &[u8] {
     let end = text.iter().position(|byte| matches!(byte, b'\n' | b'\r'));
     &text[..end.unwrap_or(text.len())]
@@ -250,8 +250,8 @@ mod tests {
         let parameters = "-----BEGIN EC PARAMETERS-----\n!\n-----END EC PARAMETERS-----\n";
         assert!(file(format!("{parameters}{KEY}")).key().is_ok());
         assert!(file(format!("{ENCRYPTED}{ONE}")).certificates().is_ok());
-        let answer = file(format!("{ONE}{ENCRYPTED}")).key();
-        assert!(answer.expect_err("encrypted").0.contains("is encrypted"));
+        let result = file(format!("{ONE}{ENCRYPTED}")).key();
+        assert!(result.expect_err("encrypted").0.contains("is encrypted"));
     }
 
     #[test]

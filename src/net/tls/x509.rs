@@ -1,7 +1,7 @@
-//! What of a certificate (RFC 5280 section 4.1) is looked at before it is shown.
+//! The fields of a certificate (RFC 5280 section 4.1) that are checked before it is presented.
 //!
-//! It is DER (X.690): each element is a tag, a length and so many bytes. Nothing of it is verified here:
-//! that is for those to whom the certificate is shown.
+//! It is DER (X.690): each element is a tag, a length and so many bytes. Nothing is verified here: that is
+//! done by those to whom the certificate is presented.
 
 use std::fmt;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -12,12 +12,12 @@ const UTC_TIME: u8 = 0x17;
 const GENERALIZED_TIME: u8 = 0x18;
 const VERSION: u8 = 0xa0;
 
-/// The parts that matter to who shows it.
+/// The fields that matter to a server that presents it.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Certificate<'a> {
     /// 1 to 3.
     pub version: u32,
-    /// None: it is written in a form that RFC 5280 forbids.
+    /// None: it is in a form that RFC 5280 forbids.
     pub not_before: Option<Time>,
     pub not_after: Option<Time>,
     /// The whole SubjectPublicKeyInfo.
@@ -25,7 +25,7 @@ pub struct Certificate<'a> {
 }
 
 impl<'a> Certificate<'a> {
-    /// None: these bytes are no certificate.
+    /// Returns None if these bytes are not a certificate.
     pub fn parse(der: &'a [u8]) -> Option<Self> {
         let mut rest = der;
         let mut parts = take(&mut rest, SEQUENCE)?.content;
@@ -50,7 +50,7 @@ impl<'a> Certificate<'a> {
     }
 }
 
-/// The field counts from 0.
+/// The field has the version less 1.
 fn version(mut field: &[u8]) -> Option<u32> {
     match take(&mut field, INTEGER)?.content {
         &[number @ 0..=2] => Some(u32::from(number) + 1),
@@ -104,14 +104,14 @@ pub struct Time {
 }
 
 impl Time {
-    /// Whatever the system takes for now.
+    /// Returns the present time of the system.
     pub fn now() -> Self {
         let since = SystemTime::now().duration_since(UNIX_EPOCH);
         Self::from_unix(since.map_or(0, |since| since.as_secs()))
     }
 
     fn from_unix(seconds: u64) -> Self {
-        // Years that begin with March have their leap day last; 400 of them are always 146,097 days.
+        // Years that begin in March have their leap day last; 400 of them always have 146,097 days.
         let days = seconds / 86_400 + 719_468;
         let (era, day_of_era) = (days / 146_097, days % 146_097);
         let year_of_era =
@@ -162,7 +162,7 @@ fn number(digits: &[u8]) -> Option<u64> {
     })
 }
 
-/// The day alone.
+/// The date alone.
 impl fmt::Display for Time {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:04}-{:02}-{:02}", self.year, self.month, self.day)

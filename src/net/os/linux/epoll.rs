@@ -1,41 +1,46 @@
 //! Sockets by epoll: readiness, and the reading that follows from it.
 //!
-//! Events are edge-triggered; a socket that may hold more bytes stands in a queue of its own and is
-//! visited once a turn, so that nobody starves.
+//! Events are edge-triggered. A socket that may hold more bytes stays in a queue and is visited once a turn,
+//! so that no connection starves the others.
 
 use std::collections::{HashMap, VecDeque};
 use std::io::{self, IoSlice, Read};
 use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::sync::Arc;
 use std::time::Duration;
 
 use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
 
+use super::Descriptor;
 use super::batch::{self, Batches};
+use super::listener::Listener;
+use super::signal::Signal;
+use super::socket::Socket;
 use super::sys::{events, memory};
-use super::{Listener, Signal, Socket, Waker};
-use crate::net::event::{Happening, Token};
+use super::waker::Waker;
+use crate::net::event::{IoEvent, Token};
+use crate::net::sockets::Sockets;
 
-/// At most so many events are learnt of at once.
-const EVENTS: usize = 256;
+/// Maximum number of events that one system call reports.
+const MAX_EVENTS: usize = 256;
 
-/// What an event is of that is not a connection's.
+/// The data of events that are not a connection's.
 const WAKER: u64 = u64::MAX;
 const TIMER: u64 = u64::MAX - 1;
 const LISTENER: u64 = u64::MAX - 2;
 
-/// What is to be told of a connection: that bytes have come, or the end of them.
+/// What is reported of a connection: bytes have arrived, or the end of them.
 const READABLE: EventFlags = EventFlags::IN
     .union(EventFlags::RDHUP)
     .union(EventFlags::ET);
 
-/// What is the end of a connection, or leads to it.
+/// The end of a connection, or what leads to it.
 const ENDING: EventFlags = EventFlags::RDHUP
     .union(EventFlags::HUP)
     .union(EventFlags::ERR);
 
-/// What an event is of that is a connection's.
+/// The data of a connection's events.
 fn data(token: Token) -> EventData {
     EventData::new_u64(u64::from(token.generation) << 32 | u64::from(token.index))
 }
@@ -48,14 +53,15 @@ fn token(data: u64) -> Token {
 }
 
 /// The sockets of one loop.
-pub struct Epoll {
+pub struct EpollSockets {
     epoll: OwnedFd,
     batches: Batches,
     waker: Arc<Waker>,
     timer: Arc<Signal>,
     listener: Option<Arc<Listener>>,
-    places: Vec<Place>,
-    /// What was received by io_uring before it failed, and not read.
+    /// By the tokens' indices.
+    connections: Vec<Connection>,
+    /// What io_uring had received before it failed, and nobody has read.
     unread: HashMap<u32, VecDeque<u8>>,
     /// Connections that may hold bytes, in the order of their visits.
     readable: VecDeque<Token>,
@@ -64,14 +70,13 @@ pub struct Epoll {
     acceptable: bool,
 }
 
-/// What the poller knows of one connection.
 #[derive(Default)]
-struct Place {
+struct Connection {
     socket: Option<Socket>,
     generation: u32,
-    /// Stands in `readable`.
+    /// Is in `readable`.
     queued: bool,
-    /// May hold bytes; while paused it does not stand in `readable`.
+    /// May hold bytes; while paused it is not in `readable`.
     has_bytes: bool,
     /// No further edge will come: read on to the end or an error.
     ending: bool,
@@ -81,19 +86,19 @@ struct Place {
 }
 
 /// A connection that io_uring cannot serve any more.
-pub struct Heir {
+pub struct HandedOver {
     pub socket: Socket,
     pub token: Token,
-    /// What was received and not read.
+    /// Received and not read.
     pub unread: VecDeque<u8>,
     pub paused: bool,
     pub writes_armed: bool,
 }
 
-impl Epoll {
+impl EpollSockets {
     pub fn new(waker: &Arc<Waker>, timer: &Arc<Signal>, batches: Batches) -> io::Result<Self> {
         let epoll = epoll::create(CreateFlags::CLOEXEC)?;
-        // Each edge is an event, so what was given need not be taken.
+        // Each edge is an event, so the counters of the waker and the timer need not be read.
         let edges = EventFlags::IN | EventFlags::ET;
         epoll::add(&epoll, waker, EventData::new_u64(WAKER), edges)?;
         epoll::add(&epoll, timer, EventData::new_u64(TIMER), edges)?;
@@ -103,7 +108,7 @@ impl Epoll {
             waker: Arc::clone(waker),
             timer: Arc::clone(timer),
             listener: None,
-            places: Vec::new(),
+            connections: Vec::new(),
             unread: HashMap::new(),
             readable: VecDeque::new(),
             writable: Vec::new(),
@@ -119,61 +124,15 @@ impl Epoll {
         self.listener.as_ref()
     }
 
-    pub fn listen(&mut self, listener: &Arc<Listener>) -> io::Result<()> {
-        let edges = EventFlags::IN | EventFlags::ET;
-        for socket in listener.sockets() {
-            epoll::add(&self.epoll, socket, EventData::new_u64(LISTENER), edges)?;
-        }
-        self.listener = Some(Arc::clone(listener));
-        Ok(())
-    }
-
-    pub fn stop_listening(&mut self, listener: &Listener) -> io::Result<()> {
-        self.acceptable = false;
-        self.listener = None;
-        for socket in listener.sockets() {
-            epoll::delete(&self.epoll, socket)?;
-        }
-        Ok(())
-    }
-
-    /// Whether clients may be waiting since it was last asked. Take them all, or ask again later.
-    pub fn take_acceptable(&mut self) -> bool {
-        std::mem::take(&mut self.acceptable)
-    }
-
-    /// Takes over a connection's socket.
-    pub fn add(&mut self, socket: Socket, token: Token) -> io::Result<()> {
-        let missing = (token.index as usize + 1).saturating_sub(self.places.len());
-        memory::try_reserve(&mut self.places, missing).map_err(|_| io::ErrorKind::OutOfMemory)?;
-        epoll::add(&self.epoll, &socket, data(token), READABLE)?;
-        self.put(socket, token);
-        Ok(())
-    }
-
-    fn put(&mut self, socket: Socket, token: Token) -> &mut Place {
-        let index = token.index as usize;
-        if self.places.len() <= index {
-            self.places.resize_with(index + 1, Place::default);
-        }
-        let place = &mut self.places[index];
-        *place = Place {
-            socket: Some(socket),
-            generation: token.generation,
-            ..Place::default()
-        };
-        place
-    }
-
-    /// Takes over a connection from io_uring. One that cannot be polled is told to have ended.
-    pub fn inherit(&mut self, heir: Heir) {
-        let Heir {
+    /// Takes over a connection from io_uring. One that cannot be polled is reported as ended.
+    pub fn take_over(&mut self, connection: HandedOver) {
+        let HandedOver {
             socket,
             token,
             unread,
             paused,
             writes_armed,
-        } = heir;
+        } = connection;
         let flags = match writes_armed {
             true => READABLE | EventFlags::OUT,
             false => READABLE,
@@ -184,12 +143,12 @@ impl Epoll {
             socket.shutdown();
         }
         let readable = added.is_err() || !unread.is_empty();
-        let place = self.put(socket, token);
-        place.paused = paused;
-        place.writes_armed = writes_armed;
-        place.has_bytes = readable;
-        place.queued = readable && !paused;
-        if place.queued {
+        let connection = self.insert(socket, token);
+        connection.paused = paused;
+        connection.writes_armed = writes_armed;
+        connection.has_bytes = readable;
+        connection.queued = readable && !paused;
+        if connection.queued {
             self.readable.push_back(token);
         }
         if !unread.is_empty() {
@@ -197,109 +156,213 @@ impl Epoll {
         }
     }
 
-    /// Takes over what io_uring has learnt of connections that can be written to again.
-    pub fn inherit_writable(&mut self, writable: Vec<Token>) {
+    /// Takes over which connections can be written to again.
+    pub fn take_over_writable(&mut self, writable: Vec<Token>) {
         self.writable = writable;
     }
 
-    /// Closes a connection's socket.
-    pub fn remove(&mut self, token: Token) {
-        if !self.unread.is_empty() && self.place(token).is_some() {
+    fn insert(&mut self, socket: Socket, token: Token) -> &mut Connection {
+        let index = token.index as usize;
+        if self.connections.len() <= index {
+            self.connections.resize_with(index + 1, Connection::default);
+        }
+        let connection = &mut self.connections[index];
+        *connection = Connection {
+            socket: Some(socket),
+            generation: token.generation,
+            ..Connection::default()
+        };
+        connection
+    }
+
+    fn connection(&mut self, token: Token) -> Option<&mut Connection> {
+        let connection = self.connections.get_mut(token.index as usize)?;
+        (connection.generation == token.generation && connection.socket.is_some())
+            .then_some(connection)
+    }
+
+    fn socket(&self, token: Token) -> io::Result<&Socket> {
+        socket(&self.connections, token).ok_or_else(|| io::ErrorKind::NotConnected.into())
+    }
+}
+
+impl Sockets for EpollSockets {
+    type Socket = Socket;
+    type Listener = Arc<Listener>;
+    type Descriptor = Descriptor;
+
+    fn listen(&mut self, listener: &Arc<Listener>) -> io::Result<()> {
+        let edges = EventFlags::IN | EventFlags::ET;
+        for socket in listener.sockets() {
+            epoll::add(&self.epoll, socket, EventData::new_u64(LISTENER), edges)?;
+        }
+        self.listener = Some(Arc::clone(listener));
+        Ok(())
+    }
+
+    fn stop_listening(&mut self, listener: &Arc<Listener>) -> io::Result<()> {
+        self.acceptable = false;
+        self.listener = None;
+        for socket in listener.sockets() {
+            epoll::delete(&self.epoll, socket)?;
+        }
+        Ok(())
+    }
+
+    fn take_acceptable(&mut self) -> bool {
+        std::mem::take(&mut self.acceptable)
+    }
+
+    fn add(&mut self, socket: Socket, token: Token) -> io::Result<()> {
+        let missing = (token.index as usize + 1).saturating_sub(self.connections.len());
+        memory::try_reserve(&mut self.connections, missing)
+            .map_err(|_| io::ErrorKind::OutOfMemory)?;
+        epoll::add(&self.epoll, &socket, data(token), READABLE)?;
+        self.insert(socket, token);
+        Ok(())
+    }
+
+    fn remove(&mut self, token: Token) {
+        if !self.unread.is_empty() && self.connection(token).is_some() {
             self.unread.remove(&token.index);
         }
-        if let Some(place) = self.place(token) {
-            *place = Place {
+        if let Some(connection) = self.connection(token) {
+            *connection = Connection {
                 generation: token.generation,
-                ..Place::default()
+                ..Connection::default()
             };
         }
     }
 
-    /// From now on nothing is received from this connection.
-    pub fn pause(&mut self, token: Token) {
-        if let Some(place) = self.place(token) {
-            place.paused = true;
+    fn pause(&mut self, token: Token) {
+        if let Some(connection) = self.connection(token) {
+            connection.paused = true;
         }
     }
 
-    pub fn resume(&mut self, token: Token) {
-        let Some(place) = self.place(token) else {
+    fn resume(&mut self, token: Token) {
+        let Some(connection) = self.connection(token) else {
             return;
         };
-        place.paused = false;
-        if place.has_bytes && !place.queued {
-            place.queued = true;
+        connection.paused = false;
+        if connection.has_bytes && !connection.queued {
+            connection.queued = true;
             self.readable.push_back(token);
         }
     }
 
-    /// Says once, by [`Epoll::take_writable`], when this connection can be written to again.
-    pub fn arm_writes(&mut self, token: Token) -> io::Result<()> {
-        let Some(place) = self.places.get_mut(token.index as usize) else {
-            return Ok(());
-        };
-        let Some(socket) = place.socket.as_ref().filter(|_| !place.writes_armed) else {
-            // A write that was taken in part brings a new edge by itself.
-            return Ok(());
-        };
-        let both = READABLE | EventFlags::OUT;
-        epoll::modify(&self.epoll, socket, data(token), both)?;
-        place.writes_armed = true;
-        Ok(())
+    fn readable(&self) -> usize {
+        self.readable.len()
+    }
+
+    fn next(&mut self, buffer: &mut [u8]) -> Option<IoEvent> {
+        while let Some(token) = self.readable.pop_front() {
+            let Some(connection) = self.connections.get_mut(token.index as usize) else {
+                continue;
+            };
+            if connection.generation != token.generation {
+                continue;
+            }
+            connection.queued = false;
+            let Some(socket) = connection.socket.as_ref().filter(|_| !connection.paused) else {
+                continue;
+            };
+            if !self.unread.is_empty()
+                && let Some(count) = take_unread(&mut self.unread, token, buffer)
+            {
+                connection.queued = true;
+                self.readable.push_back(token);
+                return Some(IoEvent::Received(token, count));
+            }
+            match socket.receive(buffer) {
+                Ok(0) => return Some(IoEvent::Ended(token, None)),
+                Ok(count) => {
+                    // Fewer bytes than asked for: drained, and the next byte brings an edge.
+                    connection.has_bytes = count == buffer.len() || connection.ending;
+                    if connection.has_bytes {
+                        connection.queued = true;
+                        self.readable.push_back(token);
+                    }
+                    return Some(IoEvent::Received(token, count));
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    connection.has_bytes = false;
+                }
+                Err(error) => return Some(IoEvent::Ended(token, Some(error))),
+            }
+        }
+        None
     }
 
     #[inline]
-    pub fn send(&self, token: Token, bytes: &[u8]) -> io::Result<usize> {
+    fn send(&self, token: Token, bytes: &[u8]) -> io::Result<usize> {
         self.socket(token)?.send(bytes)
     }
 
     #[inline]
-    pub fn send_vectored(&self, token: Token, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
+    fn send_vectored(&self, token: Token, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
         self.socket(token)?.send_vectored(pieces)
     }
 
-    /// Whether so many sends are better given to [`Epoll::send_all`].
     #[inline]
-    pub fn sends_together(&self, sends: usize) -> bool {
+    fn sends_together(&self, sends: usize) -> bool {
         self.batches.pay_for(sends)
     }
 
-    pub fn send_all(
+    fn send_all(
         &mut self,
         batch: &[(Token, &[u8])],
-        mut tell: impl FnMut(Token, io::Result<usize>),
+        mut report: impl FnMut(Token, io::Result<usize>),
     ) {
         let Self {
-            batches, places, ..
+            batches,
+            connections,
+            ..
         } = self;
         match batches.ring() {
-            Some(ring) => batch::send_all(ring, batch, |token| socket(places, token), tell),
+            Some(ring) => batch::send_all(ring, batch, |token| socket(connections, token), report),
             None => batch
                 .iter()
-                .for_each(|(token, bytes)| tell(*token, self.send(*token, bytes))),
+                .for_each(|(token, bytes)| report(*token, self.send(*token, bytes))),
         }
     }
 
-    pub fn unacknowledged(&self, token: Token) -> io::Result<usize> {
+    fn arm_writes(&mut self, token: Token) -> io::Result<()> {
+        let Some(connection) = self.connections.get_mut(token.index as usize) else {
+            return Ok(());
+        };
+        let is_unarmed = connection.generation == token.generation && !connection.writes_armed;
+        let Some(socket) = connection.socket.as_ref().filter(|_| is_unarmed) else {
+            // A write that was accepted in part brings a new edge by itself.
+            return Ok(());
+        };
+        let both = READABLE | EventFlags::OUT;
+        epoll::modify(&self.epoll, socket, data(token), both)?;
+        connection.writes_armed = true;
+        Ok(())
+    }
+
+    fn take_writable(&mut self) -> Vec<Token> {
+        std::mem::take(&mut self.writable)
+    }
+
+    fn unacknowledged(&self, token: Token) -> io::Result<usize> {
         self.socket(token)?.unacknowledged()
     }
 
-    pub fn shutdown_write(&self, token: Token) -> io::Result<()> {
+    fn shutdown_write(&self, token: Token) -> io::Result<()> {
         self.socket(token)?.shutdown_write()
     }
 
-    /// Whether there is something to do without waiting.
-    pub fn has_work(&self) -> bool {
+    fn has_work(&self) -> bool {
         !self.readable.is_empty() || !self.writable.is_empty() || self.acceptable
     }
 
-    /// Learns what has happened; waits for something, if it may. The timer ends that, and so does a
-    /// signal handler.
-    pub fn wait(&mut self, may_wait: bool) -> io::Result<()> {
-        let mut room = [const { MaybeUninit::uninit() }; EVENTS];
+    fn wait(&mut self, may_wait: bool) -> io::Result<()> {
+        let mut room = [const { MaybeUninit::uninit() }; MAX_EVENTS];
         let events = match events::wait(self.epoll.as_fd(), &mut room, may_wait) {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(()),
-            answer => answer?,
+            result => result?,
         };
         for event in events {
             match event.u64 {
@@ -308,7 +371,7 @@ impl Epoll {
                 data => note(
                     data,
                     EventFlags::from_bits_retain(event.events),
-                    &mut self.places,
+                    &mut self.connections,
                     &mut self.readable,
                     &mut self.writable,
                 ),
@@ -317,75 +380,16 @@ impl Epoll {
         Ok(())
     }
 
-    /// How many connections wait to be read; each is visited once by as many calls of `next`.
-    pub fn readable(&self) -> usize {
-        self.readable.len()
-    }
-
-    /// Connections that can be written to again; each stands here once.
-    pub fn take_writable(&mut self) -> Vec<Token> {
-        std::mem::take(&mut self.writable)
-    }
-
-    /// Visits the next connection that may hold bytes, and reads into `buffer`.
-    pub fn next(&mut self, buffer: &mut [u8]) -> Option<Happening> {
-        while let Some(token) = self.readable.pop_front() {
-            let Some(place) = self.places.get_mut(token.index as usize) else {
-                continue;
-            };
-            if place.generation != token.generation {
-                continue;
-            }
-            place.queued = false;
-            let Some(socket) = place.socket.as_ref().filter(|_| !place.paused) else {
-                continue;
-            };
-            if !self.unread.is_empty()
-                && let Some(count) = take_unread(&mut self.unread, token, buffer)
-            {
-                place.queued = true;
-                self.readable.push_back(token);
-                return Some(Happening::Received(token, count));
-            }
-            match socket.receive(buffer) {
-                Ok(0) => return Some(Happening::Ended(token, None)),
-                Ok(count) => {
-                    // Fewer bytes than asked for: drained, and the next byte brings an edge.
-                    place.has_bytes = count == buffer.len() || place.ending;
-                    if place.has_bytes {
-                        place.queued = true;
-                        self.readable.push_back(token);
-                    }
-                    return Some(Happening::Received(token, count));
-                }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => place.has_bytes = false,
-                Err(error) => return Some(Happening::Ended(token, Some(error))),
-            }
-        }
-        None
-    }
-
-    /// A descriptor that is readable when [`Epoll::wait`] would not wait.
-    pub fn descriptor(&self) -> RawFd {
-        self.epoll.as_raw_fd()
-    }
-
-    /// Sets the timer, which goes off once, `after` from now.
-    pub fn set_timer(&self, after: Duration) -> io::Result<()> {
+    fn set_timer(&self, after: Duration) -> io::Result<()> {
         self.timer.arm(after)
     }
 
-    fn place(&mut self, token: Token) -> Option<&mut Place> {
-        let place = self.places.get_mut(token.index as usize)?;
-        (place.generation == token.generation && place.socket.is_some()).then_some(place)
-    }
-
-    fn socket(&self, token: Token) -> io::Result<&Socket> {
-        socket(&self.places, token).ok_or_else(|| io::ErrorKind::NotConnected.into())
+    fn descriptor(&self) -> Descriptor {
+        self.epoll.as_raw_fd()
     }
 }
 
-/// Reads what was received of a connection before it was epoll's; None when nothing is left of that.
+/// Reads what io_uring had received of a connection. Returns None when nothing is left of that.
 #[cold]
 fn take_unread(
     unread: &mut HashMap<u32, VecDeque<u8>>,
@@ -403,37 +407,37 @@ fn take_unread(
     Some(count)
 }
 
-fn socket(places: &[Place], token: Token) -> Option<&Socket> {
-    let place = places.get(token.index as usize);
-    let place = place.filter(|place| place.generation == token.generation);
-    place.and_then(|place| place.socket.as_ref())
+fn socket(connections: &[Connection], token: Token) -> Option<&Socket> {
+    let connection = connections.get(token.index as usize);
+    let connection = connection.filter(|connection| connection.generation == token.generation);
+    connection.and_then(|connection| connection.socket.as_ref())
 }
 
 /// Notes one connection's event.
 fn note(
     data: u64,
     flags: EventFlags,
-    places: &mut [Place],
+    connections: &mut [Connection],
     readable: &mut VecDeque<Token>,
     writable: &mut Vec<Token>,
 ) {
     let token = token(data);
-    let Some(place) = places.get_mut(token.index as usize) else {
+    let Some(connection) = connections.get_mut(token.index as usize) else {
         return;
     };
-    if place.generation != token.generation || place.socket.is_none() {
+    if connection.generation != token.generation || connection.socket.is_none() {
         return;
     }
     let ending = flags.intersects(ENDING);
     if flags.contains(EventFlags::IN) || ending {
-        place.ending |= ending;
-        place.has_bytes = true;
-        if !place.queued && !place.paused {
-            place.queued = true;
+        connection.ending |= ending;
+        connection.has_bytes = true;
+        if !connection.queued && !connection.paused {
+            connection.queued = true;
             readable.push_back(token);
         }
     }
-    if place.writes_armed && flags.contains(EventFlags::OUT) {
+    if connection.writes_armed && flags.contains(EventFlags::OUT) {
         writable.push(token);
     }
 }

@@ -1,9 +1,8 @@
 //! Listening and accepting: IPv4, IPv6 and Unix-domain sockets.
 
-use std::fmt;
 use std::fs;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::os::unix::net::UnixStream;
@@ -14,78 +13,26 @@ use rustix::io::Errno;
 use rustix::net::{SocketFlags, acceptfrom_with};
 use socket2::{Domain, SockAddr, Type};
 
-use super::{Socket, process, socket};
+use super::socket::{self, Socket};
+use super::sys::process;
+use crate::net::address::{Address, Peer};
 
-/// After so many clients that could not be accepted it is no longer about them.
-const TRIES: usize = 16;
-
-/// Where to listen.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Address {
-    /// All of a name's; their ports are the same.
-    Inet(Vec<SocketAddr>),
-    Unix(PathBuf),
-}
-
-impl Address {
-    /// Reads a numeric address (brackets allowed), a name, which is looked up now, or `unix:/path`.
-    pub fn resolve(host: &str, port: u16) -> io::Result<Self> {
-        if let Some(path) = host.strip_prefix("unix:") {
-            return Ok(Self::Unix(path.into()));
-        }
-        let bare = host
-            .strip_prefix('[')
-            .and_then(|rest| rest.strip_suffix(']'))
-            .unwrap_or(host);
-        let mut found: Vec<SocketAddr> = Vec::new();
-        for address in (bare, port).to_socket_addrs()? {
-            if !found.contains(&address) {
-                found.push(address);
-            }
-        }
-        Ok(Self::Inet(found))
-    }
-}
-
-/// Who has connected.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Peer {
-    Inet(SocketAddr),
-    Unix,
-}
-
-impl Peer {
-    /// The peer's IP address; None for a Unix socket.
-    pub fn ip(&self) -> Option<IpAddr> {
-        match self {
-            Self::Inet(address) => Some(address.ip()),
-            Self::Unix => None,
-        }
-    }
-}
-
-impl fmt::Display for Peer {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Inet(address) => address.fmt(f),
-            Self::Unix => f.write_str("unix"),
-        }
-    }
-}
+/// Maximum number of connections in a row whose accepting may fail because of themselves.
+const MAX_FAILED_PEERS: usize = 16;
 
 /// Listening, non-blocking sockets: one for each address. They are shut down and closed, and a Unix socket's
 /// file goes, when this is dropped.
 #[derive(Debug)]
 pub struct Listener {
     sockets: Vec<socket2::Socket>,
-    /// The one that is asked first the next time, so that none has to wait for another.
+    /// The one that is tried first the next time, so that none has to wait for another.
     first: AtomicUsize,
     port: u16,
     file: Option<SocketFile>,
 }
 
-/// How many ports more are tried when the one that the system chose for a name's first address is
-/// taken at the next.
+/// How many further ports are tried when the one that the system chose for a name's first address is in use
+/// at another.
 const MORE_PORTS: u32 = 15;
 
 impl Listener {
@@ -96,17 +43,17 @@ impl Listener {
         }
     }
 
-    /// The port in use; 0 for a Unix socket.
+    /// Returns the port in use; 0 for a Unix socket.
     pub fn port(&self) -> u16 {
         self.port
     }
 
-    /// The sockets, each of which is to be polled.
+    /// Returns the sockets, each of which is to be polled.
     pub fn sockets(&self) -> impl ExactSizeIterator<Item = BorrowedFd<'_>> {
         self.sockets.iter().map(AsFd::as_fd)
     }
 
-    /// Accepts one connection that is waiting, or answers `WouldBlock`.
+    /// Accepts one connection, or fails with `WouldBlock`.
     pub fn accept(&self) -> io::Result<(Socket, Peer)> {
         if let [socket] = &self.sockets[..] {
             return Self::accept_from(socket);
@@ -117,7 +64,7 @@ impl Listener {
         for socket in after.iter().chain(before) {
             match Self::accept_from(socket) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => (),
-                answer => return answer,
+                result => return result,
             }
         }
         Err(io::ErrorKind::WouldBlock.into())
@@ -125,19 +72,19 @@ impl Listener {
 
     fn accept_from(socket: &socket2::Socket) -> io::Result<(Socket, Peer)> {
         let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-        let mut tries = 0;
+        let mut failed = 0;
         loop {
             match acceptfrom_with(socket, flags) {
                 Ok((descriptor, address)) => {
                     let peer = address.and_then(|address| SocketAddr::try_from(address).ok());
                     let peer = peer.map_or(Peer::Unix, |address| {
-                        // An IPv4 client of a dual-stack listener is an IPv4 client.
+                        // The IPv4 peer of a dual-stack listener is an IPv4 peer.
                         Peer::Inet(SocketAddr::new(address.ip().to_canonical(), address.port()))
                     });
                     return Ok((Socket::new(descriptor), peer));
                 }
-                // A client that left while it waited is no reason to stop.
-                Err(error) if is_one_clients(error) && tries < TRIES => tries += 1,
+                // A peer that left while it waited is no reason to stop.
+                Err(error) if is_about_one_peer(error) && failed < MAX_FAILED_PEERS => failed += 1,
                 Err(error) => return Err(error.into()),
             }
         }
@@ -152,17 +99,17 @@ impl Listener {
             Err(error) if is_absent(&error) && addresses == any(Ipv6Addr::UNSPECIFIED.into()) => {
                 Self::bind_each(&any(Ipv4Addr::UNSPECIFIED.into()), backlog)
             }
-            answer => answer,
+            result => result,
         }
     }
 
     fn bind_each(addresses: &[SocketAddr], backlog: i32) -> io::Result<Self> {
-        let chosen_by_us = addresses.iter().any(|address| address.port() != 0);
-        let mut more = if chosen_by_us { 0 } else { MORE_PORTS };
+        let has_port = addresses.iter().any(|address| address.port() != 0);
+        let mut more = if has_port { 0 } else { MORE_PORTS };
         loop {
             match Self::bind_each_once(addresses, backlog) {
                 Err(error) if error.kind() == io::ErrorKind::AddrInUse && more > 0 => more -= 1,
-                answer => return answer,
+                result => return result,
             }
         }
     }
@@ -182,7 +129,7 @@ impl Listener {
                     listener.sockets.push(socket);
                 }
                 Err(error) if is_absent(&error) => {
-                    log::info!("{address} is not an address of this host: {error}");
+                    log::info!("{address} is not an address of this machine: {error}");
                     absent = error;
                 }
                 Err(error) => return Err(error),
@@ -221,8 +168,8 @@ impl Listener {
     }
 }
 
-/// Whether an error of accepting may be about one client, so that the next may be accepted (accept(2)).
-fn is_one_clients(error: Errno) -> bool {
+/// Whether an error of accepting may be about one peer, so that the next may be accepted (accept(2)).
+fn is_about_one_peer(error: Errno) -> bool {
     matches!(
         error,
         Errno::INTR
@@ -239,11 +186,11 @@ fn is_one_clients(error: Errno) -> bool {
     )
 }
 
-/// `apart`: not for IPv4, too, because there are other addresses.
-fn bind_exactly(address: SocketAddr, apart: bool) -> io::Result<socket2::Socket> {
+/// Binds to one address; with `v6_only` not to the IPv4 address beside it.
+fn bind_exactly(address: SocketAddr, v6_only: bool) -> io::Result<socket2::Socket> {
     let socket = socket2::Socket::new(Domain::for_address(address), Type::STREAM, None)?;
     if address.is_ipv6() {
-        socket.set_only_v6(apart)?;
+        socket.set_only_v6(v6_only)?;
     }
     // A port whose last connections are still in TIME_WAIT is free; one with a listener is not.
     socket.set_reuse_address(true)?;
@@ -321,22 +268,6 @@ mod tests {
     use super::*;
 
     const DEADLINE: Duration = Duration::from_secs(20);
-
-    #[test]
-    fn an_address_is_numeric_bracketed_a_name_or_a_file() {
-        let inet = |text: &str| Address::Inet(vec![text.parse().unwrap()]);
-        assert_eq!(
-            Address::resolve("127.0.0.1", 1).unwrap(),
-            inet("127.0.0.1:1")
-        );
-        assert_eq!(Address::resolve("::1", 2).unwrap(), inet("[::1]:2"));
-        assert_eq!(Address::resolve("[::1]", 3).unwrap(), inet("[::1]:3"));
-        assert_eq!(
-            Address::resolve("unix:/a b", 0).unwrap(),
-            Address::Unix("/a b".into())
-        );
-        assert!(Address::resolve("[::1", 3).is_err());
-    }
 
     #[test]
     fn a_second_listener_on_the_same_port_is_refused() {

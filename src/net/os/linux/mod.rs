@@ -10,10 +10,15 @@ mod sockets;
 mod sys;
 mod waker;
 
-pub use listener::{Address, Listener, Peer};
+pub use listener::Listener;
+#[cfg(test)]
+pub use ring::RingSockets;
 pub use signal::Signal;
 pub use socket::Socket;
-pub use sockets::{Backend, Sockets};
+pub use sockets::{Backend, SystemSockets};
 pub use sys::wait::{PollSet, Readiness, Union, Wait, Waited};
 pub use sys::{memory, process};
 pub use waker::Waker;
+
+/// What the system waits for.
+pub type Descriptor = std::os::fd::RawFd;

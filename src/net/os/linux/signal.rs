@@ -1,7 +1,7 @@
-//! Descriptors that other threads and the clock make readable.
+//! Descriptors that other threads and the clock make readable: eventfd and timerfd.
 
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
 use rustix::event::{EventfdFlags, eventfd};
@@ -11,34 +11,41 @@ use rustix::time::{
     timerfd_settime,
 };
 
+use super::Descriptor;
+
 /// A descriptor that is readable from when it is given until it is taken.
 #[derive(Debug)]
 pub struct Signal(OwnedFd);
 
 impl Signal {
-    /// One that threads give: each taker takes what one giver gave.
+    /// Creates one that threads give. It counts: each `take` takes one `give`.
     pub fn semaphore() -> io::Result<Self> {
         let flags = EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK | EventfdFlags::SEMAPHORE;
         Ok(Self(eventfd(0, flags)?))
     }
 
-    /// One that the clock gives, once armed.
+    /// Creates one that the clock gives, once armed.
     pub fn timer() -> io::Result<Self> {
         let flags = TimerfdFlags::CLOEXEC | TimerfdFlags::NONBLOCK;
         Ok(Self(timerfd_create(TimerfdClockId::Monotonic, flags)?))
     }
 
-    /// Makes it readable. A semaphore that is full stays readable, which is all that is needed.
+    /// Makes it readable. A counter that is full stays readable, which suffices.
     pub fn give(&self) {
         let _full = retry_on_intr(|| rustix::io::write(&self.0, &1u64.to_ne_bytes()));
     }
 
-    /// Whether it was given; it is not any more, unless others gave, too.
+    /// Takes one `give`. Returns whether there was one.
     pub fn take(&self) -> bool {
         rustix::io::read(&self.0, &mut [0; 8]).is_ok()
     }
 
-    /// Makes a timer readable once, `after` from now. It is not readable until then.
+    /// Returns what to wait for.
+    pub fn descriptor(&self) -> Descriptor {
+        self.0.as_raw_fd()
+    }
+
+    /// Makes a timer readable once, `after` from now, and not before.
     pub fn arm(&self, after: Duration) -> io::Result<()> {
         let never = Timespec {
             tv_sec: 0,
@@ -58,11 +65,5 @@ impl Signal {
 impl AsFd for Signal {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.0.as_fd()
-    }
-}
-
-impl AsRawFd for Signal {
-    fn as_raw_fd(&self) -> RawFd {
-        self.0.as_raw_fd()
     }
 }

@@ -1,16 +1,15 @@
 //! One connection's socket.
 
 use std::io::{self, IoSlice};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::io::retry_on_intr;
 use rustix::net::{RecvFlags, SendAncillaryBuffer, SendFlags, Shutdown};
 
-use super::process;
-use super::sys::send_queue;
+use super::sys::{process, send_queue};
 
-/// So many pieces are read of what nobody will read.
-const PIECES_DROPPED: usize = 8;
+/// Maximum number of reads that discard input before a close.
+const MAX_DISCARDING_READS: usize = 8;
 
 /// A connected, non-blocking stream socket: TCP or Unix. Shut down and closed when dropped.
 #[derive(Debug)]
@@ -21,7 +20,7 @@ impl Socket {
         Self(descriptor)
     }
 
-    /// Reads what has arrived; 0 is the end of the stream.
+    /// Reads what has arrived. Returns 0 at the end of the stream.
     #[inline]
     pub(super) fn receive(&self, into: &mut [u8]) -> io::Result<usize> {
         let receive = || rustix::net::recv(&self.0, &mut *into, RecvFlags::empty());
@@ -42,19 +41,19 @@ impl Socket {
         Ok(retry_on_intr(send)?)
     }
 
-    /// How many bytes the peer's system has not acknowledged.
+    /// Returns how many bytes the peer's system has not acknowledged.
     pub(super) fn unacknowledged(&self) -> io::Result<usize> {
         send_queue::unacknowledged(self.as_fd())
     }
 
-    /// Says a last thing and closes, without waiting for anything. What has arrived is read and dropped:
-    /// else the peer would get a reset, by which it may lose what was said.
-    pub fn leave_with(self, words: &[u8]) {
+    /// Sends a last message and closes, without waiting. Input that has arrived is discarded: otherwise the
+    /// peer would receive a reset, by which it may lose the message.
+    pub fn leave_with(self, message: &[u8]) {
         let mut dropped = [0; 4096];
-        // Who does not take it now has gone.
-        let _ = self.send(words);
+        // A new connection has room for it, unless its peer has left.
+        let _ = self.send(message);
         let _ = self.shutdown_write();
-        for _ in 0..PIECES_DROPPED {
+        for _ in 0..MAX_DISCARDING_READS {
             if !self
                 .receive(&mut dropped)
                 .is_ok_and(|count| count == dropped.len())
@@ -64,7 +63,7 @@ impl Socket {
         }
     }
 
-    /// Says that nothing more will be written; reading goes on.
+    /// Ends the stream to the peer; reading goes on.
     pub(super) fn shutdown_write(&self) -> io::Result<()> {
         Ok(rustix::net::shutdown(&self.0, Shutdown::Write)?)
     }
@@ -81,14 +80,14 @@ impl Drop for Socket {
     }
 }
 
-/// Ends the connection, or the listening, of a socket that is about to be closed. Closing alone would not
+/// Ends the connection, or the listening, of a socket that is about to be closed. Closing alone does not
 /// while a request of io_uring lasts, or while a forked child holds the socket open, too.
 ///
-/// What is still to be delivered is delivered, as by closing.
+/// Bytes in the send queue are still delivered, as by closing.
 pub(super) fn end(socket: impl AsFd) {
     // In the child itself it is the parent's.
     if !process::is_forked_child() {
-        // Fails if the peer has ended already.
+        // Fails if the peer has reset the connection.
         let _ended = rustix::net::shutdown(socket, Shutdown::Both);
     }
 }
@@ -96,11 +95,5 @@ pub(super) fn end(socket: impl AsFd) {
 impl AsFd for Socket {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.0.as_fd()
-    }
-}
-
-impl AsRawFd for Socket {
-    fn as_raw_fd(&self) -> RawFd {
-        self.0.as_raw_fd()
     }
 }

@@ -1,11 +1,12 @@
 //! Interrupting a loop that waits.
 
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
+use std::os::fd::{AsFd, BorrowedFd};
 
-use super::Signal;
+use super::Descriptor;
+use super::signal::Signal;
 
-/// Interrupts [`super::Poller::wait`] from any thread.
+/// Ends a wait of a loop, from any thread.
 #[derive(Debug)]
 pub struct Waker(Signal);
 
@@ -17,16 +18,15 @@ impl Waker {
     pub fn wake(&self) {
         self.0.give();
     }
+
+    /// Returns what to wait for.
+    pub fn descriptor(&self) -> Descriptor {
+        self.0.descriptor()
+    }
 }
 
 impl AsFd for Waker {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.0.as_fd()
-    }
-}
-
-impl AsRawFd for Waker {
-    fn as_raw_fd(&self) -> RawFd {
-        self.0.as_raw_fd()
     }
 }

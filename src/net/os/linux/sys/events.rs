@@ -1,7 +1,7 @@
 //! Waiting for the events of an epoll descriptor.
 //!
-//! rustix would do it, but leaves the size of the signal mask that it does not pass to chance; the
-//! kernel does not mind, valgrind does. glibc's own function is a place where a thread is cancelled.
+//! rustix could do it, but it leaves the size of the absent signal mask uninitialised. The kernel ignores that,
+//! valgrind does not. glibc's function is a cancellation point.
 
 use std::io;
 use std::mem::MaybeUninit;
@@ -12,7 +12,7 @@ use libc::{c_int, c_long, epoll_event};
 
 use super::checked;
 
-/// Learns of as many events as there is room for; waits for the first one, if it may.
+/// Returns as many events as there is room for. Waits for the first one, if it may.
 pub fn wait<'a>(
     epoll: BorrowedFd<'_>,
     room: &'a mut [MaybeUninit<epoll_event>],
@@ -22,7 +22,7 @@ pub fn wait<'a>(
     let most = c_long::from(c_int::try_from(room.len()).unwrap_or(c_int::MAX));
     let no_mask = ptr::null::<libc::sigset_t>();
     // SAFETY: `room` is writable for `most` events and outlives the call.
-    let answer = unsafe {
+    let result = unsafe {
         libc::syscall(
             libc::SYS_epoll_pwait,
             c_long::from(epoll.as_raw_fd()),
@@ -33,7 +33,7 @@ pub fn wait<'a>(
             size_of::<u64>(),
         )
     };
-    let count = checked(answer as isize)?;
+    let count = checked(result as isize)?;
     // SAFETY: the kernel has written so many events, at most `most`, to the front of `room`.
     Ok(unsafe { slice::from_raw_parts(room.as_ptr().cast(), count) })
 }

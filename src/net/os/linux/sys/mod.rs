@@ -10,7 +10,7 @@ pub mod wait;
 
 use std::io;
 
-/// What a system call answered, with `errno` when that is negative.
-fn checked(answer: isize) -> io::Result<usize> {
-    usize::try_from(answer).map_err(|_| io::Error::last_os_error())
+/// Converts the result of a system call; if it is negative, `errno` has the error.
+fn checked(result: isize) -> io::Result<usize> {
+    usize::try_from(result).map_err(|_| io::Error::last_os_error())
 }

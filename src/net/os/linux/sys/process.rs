@@ -12,7 +12,7 @@ extern "C" fn note_fork() {
     FORKED.store(true, Ordering::Relaxed);
 }
 
-/// From now on a child of this process knows that it is one.
+/// Makes children that are forked from now on know that they are.
 pub fn watch_forks() -> io::Result<()> {
     let watch = || {
         // SAFETY: `note_fork` only stores to an atomic, which is safe after a fork.
@@ -37,16 +37,16 @@ unsafe extern "C" {
 /// `PTHREAD_CANCEL_DISABLE`, the same in glibc and musl.
 const CANCEL_DISABLE: libc::c_int = 1;
 
-/// The calling thread is not cancelled until this is dropped; then all is as before. A cancellation that
-/// comes meanwhile is not lost.
+/// Keeps the calling thread from being cancelled until this is dropped, which restores the state before. A
+/// cancellation that is requested meanwhile stays pending.
 #[must_use = "it ends when it is dropped"]
 pub struct Uncancelled(libc::c_int);
 
 impl Uncancelled {
-    /// Unwinding, by which a thread is cancelled, must not pass through code that has something to drop.
+    /// Begins it. A cancelled thread unwinds, which must not pass through frames that have something to drop.
     pub fn begin() -> Self {
         let mut before = 0;
-        // SAFETY: the place is ours.
+        // SAFETY: `before` is ours and writable.
         unsafe { pthread_setcancelstate(CANCEL_DISABLE, &mut before) };
         Self(before)
     }
@@ -54,7 +54,7 @@ impl Uncancelled {
 
 impl Drop for Uncancelled {
     fn drop(&mut self) {
-        // SAFETY: the state was the thread's before; NULL may be passed on Linux, musl too.
+        // SAFETY: the state is the thread's earlier one; Linux permits NULL, with musl too.
         unsafe { pthread_setcancelstate(self.0, std::ptr::null_mut()) };
     }
 }

@@ -1,58 +1,59 @@
 //! io_uring: requests to the kernel, their completions, and the buffers that it fills.
 //!
-//! What is unsafe about it is memory that the kernel uses while we run. There are two kinds: buffers
-//! that this ring owns until nothing is in flight any more, and bytes that are lent to
-//! [`Ring::send_all`], which does not return before the kernel has let go of them.
+//! The unsafe part is memory that the kernel uses while we run. There are two kinds: buffers, which the ring
+//! owns until nothing is in flight any more, and bytes lent to [`Ring::send_all`], which does not return
+//! before the kernel has finished with them.
 
 use std::collections::VecDeque;
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU16, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use io_uring::types::{BufRingEntry, CancelBuilder, Fd, SubmitArgs, Timespec};
 use io_uring::{EnterFlags, IoUring, cqueue, opcode, squeue};
 
-/// Requests that go to the kernel in one system call.
-const REQUESTS: u32 = 256;
+/// Maximum number of requests that one system call submits.
+const SUBMISSION_ENTRIES: u32 = 256;
 
-/// Completions that wait for us in the ring; more of them the kernel keeps elsewhere.
-const COMPLETIONS: u32 = 4096;
+/// Completions that the ring holds; the kernel keeps further ones elsewhere.
+const COMPLETION_ENTRIES: u32 = 4096;
 
-/// The only group of buffers.
+/// The id of the only group of buffers.
 const GROUP: u16 = 0;
 
-/// `IOU_PBUF_RING_INC`: a buffer is filled by one request after the other.
-const PIECE_BY_PIECE: u16 = 2;
+/// `IOU_PBUF_RING_INC`: several requests fill one buffer, one after the other.
+const INCREMENTAL: u16 = 2;
 
-/// The mark of a request whose completion says nothing.
+/// The user data of a request whose completion is ignored.
 pub const SILENT: u64 = u64::MAX;
 
-/// In the mark of a request that was lent bytes; the rest is its place in the batch.
+/// A bit in the user data of a request that was lent bytes; the other bits are its index in the batch.
 const LENT: u64 = 1 << 63;
 
-const PAGE: usize = 4096;
+const PAGE_BYTES: usize = 4096;
 
-/// For so many microseconds a wait for one completion goes on for more of them.
-const MOMENT: u32 = 20;
+/// How long a wait gathers more completions after the first, in microseconds.
+const GATHER_WAIT_US: u32 = 20;
 
-/// How often requests are offered again to a kernel that has no room for them.
-const TRIES: u32 = 1000;
+/// How often requests are submitted again to a kernel that has no room for them.
+const MAX_RETRIES: u32 = 1000;
 
-/// How long a ring that is dropped waits for the kernel to let go of it.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// A ring that is dropped waits so often for a completion that does not come, and so long each time.
+const MAX_DROP_WAITS: u32 = 50;
+const DROP_WAIT: Duration = Duration::from_millis(100);
 
-/// What has become of a request.
+/// The result of a request, or one of its results.
 #[derive(Clone, Copy, Debug)]
 pub struct Completion {
-    /// The mark that the request was given.
-    pub mark: u64,
-    /// A count, or an error number below 0.
+    /// The user data of the request.
+    pub user_data: u64,
+    /// A count, or a negative error number.
     pub result: i32,
-    /// What was received; its bytes are ours until [`Ring::give_back`].
+    /// Received bytes, which are ours until [`Ring::give_back`].
     pub piece: Option<u32>,
-    /// More will come of this request.
+    /// The request is not finished.
     pub more: bool,
     /// The socket holds more than was received.
     pub leaves_some: bool,
@@ -61,33 +62,34 @@ pub struct Completion {
 pub struct Ring {
     ring: IoUring,
     buffers: Buffers,
-    /// Completions that came while others were waited for.
+    /// Completions that arrived while others were waited for.
     set_aside: VecDeque<Completion>,
-    /// Requests that have not come to their end.
+    /// Requests that are not finished.
     in_flight: usize,
-    /// Those of them that were lent bytes, and what became of the others of the batch.
+    /// Those of them that were lent bytes.
     lent: usize,
+    /// The results of the batch.
     sent: Vec<i32>,
-    /// The kernel does not take requests any more.
+    /// The kernel accepts no requests any more.
     broken: bool,
 }
 
 impl Ring {
-    /// A ring that may fill so many buffers, a power of two, of so many bytes each. The thread that makes it
-    /// is the only one that may use it and drop it: when a ring ends, the kernel interrupts whatever its
-    /// maker waits in.
+    /// Creates a ring with `count` buffers, a power of two, of `size` bytes each. The calling thread is the
+    /// only one that may use it and drop it: when a ring ends, the kernel interrupts whatever its creator
+    /// waits in.
     ///
     /// # Errors
     ///
-    /// The kernel is older than 6.1, or does not let this thread have a ring or enter it.
+    /// The kernel is older than 6.1, or does not permit this thread to create a ring or to enter it.
     pub fn new(count: u16, size: u32) -> io::Result<Self> {
         let ring = IoUring::builder()
-            .setup_cqsize(COMPLETIONS)
+            .setup_cqsize(COMPLETION_ENTRIES)
             .setup_submit_all()
             .setup_single_issuer()
             .setup_defer_taskrun()
             .setup_taskrun_flag()
-            .build(REQUESTS)?;
+            .build(SUBMISSION_ENTRIES)?;
         let buffers = Buffers::new(&ring, count, size)?;
         let mut ring = Self {
             ring,
@@ -98,48 +100,48 @@ impl Ring {
             sent: Vec::new(),
             broken: false,
         };
-        // A ring may be had and not be entered, where system calls are filtered.
+        // A filter of system calls may permit one and not the other.
         ring.push(&opcode::Nop::new().build().user_data(SILENT))?;
         ring.enter(1, None)?;
         ring.set_completions_aside();
         Ok(ring)
     }
 
-    // ---- requests, which the next `enter` hands over ----
+    // ---- requests, which the next `enter` submits ----
 
-    /// Asks to receive again and again.
-    pub fn receive(&mut self, socket: BorrowedFd<'_>, mark: u64) -> io::Result<()> {
+    /// Receives until it is cancelled, fails, or no buffer is left.
+    pub fn receive(&mut self, socket: BorrowedFd<'_>, user_data: u64) -> io::Result<()> {
         let entry = opcode::RecvMulti::new(Fd(socket.as_raw_fd()), GROUP).build();
-        self.push(&entry.user_data(mark))
+        self.push(&entry.user_data(user_data))
     }
 
-    /// Asks to receive one piece.
-    pub fn receive_once(&mut self, socket: BorrowedFd<'_>, mark: u64) -> io::Result<()> {
+    /// Receives once.
+    pub fn receive_once(&mut self, socket: BorrowedFd<'_>, user_data: u64) -> io::Result<()> {
         let nowhere = std::ptr::null_mut();
         let entry = opcode::Recv::new(Fd(socket.as_raw_fd()), nowhere, 0)
             .buf_group(GROUP)
             .build()
             .flags(squeue::Flags::BUFFER_SELECT);
-        self.push(&entry.user_data(mark))
+        self.push(&entry.user_data(user_data))
     }
 
-    /// Asks to be told once when a socket takes bytes.
-    pub fn watch_writability(&mut self, socket: BorrowedFd<'_>, mark: u64) -> io::Result<()> {
+    /// Completes once, when a socket can be written to.
+    pub fn watch_writability(&mut self, socket: BorrowedFd<'_>, user_data: u64) -> io::Result<()> {
         let entry = opcode::PollAdd::new(Fd(socket.as_raw_fd()), libc::POLLOUT as u32).build();
-        self.push(&entry.user_data(mark))
+        self.push(&entry.user_data(user_data))
     }
 
-    /// Asks to be told each time when a descriptor becomes readable.
-    pub fn watch(&mut self, descriptor: RawFd, mark: u64) -> io::Result<()> {
+    /// Completes each time that a descriptor becomes readable.
+    pub fn watch(&mut self, descriptor: RawFd, user_data: u64) -> io::Result<()> {
         let entry = opcode::PollAdd::new(Fd(descriptor), libc::POLLIN as u32)
             .multi(true)
             .build();
-        self.push(&entry.user_data(mark))
+        self.push(&entry.user_data(user_data))
     }
 
-    /// Asks to end the request with the mark `other`.
-    pub fn cancel(&mut self, other: u64, mark: u64) -> io::Result<()> {
-        self.push(&opcode::AsyncCancel::new(other).build().user_data(mark))
+    /// Cancels the request with the user data `other`.
+    pub fn cancel(&mut self, other: u64, user_data: u64) -> io::Result<()> {
+        self.push(&opcode::AsyncCancel::new(other).build().user_data(user_data))
     }
 
     fn push(&mut self, entry: &squeue::Entry) -> io::Result<()> {
@@ -153,10 +155,10 @@ impl Ring {
         Ok(())
     }
 
-    // ---- handing over, and waiting ----
+    // ---- submitting and waiting ----
 
-    /// Hands all requests over, and learns what has come to an end, without waiting.
-    pub fn look(&mut self) -> io::Result<()> {
+    /// Submits all requests and collects completions, without waiting.
+    pub fn poll(&mut self) -> io::Result<()> {
         let queue = self.ring.submission();
         if queue.is_empty() && !queue.taskrun() && !queue.cq_overflow() {
             return Ok(());
@@ -165,11 +167,11 @@ impl Ring {
         self.enter(0, None)
     }
 
-    /// Hands all requests over, and waits for a completion, if none lies there. A signal handler ends
-    /// it, too. For `expected` of them it waits a moment longer.
+    /// Submits all requests and waits for a completion, unless there is one, or for a signal handler. It
+    /// gathers up to `expected` completions for a moment longer.
     pub fn wait(&mut self, expected: usize) -> io::Result<()> {
         if !self.set_aside.is_empty() {
-            return self.look();
+            return self.poll();
         }
         let gathers = self.ring.params().is_feature_min_timeout();
         self.enter(if gathers { expected.max(1) } else { 1 }, None)
@@ -182,23 +184,23 @@ impl Ring {
         let time = timeout.map(Timespec::from);
         let mut args = time.iter().fold(SubmitArgs::new(), SubmitArgs::timespec);
         if wanted > 1 {
-            args = args.min_wait_usec(MOMENT);
+            args = args.min_wait_usec(GATHER_WAIT_US);
         }
-        let mut tries = 0;
+        let mut retries = 0;
         loop {
-            let entered = self.hand_over(wanted, EnterFlags::GETEVENTS, &args);
+            let entered = self.submit(wanted, EnterFlags::GETEVENTS, &args);
             let done = self.ring.submission().is_empty();
             match entered {
                 Ok(_) if done => return Ok(()),
                 Ok(_) => (),
-                Err(error) if is_passing(&error) && done => return Ok(()),
-                Err(error) if is_passing(&error) && tries < TRIES => {
-                    // The kernel has no room for more before it is relieved of completions.
+                Err(error) if is_transient(&error) && done => return Ok(()),
+                Err(error) if is_transient(&error) && retries < MAX_RETRIES => {
+                    // The kernel has no room for more while its completion queue is full.
                     self.set_completions_aside();
-                    tries += 1;
+                    retries += 1;
                 }
                 Err(error) => {
-                    // What it has not taken may point to descriptors that others have later.
+                    // The requests left may name descriptors that will be reused.
                     self.broken = true;
                     return Err(error);
                 }
@@ -206,7 +208,7 @@ impl Ring {
         }
     }
 
-    fn hand_over(
+    fn submit(
         &mut self,
         wanted: usize,
         flags: EnterFlags,
@@ -226,7 +228,7 @@ impl Ring {
         }
     }
 
-    /// The next completion.
+    /// Returns the next completion.
     #[inline]
     pub fn next(&mut self) -> Option<Completion> {
         match self.set_aside.pop_front() {
@@ -240,64 +242,64 @@ impl Ring {
         loop {
             let entry = self.ring.completion().next()?;
             let completion = Completion {
-                mark: entry.user_data(),
+                user_data: entry.user_data(),
                 result: entry.result(),
                 piece: self.buffers.take(&entry),
                 more: cqueue::more(entry.flags()),
                 leaves_some: cqueue::sock_nonempty(entry.flags()),
             };
             self.in_flight -= usize::from(!completion.more);
-            if completion.mark == SILENT {
+            if completion.user_data == SILENT {
                 continue;
             }
-            if completion.mark & LENT == 0 {
+            if completion.user_data & LENT == 0 {
                 return Some(completion);
             }
             self.lent -= 1;
-            self.sent[(completion.mark & !LENT) as usize] = completion.result;
+            self.sent[(completion.user_data & !LENT) as usize] = completion.result;
         }
     }
 
-    /// Makes no more requests: what is in flight ends with the ring, and brings nothing any more.
+    /// Submits nothing any more. What is in flight ends with the ring, unreported.
     pub fn give_up(&mut self) {
         self.broken = true;
     }
 
-    /// Whether the kernel takes no requests any more.
+    /// Whether the kernel accepts no requests any more.
     pub fn is_broken(&self) -> bool {
         self.broken
     }
 
-    /// Sends each socket its bytes, many in one system call. Answers for each how many bytes were
-    /// taken, or an error number below 0. Nothing is waited for: what a socket does not take at once
-    /// is not sent.
+    /// Sends each socket its bytes, many in one system call. Returns for each how many bytes were accepted,
+    /// or a negative error number. It does not wait for room: what a socket does not accept at once is not
+    /// sent.
     pub fn send_all(&mut self, batch: &[(BorrowedFd<'_>, &[u8])]) -> &[i32] {
         let flags = libc::MSG_NOSIGNAL | libc::MSG_DONTWAIT;
         self.sent.clear();
-        // What a ring that breaks has not handed over was not sent.
+        // What a ring that fails has not submitted was not sent.
         self.sent.resize(batch.len(), -libc::EAGAIN);
-        let mut mark = LENT;
-        for chunk in batch.chunks(REQUESTS as usize) {
+        let mut user_data = LENT;
+        for chunk in batch.chunks(SUBMISSION_ENTRIES as usize) {
             for (socket, bytes) in chunk {
                 let length = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
                 let entry = opcode::Send::new(Fd(socket.as_raw_fd()), bytes.as_ptr(), length)
                     .flags(flags)
                     .build()
-                    .user_data(mark);
+                    .user_data(user_data);
                 self.lent += usize::from(self.push(&entry).is_ok());
-                mark += 1;
+                user_data += 1;
             }
             self.wait_for_lent();
         }
         &self.sent
     }
 
-    /// Hands over all requests, and waits until the kernel has let go of all that it was lent.
+    /// Submits all requests, and waits until the kernel has finished with all lent bytes.
     fn wait_for_lent(&mut self) {
         if !self.broken {
-            // Sending ends in here; what is received meanwhile is better told later, all at once.
-            // Who is refused here is refused again below.
-            let _ = self.hand_over(0, EnterFlags::empty(), &SubmitArgs::new());
+            // This alone completes the sends. What is received meanwhile is better collected later, all at
+            // once. An error here occurs again below.
+            let _ = self.submit(0, EnterFlags::empty(), &SubmitArgs::new());
         }
         loop {
             self.set_completions_aside();
@@ -305,21 +307,21 @@ impl Ring {
                 return;
             }
             let entered = self.enter(1, None);
-            // What a broken ring has not handed over, nobody will read.
+            // The kernel does not read what a failed ring has not submitted.
             if entered.is_err() && self.lent <= self.ring.submission().len() {
                 self.lent = 0;
             }
         }
     }
 
-    // ---- what was received ----
+    // ---- received bytes ----
 
     #[inline]
     pub fn received(&self, piece: u32) -> &[u8] {
         self.buffers.received(piece)
     }
 
-    /// Gives a piece back to the kernel.
+    /// Returns a piece to the kernel.
     #[inline]
     pub fn give_back(&mut self, piece: u32) {
         self.buffers.give(piece);
@@ -335,7 +337,7 @@ impl AsRawFd for Ring {
 impl Drop for Ring {
     fn drop(&mut self) {
         if !self.broken {
-            self.end_all();
+            self.cancel_all();
         }
         if self.in_flight > 0 {
             // The kernel may still write into them.
@@ -345,55 +347,57 @@ impl Drop for Ring {
 }
 
 impl Ring {
-    /// Ends all requests, and waits for their ends.
-    fn end_all(&mut self) {
-        let began = Instant::now();
+    /// Cancels all requests, and waits until they are finished.
+    fn cancel_all(&mut self) {
+        let mut waits = 0;
         let all = opcode::AsyncCancel2::new(CancelBuilder::any()).build();
-        let mut asked = self.push(&all.user_data(SILENT));
-        while asked.is_ok() && self.in_flight > 0 && began.elapsed() < PATIENCE {
-            asked = self.enter(1, Some(PATIENCE));
+        let mut result = self.push(&all.user_data(SILENT));
+        while result.is_ok() && self.in_flight > 0 && waits < MAX_DROP_WAITS {
+            let before = self.in_flight;
+            result = self.enter(1, Some(DROP_WAIT));
             while self.take().is_some() {}
+            waits += u32::from(self.in_flight == before);
         }
     }
 }
 
-/// Whether the same may succeed a moment later.
-fn is_passing(error: &io::Error) -> bool {
+/// Whether the same call may succeed a moment later.
+fn is_transient(error: &io::Error) -> bool {
     matches!(
         error.raw_os_error(),
         Some(libc::EINTR | libc::ETIME | libc::EBUSY | libc::EAGAIN)
     )
 }
 
-/// Buffers that the kernel takes from a ring and fills, piece by piece, and gets back when all of
+/// Buffers that the kernel takes from a ring and fills, piece by piece, and which return to it when all of
 /// their pieces were read.
 ///
-/// No more of them take part than were needed at once until now, so that little memory is touched.
+/// Only as many take part as were needed at once so far, so that little memory is touched.
 struct Buffers {
-    /// The ring of those that the kernel may fill, and behind it the buffers themselves.
+    /// The ring of buffers that the kernel may fill, and behind it the buffers themselves.
     memory: Memory,
     size: usize,
     states: Vec<Buffer>,
     /// How many buffers take part.
     used: u16,
-    /// How many were ever put into the ring.
+    /// How many were ever put into the ring, which is its tail.
     published: u16,
     pieces: Vec<Piece>,
-    /// Places in `pieces` that are free.
+    /// Free indices of `pieces`.
     free: Vec<u32>,
 }
 
 #[derive(Clone, Copy, Default)]
 struct Buffer {
-    /// How far the kernel has filled it.
+    /// How many bytes the kernel has filled.
     filled: u32,
-    /// Pieces that were not given back.
+    /// Pieces that were not returned.
     pieces: u32,
     /// The kernel fills it no further.
     complete: bool,
 }
 
-/// A part of a buffer; one without a length is nobody's.
+/// A part of a buffer; one without a length is free.
 #[derive(Clone, Copy, Default)]
 struct Piece {
     buffer: u16,
@@ -411,8 +415,8 @@ impl Buffers {
             // SAFETY: the memory lives until nothing is in flight any more, or is leaked.
             unsafe { submitter.register_buf_ring_with_flags(address, count, GROUP, flags) }
         };
-        // Before 6.12 each piece takes a whole buffer.
-        register(PIECE_BY_PIECE).or_else(|_| register(0))?;
+        // Before Linux 6.12 each piece takes a whole buffer.
+        register(INCREMENTAL).or_else(|_| register(0))?;
         let mut buffers = Self {
             memory,
             size,
@@ -426,19 +430,19 @@ impl Buffers {
         Ok(buffers)
     }
 
-    /// The room for the ring: whole pages.
+    /// Returns the bytes of the ring: whole pages.
     fn entries_size(count: usize) -> usize {
-        (count * size_of::<BufRingEntry>()).next_multiple_of(PAGE)
+        (count * size_of::<BufRingEntry>()).next_multiple_of(PAGE_BYTES)
     }
 
-    /// Twice as many buffers take part.
+    /// Lets twice as many buffers take part.
     fn use_more(&mut self) {
         let used = (self.used * 2).clamp(2, self.states.len() as u16);
         (self.used..used).for_each(|buffer| self.publish(buffer));
         self.used = used;
     }
 
-    /// Notes what a completion says of buffers.
+    /// Notes what a completion says about buffers. Returns the piece that it has filled.
     fn take(&mut self, entry: &cqueue::Entry) -> Option<u32> {
         if entry.result() == -libc::ENOBUFS {
             self.use_more();
@@ -525,7 +529,7 @@ impl Buffers {
     }
 }
 
-/// Pages that only we know of.
+/// Anonymous pages.
 struct Memory {
     start: NonNull<u8>,
     length: usize,

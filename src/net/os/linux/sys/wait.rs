@@ -1,28 +1,28 @@
-//! Waiting for descriptors without taking anything from them.
+//! Waiting for descriptors without consuming anything.
 
 use std::io;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::time::Duration;
 
-use super::checked;
+use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
 
 /// How a wait ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Readiness {
     /// At least one descriptor is readable.
     Ready,
-    /// The time was up.
+    /// The timeout expired.
     TimedOut,
     /// A signal handler ran.
     Interrupted,
 }
 
-// Declared here because a thread may be cancelled in it, which unwinds.
+// Declared here because it is a cancellation point: a thread that is cancelled in it unwinds.
 unsafe extern "C-unwind" {
     fn poll(set: *mut libc::pollfd, count: libc::nfds_t, milliseconds: libc::c_int) -> libc::c_int;
 }
 
-/// Descriptors of which one is waited for.
+/// Descriptors of which at least one is waited for.
 #[derive(Default)]
 pub struct PollSet(Vec<libc::pollfd>);
 
@@ -58,8 +58,7 @@ impl PollSet {
     }
 }
 
-/// A wait that is prepared. Nothing in it is to be dropped, so a thread may be ended in it, also by
-/// unwinding.
+/// A prepared wait. It has nothing to drop, so a thread may end in it, also by unwinding.
 #[derive(Clone, Copy)]
 pub struct Wait {
     set: *mut libc::pollfd,
@@ -78,13 +77,13 @@ impl Wait {
         match unsafe { poll(self.set, self.count, self.milliseconds) } {
             0 => Waited(Ok(Readiness::TimedOut)),
             1.. => Waited(Ok(Readiness::Ready)),
-            // SAFETY: the place of the calling thread's error number.
+            // SAFETY: the address of the calling thread's error number.
             ..0 => Waited(Err(unsafe { *libc::__errno_location() })),
         }
     }
 }
 
-/// How a wait has ended, or its error number.
+/// How a wait ended, or its error number.
 #[derive(Clone, Copy)]
 pub struct Waited(Result<Readiness, i32>);
 
@@ -92,7 +91,7 @@ impl Waited {
     pub fn readiness(self) -> io::Result<Readiness> {
         match self.0 {
             Err(libc::EINTR) => Ok(Readiness::Interrupted),
-            answer => answer.map_err(io::Error::from_raw_os_error),
+            result => result.map_err(io::Error::from_raw_os_error),
         }
     }
 }
@@ -103,27 +102,19 @@ pub struct Union(OwnedFd);
 
 impl Union {
     pub fn new() -> io::Result<Self> {
-        // SAFETY: no pointers are passed.
-        let descriptor = checked(unsafe { libc::epoll_create1(libc::EPOLL_CLOEXEC) } as isize)?;
-        // SAFETY: epoll_create1 has just made this descriptor, and nobody else knows of it.
-        Ok(Self(unsafe { OwnedFd::from_raw_fd(descriptor as i32) }))
+        Ok(Self(epoll::create(CreateFlags::CLOEXEC)?))
     }
 
-    /// Adds a member, level-triggered. It leaves by being closed.
+    /// Adds a member, level-triggered. It is removed when it is closed.
     pub fn add(&self, member: RawFd) -> io::Result<()> {
-        let mut event = libc::epoll_event {
-            events: libc::EPOLLIN as u32,
-            u64: 0,
-        };
-        let (add, union) = (libc::EPOLL_CTL_ADD, self.0.as_raw_fd());
-        // SAFETY: `event` outlives the call, which only reads it.
-        let answer = unsafe { libc::epoll_ctl(union, add, member, &mut event) };
-        checked(answer as isize).map(|_| ())
+        // SAFETY: whoever adds a member holds it open meanwhile.
+        let member = unsafe { BorrowedFd::borrow_raw(member) };
+        epoll::add(&self.0, member, EventData::new_u64(0), EventFlags::IN)?;
+        Ok(())
     }
-}
 
-impl AsRawFd for Union {
-    fn as_raw_fd(&self) -> RawFd {
+    /// Returns what to wait for.
+    pub fn descriptor(&self) -> RawFd {
         self.0.as_raw_fd()
     }
 }

@@ -1,0 +1,81 @@
+//! Where to listen, and who has connected.
+
+use std::fmt;
+use std::io;
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
+use std::path::PathBuf;
+
+/// Where to listen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Address {
+    /// All addresses of a name, with the same port.
+    Inet(Vec<SocketAddr>),
+    Unix(PathBuf),
+}
+
+impl Address {
+    /// Parses a numeric address (brackets allowed), `unix:/path`, or a name, which is resolved now.
+    pub fn resolve(host: &str, port: u16) -> io::Result<Self> {
+        if let Some(path) = host.strip_prefix("unix:") {
+            return Ok(Self::Unix(path.into()));
+        }
+        let bare = host
+            .strip_prefix('[')
+            .and_then(|rest| rest.strip_suffix(']'))
+            .unwrap_or(host);
+        let mut found: Vec<SocketAddr> = Vec::new();
+        for address in (bare, port).to_socket_addrs()? {
+            if !found.contains(&address) {
+                found.push(address);
+            }
+        }
+        Ok(Self::Inet(found))
+    }
+}
+
+/// Who has connected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Peer {
+    Inet(SocketAddr),
+    Unix,
+}
+
+impl Peer {
+    /// Returns the peer's IP address; None for a Unix socket.
+    pub fn ip(&self) -> Option<IpAddr> {
+        match self {
+            Self::Inet(address) => Some(address.ip()),
+            Self::Unix => None,
+        }
+    }
+}
+
+impl fmt::Display for Peer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Inet(address) => address.fmt(f),
+            Self::Unix => f.write_str("unix"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_is_numeric_bracketed_a_name_or_a_file() {
+        let inet = |text: &str| Address::Inet(vec![text.parse().unwrap()]);
+        assert_eq!(
+            Address::resolve("127.0.0.1", 1).unwrap(),
+            inet("127.0.0.1:1")
+        );
+        assert_eq!(Address::resolve("::1", 2).unwrap(), inet("[::1]:2"));
+        assert_eq!(Address::resolve("[::1]", 3).unwrap(), inet("[::1]:3"));
+        assert_eq!(
+            Address::resolve("unix:/a b", 0).unwrap(),
+            Address::Unix("/a b".into())
+        );
+        assert!(Address::resolve("[::1", 3).is_err());
+    }
+}

@@ -1,0 +1,539 @@
+//! Sockets in memory, for tests: a pair of byte queues for each connection, whose other end a test drives. No
+//! call waits, and no clock is read: the timer is noted, and [`Network::timer`] returns it.
+//!
+//! What these sockets report is the least that [`Sockets`] promises: readiness to write once for each request
+//! for it, the end of a stream once, arrivals at a listener once.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::io::{self, IoSlice};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use rustix::io::Errno;
+
+use super::{Descriptor, Waker};
+use crate::net::address::Peer;
+use crate::net::event::{IoEvent, Token};
+use crate::net::sockets::Sockets;
+
+/// A network with one listener. Clones are the same network.
+#[derive(Clone, Default)]
+pub struct Network(Arc<Mutex<State>>);
+
+#[derive(Default)]
+struct State {
+    /// Connections that nobody has accepted.
+    backlog: VecDeque<(InMemorySocket, Peer)>,
+    /// One has arrived since the last wait.
+    arrived: bool,
+    connected: u16,
+    has_descriptors: bool,
+    timer: Option<Duration>,
+    idle_waits: usize,
+}
+
+impl Network {
+    pub fn new() -> Self {
+        let network = Self::default();
+        network.state().has_descriptors = true;
+        network
+    }
+
+    /// What accepts this network's connections.
+    pub fn listener(&self) -> InMemoryListener {
+        InMemoryListener(self.clone())
+    }
+
+    /// Connects to the listener. Returns the other end, which has a port of its own.
+    pub fn connect(&self) -> RemoteEnd {
+        let wire = Arc::new(Mutex::new(Wire::default()));
+        let mut state = self.state();
+        state.connected += 1;
+        let address = SocketAddr::new(Ipv4Addr::LOCALHOST.into(), state.connected);
+        let socket = InMemorySocket(Arc::clone(&wire));
+        state.backlog.push_back((socket, Peer::Inet(address)));
+        state.arrived = true;
+        RemoteEnd(wire)
+    }
+
+    /// Whether the process has descriptors left. Without any, accepting fails and connections stay waiting.
+    pub fn set_has_descriptors(&self, has_descriptors: bool) {
+        self.state().has_descriptors = has_descriptors;
+    }
+
+    /// What the timer was last set to.
+    pub fn timer(&self) -> Option<Duration> {
+        self.state().timer
+    }
+
+    /// How many waits would have waited: they were permitted to, and nothing had happened.
+    pub fn idle_waits(&self) -> usize {
+        self.state().idle_waits
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().expect("no test has panicked in here")
+    }
+}
+
+impl fmt::Debug for Network {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Network")
+    }
+}
+
+/// What a write shall do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Write {
+    /// Accept at most so many bytes, one at least.
+    Accept(usize),
+    /// Fail, with nothing accepted.
+    Fail(io::ErrorKind),
+}
+
+/// Two queues of bytes.
+#[derive(Default)]
+struct Wire {
+    /// From the remote end, as it was sent: a read takes from one piece only.
+    arrived: VecDeque<Vec<u8>>,
+    /// The remote end sends nothing more; with an error, if it has reset the connection.
+    end: Option<Option<io::ErrorKind>>,
+    /// Nobody reads at the remote end any more.
+    remote_gone: bool,
+    /// To the remote end.
+    sent: Vec<u8>,
+    /// The most bytes that `sent` holds; None: no limit.
+    send_buffer: Option<usize>,
+    /// What the next writes do.
+    script: VecDeque<Write>,
+    /// What is sent is not acknowledged by itself.
+    holds_acknowledgements: bool,
+    unacknowledged: usize,
+    /// Nothing more is written at the near end.
+    write_closed: bool,
+    closed: bool,
+}
+
+impl Wire {
+    fn room(&self) -> usize {
+        self.send_buffer
+            .map_or(usize::MAX, |most| most.saturating_sub(self.sent.len()))
+    }
+
+    fn has_input(&self) -> bool {
+        !self.arrived.is_empty()
+    }
+
+    fn write<'b>(&mut self, pieces: impl Iterator<Item = &'b [u8]>) -> io::Result<usize> {
+        if let Some(Some(reset)) = self.end {
+            return Err(reset.into());
+        }
+        if self.write_closed || self.remote_gone {
+            return Err(io::ErrorKind::BrokenPipe.into());
+        }
+        let most = match self.script.pop_front() {
+            Some(Write::Fail(kind)) => return Err(kind.into()),
+            Some(Write::Accept(most)) => most,
+            None => usize::MAX,
+        };
+        let before = self.sent.len();
+        let mut room = self.room().min(most);
+        let mut is_empty = true;
+        for piece in pieces {
+            is_empty &= piece.is_empty();
+            let count = piece.len().min(room);
+            self.sent.extend_from_slice(&piece[..count]);
+            room -= count;
+        }
+        let count = self.sent.len() - before;
+        if count == 0 && !is_empty {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        if self.holds_acknowledgements {
+            self.unacknowledged += count;
+        }
+        Ok(count)
+    }
+
+    fn read(&mut self, into: &mut [u8]) -> usize {
+        let Some(piece) = self.arrived.front_mut() else {
+            return 0;
+        };
+        let count = piece.len().min(into.len());
+        into[..count].copy_from_slice(&piece[..count]);
+        piece.drain(..count);
+        if piece.is_empty() {
+            self.arrived.pop_front();
+        }
+        count
+    }
+}
+
+/// The end of a connection that a test drives. When it is dropped, the connection ends: with a reset if it
+/// has not received everything, as a system does it.
+pub struct RemoteEnd(Arc<Mutex<Wire>>);
+
+impl RemoteEnd {
+    /// Sends a piece, which is not read together with others.
+    pub fn send(&self, bytes: &[u8]) {
+        if !bytes.is_empty() {
+            self.wire().arrived.push_back(bytes.to_vec());
+        }
+    }
+
+    /// Receives what has been sent so far, and so makes room for more.
+    pub fn receive(&self) -> Vec<u8> {
+        std::mem::take(&mut self.wire().sent)
+    }
+
+    /// Sends nothing more; it still receives.
+    pub fn shutdown_write(&self) {
+        self.wire().end.get_or_insert(None);
+    }
+
+    /// Resets the connection. What it has sent can still be read.
+    pub fn reset(&self) {
+        self.wire().end = Some(Some(io::ErrorKind::ConnectionReset));
+    }
+
+    /// Whether the near end will send nothing more.
+    pub fn is_shut_down(&self) -> bool {
+        self.wire().write_closed
+    }
+
+    /// Whether the near end has closed the connection.
+    pub fn is_closed(&self) -> bool {
+        self.wire().closed
+    }
+
+    /// Lets at most so many bytes be on their way.
+    pub fn set_send_buffer(&self, most: usize) {
+        self.wire().send_buffer = Some(most);
+    }
+
+    /// Says what the next writes do, one after the other.
+    pub fn script_writes(&self, writes: impl IntoIterator<Item = Write>) {
+        self.wire().script.extend(writes);
+    }
+
+    /// Acknowledges nothing by itself from now on.
+    pub fn hold_acknowledgements(&self) {
+        self.wire().holds_acknowledgements = true;
+    }
+
+    /// Acknowledges some of what was sent.
+    pub fn acknowledge(&self, count: usize) {
+        self.wire().unacknowledged -= count;
+    }
+
+    fn wire(&self) -> MutexGuard<'_, Wire> {
+        lock(&self.0)
+    }
+}
+
+impl Drop for RemoteEnd {
+    fn drop(&mut self) {
+        let mut wire = self.wire();
+        let reset = !wire.sent.is_empty();
+        wire.remote_gone = true;
+        wire.end
+            .get_or_insert(reset.then_some(io::ErrorKind::ConnectionReset));
+    }
+}
+
+/// The near end of a connection. It is closed when it is dropped.
+pub struct InMemorySocket(Arc<Mutex<Wire>>);
+
+impl InMemorySocket {
+    pub fn leave_with(self, message: &[u8]) {
+        // As with a system's socket, who does not accept it has left.
+        let _ = self.wire().write([message].into_iter());
+    }
+
+    fn wire(&self) -> MutexGuard<'_, Wire> {
+        lock(&self.0)
+    }
+}
+
+impl fmt::Debug for InMemorySocket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("InMemorySocket")
+    }
+}
+
+impl Drop for InMemorySocket {
+    fn drop(&mut self) {
+        let mut wire = self.wire();
+        wire.write_closed = true;
+        wire.closed = true;
+    }
+}
+
+fn lock(wire: &Mutex<Wire>) -> MutexGuard<'_, Wire> {
+    wire.lock().expect("no test has panicked in here")
+}
+
+/// Accepts a network's connections.
+#[derive(Clone, Debug)]
+pub struct InMemoryListener(Network);
+
+impl InMemoryListener {
+    pub fn accept(&self) -> io::Result<(InMemorySocket, Peer)> {
+        let mut state = self.0.state();
+        if !state.has_descriptors && !state.backlog.is_empty() {
+            return Err(Errno::MFILE.into());
+        }
+        let accepted = state.backlog.pop_front();
+        accepted.ok_or_else(|| io::ErrorKind::WouldBlock.into())
+    }
+}
+
+/// The sockets of one loop.
+pub struct InMemorySockets {
+    network: Network,
+    waker: Arc<Waker>,
+    listens: bool,
+    connections: Vec<Connection>,
+    readable: VecDeque<Token>,
+    writable: Vec<Token>,
+    acceptable: bool,
+}
+
+#[derive(Default)]
+struct Connection {
+    socket: Option<InMemorySocket>,
+    generation: u32,
+    queued: bool,
+    paused: bool,
+    writes_armed: bool,
+    end_reported: bool,
+}
+
+impl Connection {
+    /// Whether there is something to report.
+    fn is_readable(&self) -> bool {
+        let Some(socket) = self.socket.as_ref().filter(|_| !self.paused) else {
+            return false;
+        };
+        let wire = socket.wire();
+        wire.has_input() || wire.end.is_some() && !self.end_reported
+    }
+
+    /// Queues it, if it is readable.
+    fn queue(&mut self, token: Token, readable: &mut VecDeque<Token>) {
+        if !self.queued && self.is_readable() {
+            self.queued = true;
+            readable.push_back(token);
+        }
+    }
+}
+
+impl InMemorySockets {
+    pub fn new(network: &Network, waker: &Arc<Waker>) -> Self {
+        Self {
+            network: network.clone(),
+            waker: Arc::clone(waker),
+            listens: false,
+            connections: Vec::new(),
+            readable: VecDeque::new(),
+            writable: Vec::new(),
+            acceptable: false,
+        }
+    }
+
+    fn connection(&mut self, token: Token) -> Option<&mut Connection> {
+        let connection = self.connections.get_mut(token.index as usize)?;
+        (connection.generation == token.generation && connection.socket.is_some())
+            .then_some(connection)
+    }
+
+    fn wire(&self, token: Token) -> io::Result<MutexGuard<'_, Wire>> {
+        self.connections
+            .get(token.index as usize)
+            .filter(|connection| connection.generation == token.generation)
+            .and_then(|connection| connection.socket.as_ref())
+            .map(InMemorySocket::wire)
+            .ok_or_else(|| io::ErrorKind::NotConnected.into())
+    }
+}
+
+impl Sockets for InMemorySockets {
+    type Socket = InMemorySocket;
+    type Listener = InMemoryListener;
+    type Descriptor = Descriptor;
+
+    fn listen(&mut self, _listener: &InMemoryListener) -> io::Result<()> {
+        self.listens = true;
+        Ok(())
+    }
+
+    fn stop_listening(&mut self, _listener: &InMemoryListener) -> io::Result<()> {
+        self.listens = false;
+        self.acceptable = false;
+        Ok(())
+    }
+
+    fn take_acceptable(&mut self) -> bool {
+        std::mem::take(&mut self.acceptable)
+    }
+
+    fn add(&mut self, socket: InMemorySocket, token: Token) -> io::Result<()> {
+        let index = token.index as usize;
+        if self.connections.len() <= index {
+            self.connections.resize_with(index + 1, Connection::default);
+        }
+        self.connections[index] = Connection {
+            socket: Some(socket),
+            generation: token.generation,
+            ..Connection::default()
+        };
+        Ok(())
+    }
+
+    fn remove(&mut self, token: Token) {
+        if let Some(connection) = self.connection(token) {
+            *connection = Connection {
+                generation: token.generation,
+                ..Connection::default()
+            };
+        }
+    }
+
+    fn pause(&mut self, token: Token) {
+        if let Some(connection) = self.connection(token) {
+            connection.paused = true;
+        }
+    }
+
+    fn resume(&mut self, token: Token) {
+        let Self {
+            connections,
+            readable,
+            ..
+        } = self;
+        let connection = connections.get_mut(token.index as usize);
+        if let Some(connection) = connection.filter(|one| one.generation == token.generation) {
+            connection.paused = false;
+            connection.queue(token, readable);
+        }
+    }
+
+    fn readable(&self) -> usize {
+        self.readable.len()
+    }
+
+    fn next(&mut self, buffer: &mut [u8]) -> Option<IoEvent> {
+        while let Some(token) = self.readable.pop_front() {
+            let Some(connection) = self.connection(token) else {
+                continue;
+            };
+            connection.queued = false;
+            if !connection.is_readable() {
+                continue;
+            }
+            let mut wire = self.wire(token).ok()?;
+            if wire.has_input() {
+                let count = wire.read(buffer);
+                drop(wire);
+                let connection = &mut self.connections[token.index as usize];
+                connection.queue(token, &mut self.readable);
+                return Some(IoEvent::Received(token, count));
+            }
+            let error = wire.end.flatten().map(io::Error::from);
+            drop(wire);
+            self.connection(token)?.end_reported = true;
+            return Some(IoEvent::Ended(token, error));
+        }
+        None
+    }
+
+    fn send(&self, token: Token, bytes: &[u8]) -> io::Result<usize> {
+        self.wire(token)?.write([bytes].into_iter())
+    }
+
+    fn send_vectored(&self, token: Token, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
+        self.wire(token)?.write(pieces.iter().map(|piece| &**piece))
+    }
+
+    fn sends_together(&self, sends: usize) -> bool {
+        sends > 1
+    }
+
+    fn send_all(
+        &mut self,
+        batch: &[(Token, &[u8])],
+        mut report: impl FnMut(Token, io::Result<usize>),
+    ) {
+        for (token, bytes) in batch {
+            report(*token, self.send(*token, bytes));
+        }
+    }
+
+    fn arm_writes(&mut self, token: Token) -> io::Result<()> {
+        if let Some(connection) = self.connection(token) {
+            connection.writes_armed = true;
+        }
+        Ok(())
+    }
+
+    fn take_writable(&mut self) -> Vec<Token> {
+        std::mem::take(&mut self.writable)
+    }
+
+    fn unacknowledged(&self, token: Token) -> io::Result<usize> {
+        Ok(self.wire(token)?.unacknowledged)
+    }
+
+    fn shutdown_write(&self, token: Token) -> io::Result<()> {
+        self.wire(token)?.write_closed = true;
+        Ok(())
+    }
+
+    fn has_work(&self) -> bool {
+        !self.readable.is_empty() || !self.writable.is_empty() || self.acceptable
+    }
+
+    fn wait(&mut self, may_wait: bool) -> io::Result<()> {
+        let Self {
+            connections,
+            readable,
+            writable,
+            ..
+        } = self;
+        for (connection, index) in connections.iter_mut().zip(0..) {
+            let token = Token {
+                index,
+                generation: connection.generation,
+            };
+            connection.queue(token, readable);
+            let Some(socket) = connection.socket.as_ref() else {
+                continue;
+            };
+            // An error is met by whoever writes.
+            let wire = socket.wire();
+            if connection.writes_armed && (wire.room() > 0 || wire.end.is_some()) {
+                connection.writes_armed = false;
+                writable.push(token);
+            }
+        }
+        let mut state = self.network.state();
+        if self.listens {
+            self.acceptable |= std::mem::take(&mut state.arrived);
+        }
+        let has_work = !self.readable.is_empty() || !self.writable.is_empty() || self.acceptable;
+        state.idle_waits += usize::from(may_wait && !has_work);
+        Ok(())
+    }
+
+    fn set_timer(&self, after: Duration) -> io::Result<()> {
+        self.network.state().timer = Some(after);
+        Ok(())
+    }
+
+    /// Readable while somebody has woken the loop; it shows nothing of the connections.
+    fn descriptor(&self) -> Descriptor {
+        self.waker.descriptor()
+    }
+}
