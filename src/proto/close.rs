@@ -1,9 +1,9 @@
 //! Close codes, and who may send which (RFC 6455 section 7.4, and the registry it began).
 
-/// Whether a client's close frame may hold `code`.
+/// Whether the peer's close frame may hold `code`.
 ///
-/// 1004 to 1006 and 1015 have meanings that never travel, 1016 to 2999 have none yet, and below
-/// 1000 and from 5000 on there are no codes.
+/// 1004 to 1006 and 1015 are reserved and never sent, 1016 to 2999 are unassigned, and other values below
+/// 1000 or from 5000 on are not codes.
 #[must_use]
 pub fn may_receive(code: u16) -> bool {
     matches!(code, 1000..=1003 | 1007..=1014 | 3000..=4999)
@@ -11,7 +11,7 @@ pub fn may_receive(code: u16) -> bool {
 
 /// Whether the application may close a websocket with `code`.
 ///
-/// Of what may be received, 1002 is missing: to say that the protocol was broken is up to us.
+/// All that may be received but 1002, which only the protocol itself sends.
 #[must_use]
 pub fn may_application_send(code: u16) -> bool {
     code != 1002 && may_receive(code)

@@ -1,23 +1,23 @@
-//! What a client can do wrong after the opening handshake, and the close code each one means.
+//! What a peer can do wrong after the opening handshake, and the close code for each.
 
 use std::fmt;
 
 use super::memory::Refused;
 
-/// Which rule the client broke. Section numbers are those of RFC 6455.
+/// Which rule the peer broke. Section numbers are those of RFC 6455.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ProtoError {
     /// A frame without a mask (5.1).
     Unmasked,
-    /// A reserved bit that no extension gave a meaning (5.2).
+    /// A reserved bit that no negotiated extension uses (5.2).
     ReservedBits,
-    /// An opcode without a meaning (5.2).
+    /// A reserved opcode (5.2).
     ReservedOpcode(u8),
-    /// A length written with more bytes than it needs (5.2).
+    /// A length that is not encoded in the fewest bytes (5.2).
     LengthNotMinimal,
     /// A 64-bit length with its top bit set (5.2).
     LengthTopBit,
-    /// A ping, pong or close in fragments (5.5).
+    /// A fragmented ping, pong or close (5.5).
     FragmentedControl,
     /// A ping, pong or close of more than 125 bytes (5.5).
     LongControl,
@@ -37,12 +37,12 @@ pub enum ProtoError {
     TooBig,
     /// A message of more frames than `max_fragments` (10.4).
     TooManyFragments,
-    /// The system refused the memory for a message.
+    /// There is no memory for a message.
     OutOfMemory,
 }
 
 impl ProtoError {
-    /// The code with which the connection is failed.
+    /// Returns the close code with which the connection is failed.
     #[must_use]
     pub fn close_code(self) -> u16 {
         match self {
@@ -64,19 +64,19 @@ impl ProtoError {
         }
     }
 
-    /// The message is over a limit of size.
+    /// Whether the message is over a size limit.
     #[must_use]
     pub fn is_too_big(self) -> bool {
         self == Self::TooBig
     }
 
-    /// Text was not UTF-8.
+    /// Whether text was not UTF-8.
     #[must_use]
     pub fn is_utf8(self) -> bool {
         self == Self::NotUtf8
     }
 
-    /// Not the client's fault: memory was refused.
+    /// Whether memory was refused, which is not the peer's fault.
     #[must_use]
     pub fn is_memory(self) -> bool {
         self == Self::OutOfMemory

@@ -3,16 +3,16 @@
 use super::memory::{self, Refused};
 use super::token::{is_token_byte, token};
 
-/// One offer: an extension and how the client would use it.
+/// One offer: an extension and its parameters.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Extension {
-    /// As the client wrote it.
+    /// As the client spelled it.
     pub name: String,
-    /// Names, and the values of those that have one.
+    /// Their names, and their values if they have one.
     pub parameters: Vec<(String, Option<String>)>,
 }
 
-/// Why a list in a request's header cannot be read.
+/// Why a list in a request header cannot be parsed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ListError {
     Malformed,
@@ -25,9 +25,8 @@ impl From<Refused> for ListError {
     }
 }
 
-/// Reads the value of one header and appends its offers to `offers`, in the client's order. A
-/// parameter's value may be malformed, as none that we know is then acceptable, and only the offer is in
-/// vain (RFC 7692 section 7.1).
+/// Parses the value of one header and appends its offers to `offers`, in the client's order. A malformed
+/// value of a parameter is not an error here: it makes only its offer unacceptable (RFC 7692 section 7.1).
 pub(super) fn parse(value: &[u8], offers: &mut Vec<Extension>) -> Result<(), ListError> {
     let mut reader = Reader { rest: value };
     loop {
@@ -64,7 +63,7 @@ impl Reader<'_> {
         Ok(Extension { name, parameters })
     }
 
-    /// A token, or one in quotes. Empty when it is neither.
+    /// Parses a token, or a quoted one. Returns an empty text when it is neither.
     fn value(&mut self) -> Result<String, ListError> {
         if !self.take(b'"') {
             return match self.token() {
@@ -101,7 +100,7 @@ impl Reader<'_> {
         Ok(memory::copy(token)?)
     }
 
-    /// Takes `sign` if it is the next that is no white space.
+    /// Consumes `sign` if it is next, after white space.
     fn take(&mut self, sign: u8) -> bool {
         self.skip_space();
         match self.rest.split_first() {

@@ -1,43 +1,43 @@
-//! Frames: the header of a client's, and whole ones of ours (RFC 6455 section 5.2).
+//! Frames: parsing the peer's headers, writing ours (RFC 6455 section 5.2).
 
 use super::{Kind, Parsed, ProtoError, is_utf8, mask};
 
-/// Bytes that a ping, pong or close may carry (RFC 6455 section 5.5).
+/// Maximum payload of a ping, pong or close (RFC 6455 section 5.5).
 pub const MAX_CONTROL_PAYLOAD: usize = 125;
 
-/// The longest header of a client's frame: two bytes, a 64-bit length and the key.
+/// Maximum length of a masked frame's header: two bytes, a 64-bit length and the masking key.
 pub(super) const MAX_HEADER: usize = 14;
-/// The shortest: two bytes and the key.
+/// Minimum length: two bytes and the masking key.
 const MIN_HEADER: usize = 6;
 
 const FIN: u8 = 0x80;
-/// The three bits for extensions.
+/// The three reserved bits.
 const RESERVED: u8 = 0x70;
-/// The first of them: the message is compressed (RFC 7692 section 6).
+/// RSV1: the message is compressed (RFC 7692 section 6).
 const COMPRESSED: u8 = 0x40;
 const OPCODE: u8 = 0x0f;
 const TEXT: u8 = Opcode::Text as u8;
 const BINARY: u8 = Opcode::Binary as u8;
 const MASKED: u8 = 0x80;
-/// Second byte of a header, without the mask bit: the length follows in 16 or in 64 bits.
+/// The 7-bit length: the length follows in 16 or in 64 bits.
 const LENGTH_IN_16: u8 = 126;
 const LENGTH_IN_64: u8 = 127;
 
-/// What a frame is.
+/// The opcode of a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Opcode {
-    /// More of a fragmented message.
+    /// A further fragment of a message.
     Continuation = 0,
-    /// A text, or its first fragment.
+    /// A text message, or its first fragment.
     Text = 1,
     /// A binary message, or its first fragment.
     Binary = 2,
     /// The last frame of its sender.
     Close = 8,
-    /// A question whether the other side is there.
+    /// Asks whether the peer is alive.
     Ping = 9,
-    /// The answer to a ping.
+    /// The response to a ping.
     Pong = 10,
 }
 
@@ -54,7 +54,7 @@ impl Opcode {
         })
     }
 
-    /// Close, ping and pong, which may stand between the fragments of a message.
+    /// Whether it is close, ping or pong, which may come between the fragments of a message.
     #[must_use]
     pub fn is_control(self) -> bool {
         self as u8 >= Self::Close as u8
@@ -70,35 +70,34 @@ impl From<Kind> for Opcode {
     }
 }
 
-/// The header of a client's frame.
+/// The header of a masked frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Header {
     /// The last frame of its message.
     pub fin: bool,
-    /// What the frame is.
+    /// Its opcode.
     pub opcode: Opcode,
     /// The message that begins here is compressed.
     pub compressed: bool,
-    /// The mask over the payload.
-    pub key: [u8; mask::KEY],
-    /// Bytes of payload that follow; below 2^63.
+    /// The masking key.
+    pub key: [u8; mask::KEY_BYTES],
+    /// Length of the payload, below 2^63.
     pub payload_len: u64,
 }
 
-/// Reads one client frame header from the front of `input`.
+/// Parses the header of a masked frame at the front of `input`.
 ///
 /// Nothing is consumed and nothing is kept: the caller drops the bytes counted in
 /// [`Parsed::Done`], or calls again with a longer slice after [`Parsed::NeedMore`]. The payload
 /// stays where it is, still masked.
 ///
-/// `may_compress` says whether permessage-deflate was agreed on: then the first frame of a message
-/// may say that the message is compressed.
+/// `may_compress`: permessage-deflate was negotiated, so the first frame of a message may have RSV1 set.
 ///
 /// # Errors
 ///
-/// The connection must be failed with close code 1002; the variant says which rule of RFC 6455
-/// section 5 the client broke. Rules are checked in the order of the bytes that they are about, so
-/// that cutting the input changes nothing.
+/// The connection must be failed with close code 1002. The variant says which rule of RFC 6455 section 5 the
+/// peer broke. Rules are checked in the order of the bytes, so the result does not depend on where the input
+/// is cut.
 pub fn parse_header(input: &[u8], may_compress: bool) -> Result<Parsed<Header>, ProtoError> {
     let Some(&first) = input.first() else {
         return Ok(Parsed::NeedMore(MIN_HEADER));
@@ -166,11 +165,11 @@ pub fn parse_header(input: &[u8], may_compress: bool) -> Result<Parsed<Header>, 
     ))
 }
 
-/// Where a message lies that is whole in one frame, as clients send most.
+/// Where a message lies that came whole, in one frame, as most do.
 pub struct WholeMessage {
-    /// What it is.
+    /// Text or binary.
     pub kind: Kind,
-    /// Where the key begins, and behind it the payload.
+    /// Where the masking key begins, which the payload follows.
     key_at: usize,
     payload_len: usize,
     /// Where the frame ends.
@@ -178,8 +177,8 @@ pub struct WholeMessage {
 }
 
 impl WholeMessage {
-    /// Finds it at the front of `input`, if all of it is there. What is anything else or wrong is
-    /// left to [`parse_header`].
+    /// Finds it at the front of `input`, if it is complete. Everything else, and what is wrong, is left to
+    /// [`parse_header`].
     #[inline(always)]
     pub fn find(input: &[u8], max_message_size: usize) -> Option<Self> {
         const WHOLE_TEXT: u8 = FIN | TEXT;
@@ -210,7 +209,7 @@ impl WholeMessage {
             10 => payload_len >= 65_536,
             _ => true,
         };
-        let end = payload_len.checked_add(key_at + mask::KEY)?;
+        let end = payload_len.checked_add(key_at + mask::KEY_BYTES)?;
         let is_whole = is_minimal && end <= input.len() && payload_len <= max_message_size;
         is_whole.then_some(Self {
             kind,
@@ -220,7 +219,7 @@ impl WholeMessage {
         })
     }
 
-    /// Unmasks the payload where it lies in the same `input`. Answers it with a NUL behind it.
+    /// Unmasks the payload in place, in the same `input`. Returns it with a NUL behind it.
     ///
     /// # Errors
     ///
@@ -237,7 +236,7 @@ impl WholeMessage {
     }
 }
 
-/// The header of a message of ours: one frame, unmasked, with the shortest length.
+/// The header of an unmasked frame with a whole message.
 #[derive(Clone, Copy, Debug)]
 pub struct FrameHead {
     bytes: [u8; 10],
@@ -245,7 +244,7 @@ pub struct FrameHead {
 }
 
 impl FrameHead {
-    /// The bytes to send before the payload.
+    /// Returns the bytes to send before the payload.
     #[inline]
     #[must_use]
     pub fn as_slice(&self) -> &[u8] {
@@ -263,7 +262,7 @@ impl FrameHead {
     }
 }
 
-/// The header of a message of `payload_len` bytes.
+/// Returns the header of a message of `payload_len` bytes.
 #[inline]
 #[must_use]
 pub fn data_head(kind: Kind, payload_len: u64) -> FrameHead {
@@ -288,7 +287,7 @@ pub fn data_head(kind: Kind, payload_len: u64) -> FrameHead {
     FrameHead { bytes, len }
 }
 
-/// The header of a compressed message, of which `payload_len` bytes are left.
+/// Returns the header of a compressed message of `payload_len` bytes.
 #[must_use]
 pub fn compressed_head(kind: Kind, payload_len: u64) -> FrameHead {
     let mut head = data_head(kind, payload_len);
@@ -296,7 +295,7 @@ pub fn compressed_head(kind: Kind, payload_len: u64) -> FrameHead {
     head
 }
 
-/// The kind and the payload of a frame that [`data_head`] begins. None for anything else.
+/// Returns the kind and the payload of a frame that begins with [`data_head`]; None for any other.
 #[must_use]
 pub fn split_message(frame: &[u8]) -> Option<(Kind, &[u8])> {
     let &[first, length] = frame.first_chunk()?;
@@ -313,7 +312,8 @@ pub fn split_message(frame: &[u8]) -> Option<(Kind, &[u8])> {
     Some((kind, frame.get(head_len..)?))
 }
 
-/// How long a frame of ours is that begins `bytes`, header included. None when the header is cut.
+/// Returns the length, header included, of the unmasked frame that `bytes` begin with; None when its header
+/// is incomplete.
 #[must_use]
 pub fn frame_len(bytes: &[u8]) -> Option<usize> {
     let &[_, length] = bytes.first_chunk()?;
@@ -332,21 +332,21 @@ pub fn frame_len(bytes: &[u8]) -> Option<usize> {
     }
 }
 
-/// The longest control frame of ours.
+/// Maximum length of an unmasked control frame.
 pub const MAX_CONTROL_FRAME: usize = 2 + MAX_CONTROL_PAYLOAD;
 
-/// Appends a ping; what is over [`MAX_CONTROL_PAYLOAD`] is left out.
+/// Appends a ping. Its payload is cut to [`MAX_CONTROL_PAYLOAD`].
 pub fn write_ping(out: &mut Vec<u8>, payload: &[u8]) {
     write_control(out, Opcode::Ping, &[payload]);
 }
 
-/// Appends a pong; what is over [`MAX_CONTROL_PAYLOAD`] is left out.
+/// Appends a pong. Its payload is cut to [`MAX_CONTROL_PAYLOAD`].
 pub fn write_pong(out: &mut Vec<u8>, payload: &[u8]) {
     write_control(out, Opcode::Pong, &[payload]);
 }
 
-/// Appends a close frame. Without a code there is no place for a reason; one that is too long is
-/// cut after the last character that fits.
+/// Appends a close frame. Without a code it has no reason. A reason that is too long is cut after the last
+/// character that fits.
 pub fn write_close(out: &mut Vec<u8>, code: Option<u16>, reason: &[u8]) {
     match code {
         None => write_control(out, Opcode::Close, &[]),

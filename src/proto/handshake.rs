@@ -1,4 +1,4 @@
-//! The opening handshake: whether a request is one, and how it is accepted (RFC 6455 section 4.2).
+//! The opening handshake: checking a request, and the response that accepts it (RFC 6455 section 4.2).
 
 use std::collections::HashSet;
 
@@ -13,24 +13,24 @@ use super::refusal::{headers_len, write_header};
 use super::token::{elements, token};
 use super::{Agreement, Extension, Refusal, RequestHead, extension};
 
-/// What every WebSocket server appends to a client's key (RFC 6455 section 1.3).
+/// What a server appends to the client's key (RFC 6455 section 1.3).
 const ACCEPT_SUFFIX: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 
-/// How a key is read: the last digit has four bits that belong to no byte, and the RFC's own example
-/// (section 4.1) has ones there.
+/// How a key is decoded: four bits of the last digit belong to no byte, and the RFC's own example (section
+/// 4.1) has ones there.
 const KEY: GeneralPurpose = GeneralPurpose::new(
     &STANDARD,
     GeneralPurposeConfig::new().with_decode_allow_trailing_bits(true),
 );
 
-/// What a client offers in a good opening handshake.
+/// What a client offers in a valid opening handshake.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Offer {
     /// The value of `Sec-WebSocket-Accept`.
     pub accept: [u8; 28],
-    /// The subprotocols that the client speaks, in its order of preference.
+    /// The client's subprotocols, in its order of preference.
     pub subprotocols: Vec<String>,
-    /// The extensions that the client knows, in its order of preference.
+    /// The client's extensions, in its order of preference.
     pub extensions: Vec<Extension>,
 }
 
@@ -38,8 +38,8 @@ pub struct Offer {
 ///
 /// # Errors
 ///
-/// 405 for a method other than GET; 426 for a request without `Upgrade: websocket` or for a version
-/// other than 13; 400 for all else that is not as RFC 6455 section 4.2.1 wants it.
+/// 405 for a method other than GET; 426 for a request without `Upgrade: websocket` or for a version other
+/// than 13; 400 for any other violation of RFC 6455 section 4.2.1.
 pub fn check(head: &RequestHead<'_>) -> Result<Offer, Refusal> {
     if head.method != "GET" {
         return Err(Refusal::method_not_allowed("GET"));
@@ -57,7 +57,7 @@ pub fn check(head: &RequestHead<'_>) -> Result<Offer, Refusal> {
     if !head.wants_websocket() {
         return Err(Refusal::upgrade_required());
     }
-    // Beside `close`, too: so says lighttpd, which means the time after the handshake.
+    // Beside `close`, too: lighttpd sends it, and means the time after the handshake.
     if !head.lists("Connection", "Upgrade") {
         return Err(Refusal::bad_request("Connection header without Upgrade."));
     }
@@ -85,13 +85,13 @@ pub fn check(head: &RequestHead<'_>) -> Result<Offer, Refusal> {
     })
 }
 
-/// The value of a header that comes exactly once.
+/// Returns the value of a header that occurs exactly once.
 fn only<'a>(head: &RequestHead<'a>, name: &str) -> Option<&'a [u8]> {
     let mut values = head.header(name);
     values.next().filter(|_| values.next().is_none())
 }
 
-/// The answer to a key, which must be 16 bytes in base64.
+/// Returns the accept value for a key, which must be 16 bytes in base64.
 fn accept(key: &[u8]) -> Option<[u8; 28]> {
     let mut nonce = [0; 18];
     if KEY.decode_slice(key, &mut nonce).ok()? != 16 {
@@ -106,7 +106,7 @@ fn accept(key: &[u8]) -> Option<[u8; 28]> {
     (len == accept.len()).then_some(accept)
 }
 
-/// The subprotocols: tokens, each once, at least one where the header is there.
+/// Parses the subprotocols: tokens, each once, at least one if the header is there.
 fn subprotocols(head: &RequestHead<'_>) -> Result<Vec<String>, ListError> {
     let mut known = HashSet::new();
     let mut subprotocols = Vec::new();
@@ -135,9 +135,8 @@ fn extensions(head: &RequestHead<'_>) -> Result<Vec<Extension>, ListError> {
 
 /// Appends the response that accepts a handshake. Frames follow it.
 ///
-/// `agreement` is what was agreed on about compression; `server_header` is the value of `Server`;
-/// empty: none. `extra` are headers of the application,
-/// for each of which [`may_set_header`] said yes.
+/// `agreement` is what was negotiated about compression. `server_header` is the value of `Server`; empty:
+/// none. `extra` are headers of the application, each of which passes [`may_set_header`].
 pub fn write_accept(
     out: &mut Vec<u8>,
     accept: &[u8; 28],
@@ -174,7 +173,7 @@ pub fn write_accept(
     out.extend_from_slice(b"\r\n");
 }
 
-/// At most so many bytes [`write_accept`] appends.
+/// Returns the maximum number of bytes that [`write_accept`] appends.
 #[must_use]
 pub fn max_accept_len(
     subprotocol: Option<&str>,
@@ -184,10 +183,10 @@ pub fn max_accept_len(
     512 + subprotocol.map_or(0, str::len) + server_header.len() + headers_len(extra)
 }
 
-/// Whether an application may add this header to a response.
+/// Whether an application may set this header of a response.
 ///
-/// The name is a token, the value is UTF-8 without control characters other than tabs, and the
-/// header is none of those on which the handshake and the length of a body depend.
+/// The name must be a token, the value UTF-8 without control characters other than tabs. Headers on which the
+/// handshake or the length of the body depend may not be set.
 #[must_use]
 pub fn may_set_header(name: &[u8], value: &[u8]) -> bool {
     const OURS: [&str; 4] = [

@@ -1,20 +1,20 @@
-//! Where the head of a request ends, found while it arrives (RFC 9112 section 2).
+//! Finding the end of a request's head while it arrives (RFC 9112 section 2).
 
 use super::Refusal;
 use super::token::is_token_byte;
 
-/// Looks for the end of a request's head. It looks at each byte once, however slowly they come, and
-/// refuses with the first that shows that this is no request, or none that we serve.
+/// Searches for the end of a request's head. It scans each byte once, however slowly they arrive, and fails
+/// at the first byte by which it cannot be a request that is served.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct HeadScanner {
-    /// How many bytes were looked at.
+    /// How many bytes were scanned.
     seen: usize,
-    place: Place,
+    state: ScanState,
 }
 
-/// Where in a head the next byte stands.
+/// The state of the scan: where in the head the next byte is.
 #[derive(Clone, Copy, Debug, Default)]
-enum Place {
+enum ScanState {
     /// Before the request line, where empty lines are skipped (RFC 9112 section 2.2).
     #[default]
     Before,
@@ -31,19 +31,18 @@ enum Place {
 }
 
 impl HeadScanner {
-    /// Looks at what is new in `all`, which is everything that came so far. Returns the length of
-    /// the head once it is complete, with all empty lines; what is behind it is no part of the
-    /// request.
+    /// Scans what is new in `all`, which is everything received so far. Returns the length of the head once
+    /// it is complete, empty lines included; what follows does not belong to it.
     ///
     /// # Errors
     ///
-    /// 400 for what cannot be a request, as the beginning of TLS, a bare CR or LF, a NUL; 431 for a
-    /// head of more than `max_header_size` bytes.
+    /// 400 for what cannot be a request, such as the beginning of TLS, a bare CR or LF, a NUL; 431 for a head
+    /// of more than `max_header_size` bytes.
     pub fn scan(&mut self, all: &[u8], max_header_size: usize) -> Result<Option<usize>, Refusal> {
         let all = &all[..all.len().min(max_header_size)];
         while let Some(&byte) = all.get(self.seen) {
-            let ordinary = match self.place {
-                Place::Line => ordinary(&all[self.seen..]),
+            let ordinary = match self.state {
+                ScanState::Line => ordinary(&all[self.seen..]),
                 _ => 0,
             };
             if ordinary > 0 {
@@ -51,24 +50,28 @@ impl HeadScanner {
                 continue;
             }
             self.seen += 1;
-            self.place = match (self.place, byte) {
-                (Place::Before, b'\r') => Place::BeforeReturn,
-                (Place::BeforeReturn, b'\n') => Place::Before,
-                (Place::Before, byte) if is_token_byte(byte) => Place::Line,
-                (Place::Before, _) => return refuse("Not an HTTP request."),
+            self.state = match (self.state, byte) {
+                (ScanState::Before, b'\r') => ScanState::BeforeReturn,
+                (ScanState::BeforeReturn, b'\n') => ScanState::Before,
+                (ScanState::Before, byte) if is_token_byte(byte) => ScanState::Line,
+                (ScanState::Before, _) => return refuse("Not an HTTP request."),
 
-                (Place::Line, b'\r') => Place::LineReturn,
-                (Place::LineReturn, b'\n') => Place::Start,
-                (Place::Start, b'\r') => Place::StartReturn,
-                (Place::StartReturn, b'\n') => return Ok(Some(self.seen)),
-                (Place::BeforeReturn | Place::LineReturn | Place::StartReturn, _) => {
+                (ScanState::Line, b'\r') => ScanState::LineReturn,
+                (ScanState::LineReturn, b'\n') => ScanState::Start,
+                (ScanState::Start, b'\r') => ScanState::StartReturn,
+                (ScanState::StartReturn, b'\n') => return Ok(Some(self.seen)),
+                (ScanState::BeforeReturn | ScanState::LineReturn | ScanState::StartReturn, _) => {
                     return refuse("Bare CR.");
                 }
 
-                (Place::Line | Place::Start, b'\n') => return refuse("Bare LF."),
-                (Place::Line | Place::Start, b'\0') => return refuse("NUL in the request head."),
-                (Place::Start, b' ' | b'\t') => return refuse("Obsolete line folding."),
-                (Place::Line | Place::Start, _) => Place::Line,
+                (ScanState::Line | ScanState::Start, b'\n') => {
+                    return refuse("Bare LF.");
+                }
+                (ScanState::Line | ScanState::Start, b'\0') => {
+                    return refuse("NUL in the request head.");
+                }
+                (ScanState::Start, b' ' | b'\t') => return refuse("Obsolete line folding."),
+                (ScanState::Line | ScanState::Start, _) => ScanState::Line,
             };
         }
         if self.seen >= max_header_size {
@@ -78,8 +81,8 @@ impl HeadScanner {
     }
 }
 
-/// How many bytes at the front of a line's rest mean nothing here: also those of the next lines, up
-/// to one that does not begin with an ordinary byte.
+/// Returns how many bytes at the front of a line's rest can be skipped, further lines included, up to one
+/// that does not begin with an ordinary byte.
 fn ordinary(rest: &[u8]) -> usize {
     let mut len = line_len(rest);
     while let [b'\r', b'\n', first, ..] = rest[len..] {
@@ -92,7 +95,7 @@ fn ordinary(rest: &[u8]) -> usize {
     len
 }
 
-/// How many bytes stand before the first NUL, LF or CR.
+/// Returns the number of bytes before the first NUL, LF or CR.
 pub(super) fn line_len(bytes: &[u8]) -> usize {
     let mut len = 0;
     loop {
@@ -104,7 +107,7 @@ pub(super) fn line_len(bytes: &[u8]) -> usize {
     }
 }
 
-/// How many bytes stand before the first that is not above a CR.
+/// Returns the number of bytes before the first that is not above CR.
 fn high_len(bytes: &[u8]) -> usize {
     let (words, rest) = bytes.as_chunks();
     for (index, word) in words.iter().enumerate() {
@@ -117,8 +120,8 @@ fn high_len(bytes: &[u8]) -> usize {
     bytes.len() - rest.len() + in_rest.unwrap_or(rest.len())
 }
 
-/// Marks the bytes of a word that are not above a CR, each by its highest bit. Only the lowest mark
-/// is sure: it makes the subtraction borrow from the byte above.
+/// Marks the bytes of a word that are not above CR, each by its highest bit. Only the lowest mark is certain,
+/// because it makes the subtraction borrow from the byte above.
 fn low_bytes(word: u64) -> u64 {
     const EACH: u64 = u64::MAX / 0xff;
     word.wrapping_sub(EACH * (b'\r' as u64 + 1)) & !word & (EACH << 7)

@@ -1,18 +1,18 @@
-//! The mask over what a client sends (RFC 6455 section 5.3): XOR with a key of four bytes.
+//! Masking of what a client sends (RFC 6455 section 5.3): XOR with a key of four bytes.
 //!
-//! Words of the key's length, in blocks of fixed size: the compiler makes vector instructions of
-//! them.
+//! It works on words of the key's length, in blocks of fixed size, for which the compiler emits vector
+//! instructions.
 
-/// Bytes in the key of a frame.
-pub(super) const KEY: usize = 4;
+/// Bytes of a masking key.
+pub(super) const KEY_BYTES: usize = 4;
 
-/// Takes the mask off a piece of a payload, in place.
+/// Unmasks a piece of a payload in place.
 ///
-/// `offset` says how many bytes of the payload came before the piece.
+/// `offset` is the offset of the piece in the payload.
 #[inline]
-pub fn unmask(piece: &mut [u8], mut key: [u8; KEY], offset: usize) {
-    key.rotate_left(offset % KEY);
-    let (words, rest) = piece.as_chunks_mut::<KEY>();
+pub fn unmask(piece: &mut [u8], mut key: [u8; KEY_BYTES], offset: usize) {
+    key.rotate_left(offset % KEY_BYTES);
+    let (words, rest) = piece.as_chunks_mut::<KEY_BYTES>();
     for word in words {
         *word = xor(*word, key);
     }
@@ -21,25 +21,25 @@ pub fn unmask(piece: &mut [u8], mut key: [u8; KEY], offset: usize) {
     }
 }
 
-/// A payload that lies where its key was, and what was seen of it on the way.
+/// A payload that was moved over its key.
 pub struct Unmasked<'a> {
     /// The payload and one NUL behind it.
     pub terminated: &'a mut [u8],
-    /// No byte of the payload is over 0x7f.
+    /// Whether no byte of the payload is above 0x7f.
     pub is_ascii: bool,
 }
 
-/// Takes the mask off a whole payload and moves it down over its key, in one pass.
+/// Unmasks a whole payload and moves it down over its key, in one pass.
 ///
-/// `keyed` is the key and the payload right behind it. Four bytes become free behind the payload
-/// this way; the first of them becomes NUL.
+/// `keyed` is the key, followed by the payload. So four bytes behind the payload become free, of which the
+/// first is set to NUL.
 ///
 /// # Panics
 ///
 /// When `keyed` is shorter than a key.
 #[inline]
 pub fn unmask_down(keyed: &mut [u8]) -> Unmasked<'_> {
-    let payload_len = keyed.len() - KEY;
+    let payload_len = keyed.len() - KEY_BYTES;
     let is_ascii = match payload_len {
         64.. => move_down::<64>(keyed),
         16.. => move_down::<16>(keyed),
@@ -49,7 +49,7 @@ pub fn unmask_down(keyed: &mut [u8]) -> Unmasked<'_> {
             let key = [keyed[0], keyed[1], keyed[2], keyed[3]];
             let mut seen = 0;
             for (at, key) in key.into_iter().enumerate().take(payload_len) {
-                keyed[at] = keyed[at + KEY] ^ key;
+                keyed[at] = keyed[at + KEY_BYTES] ^ key;
                 seen |= keyed[at];
             }
             seen < 0x80
@@ -62,21 +62,21 @@ pub fn unmask_down(keyed: &mut [u8]) -> Unmasked<'_> {
     }
 }
 
-/// Unmasks a payload of `N` bytes or more and moves it down over its key, in blocks of `N` bytes, a
-/// multiple of the key's length. The last block overlaps the one before. Answers whether all bytes
-/// are ASCII.
+/// Unmasks a payload of at least `N` bytes and moves it down over its key, in blocks of `N` bytes, a multiple
+/// of the key's length. The last block overlaps the one before. Returns whether all bytes are ASCII.
 #[inline(always)]
 fn move_down<const N: usize>(keyed: &mut [u8]) -> bool {
-    let (Some(&key), Some(&last)) = (keyed.first_chunk::<KEY>(), keyed.last_chunk::<N>()) else {
+    let (Some(&key), Some(&last)) = (keyed.first_chunk::<KEY_BYTES>(), keyed.last_chunk::<N>())
+    else {
         return true;
     };
-    let last_at = keyed.len() - KEY - N;
+    let last_at = keyed.len() - KEY_BYTES - N;
     let mut last_key = key;
-    last_key.rotate_left(last_at % KEY);
+    last_key.rotate_left(last_at % KEY_BYTES);
     let last = unmasked(last, last_key);
     let mut seen = last;
     let mut at = 0;
-    while let Some(&block) = keyed[at + KEY..].first_chunk::<N>() {
+    while let Some(&block) = keyed[at + KEY_BYTES..].first_chunk::<N>() {
         let block = unmasked(block, key);
         keyed[at..at + N].copy_from_slice(&block);
         for (seen, byte) in seen.iter_mut().zip(block) {
@@ -85,12 +85,12 @@ fn move_down<const N: usize>(keyed: &mut [u8]) -> bool {
         at += N;
     }
     keyed[last_at..last_at + N].copy_from_slice(&last);
-    let words = seen.as_chunks::<KEY>().0.iter();
+    let words = seen.as_chunks::<KEY_BYTES>().0.iter();
     words.fold(0, |all, word| all | u32::from_ne_bytes(*word)) & 0x8080_8080 == 0
 }
 
 #[inline(always)]
-fn unmasked<const N: usize>(mut block: [u8; N], key: [u8; KEY]) -> [u8; N] {
+fn unmasked<const N: usize>(mut block: [u8; N], key: [u8; KEY_BYTES]) -> [u8; N] {
     for word in block.as_chunks_mut().0 {
         *word = xor(*word, key);
     }
@@ -98,7 +98,7 @@ fn unmasked<const N: usize>(mut block: [u8; N], key: [u8; KEY]) -> [u8; N] {
 }
 
 #[inline(always)]
-fn xor(word: [u8; KEY], key: [u8; KEY]) -> [u8; KEY] {
+fn xor(word: [u8; KEY_BYTES], key: [u8; KEY_BYTES]) -> [u8; KEY_BYTES] {
     (u32::from_ne_bytes(word) ^ u32::from_ne_bytes(key)).to_ne_bytes()
 }
 

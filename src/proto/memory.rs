@@ -1,19 +1,19 @@
-//! Memory that may be refused.
+//! Allocations that may fail.
 
 use std::collections::TryReserveError;
 
-/// Does the work with the promise that an allocation of up to so many bytes in it is not refused; answers
-/// false, and does nothing, when that cannot be promised. So whoever holds a session has a say in what
-/// happens when the library for compression, which knows no refusal, needs memory.
+/// Calls a function in which an allocation of up to so many bytes is guaranteed to succeed. Returns false,
+/// without calling it, when that cannot be guaranteed. By it the owner of a session decides what happens when
+/// the library for compression, whose allocations cannot fail, needs memory.
 pub type Promise = fn(usize, &mut dyn FnMut()) -> bool;
 
-/// The promise of who trusts the system.
+/// A promise that trusts the system's allocator.
 pub(super) fn trust(_bytes: usize, work: &mut dyn FnMut()) -> bool {
     work();
     true
 }
 
-/// Makes something for which so many bytes are allocated at once.
+/// Creates something for which so many bytes are allocated at once.
 #[cfg(feature = "deflate")]
 pub(super) fn make<T>(
     promise: Promise,
@@ -25,7 +25,7 @@ pub(super) fn make<T>(
     made.ok_or(Refused)
 }
 
-/// A box; like one of a `T` alone, but for its type.
+/// Allocates a box. It differs from a box of `T` only in its type.
 pub(super) fn one<T>(value: T) -> Result<Box<[T; 1]>, Refused> {
     let mut one = Vec::new();
     one.try_reserve_exact(1)?;
@@ -33,7 +33,7 @@ pub(super) fn one<T>(value: T) -> Result<Box<[T; 1]>, Refused> {
     one.try_into().map_err(|_| Refused)
 }
 
-/// So many zeros.
+/// Allocates zeroed bytes.
 pub(super) fn zeros(len: usize) -> Result<Box<[u8]>, Refused> {
     let mut zeros = Vec::new();
     zeros.try_reserve_exact(len)?;
@@ -41,14 +41,14 @@ pub(super) fn zeros(len: usize) -> Result<Box<[u8]>, Refused> {
     Ok(zeros.into_boxed_slice())
 }
 
-/// Adds to a list.
+/// Appends to a list.
 pub(super) fn push<T>(list: &mut Vec<T>, item: T) -> Result<(), Refused> {
     list.try_reserve(1)?;
     list.push(item);
     Ok(())
 }
 
-/// A copy of a text.
+/// Copies a text.
 pub(super) fn copy(text: &str) -> Result<String, Refused> {
     let mut copy = String::new();
     copy.try_reserve_exact(text.len())?;
@@ -56,7 +56,7 @@ pub(super) fn copy(text: &str) -> Result<String, Refused> {
     Ok(copy)
 }
 
-/// The system has refused memory.
+/// There is no memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Refused;
 

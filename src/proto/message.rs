@@ -1,8 +1,8 @@
-//! From pieces and fragments to one message, and how large it may become (RFC 6455 section 5.4).
+//! Assembling a message from pieces and fragments, within its limits (RFC 6455 section 5.4).
 
 use super::{Checker, Kind, Limits, ProtoError};
 
-/// A message of which not everything has come.
+/// An incomplete message.
 #[derive(Debug)]
 pub(super) struct Assembly {
     kind: Kind,
@@ -10,8 +10,8 @@ pub(super) struct Assembly {
     text: Checker,
     frames: u32,
     is_compressed: bool,
-    /// How large the message and its NUL are when the frame has come that is arriving now; unknown,
-    /// and so without a limit, if it is compressed.
+    /// Length of the message, with its NUL, at the end of the frame that is arriving; unlimited if it is
+    /// compressed, because that is unknown.
     announced: usize,
 }
 
@@ -28,7 +28,7 @@ impl Assembly {
         }
     }
 
-    /// What comes of it must be inflated first.
+    /// Whether its pieces must be decompressed first.
     pub fn is_compressed(&self) -> bool {
         self.is_compressed
     }
@@ -37,8 +37,8 @@ impl Assembly {
         self.kind
     }
 
-    /// Decides by its header alone whether one more frame may become part of the message. The size
-    /// of a compressed one shows when it is inflated.
+    /// Checks by its header alone whether one more frame may be added. The size of a compressed one is
+    /// checked when it is decompressed.
     pub fn admit(&mut self, payload_len: u64, limits: &Limits) -> Result<(), ProtoError> {
         self.frames = self.frames.saturating_add(1);
         if self.frames > limits.max_fragments.max(1) {
@@ -59,7 +59,7 @@ impl Assembly {
         Ok(())
     }
 
-    /// Adds what came of a compressed piece, as much of it as is allowed.
+    /// Appends decompressed bytes, within the limit.
     pub fn append_inflated(&mut self, piece: &[u8], limits: &Limits) -> Result<(), ProtoError> {
         let allowed = piece.len().min(self.room(limits));
         self.append(&piece[..allowed])?;
@@ -69,12 +69,12 @@ impl Assembly {
         Ok(())
     }
 
-    /// How many bytes more the message may become.
+    /// Returns how many bytes more the message may have.
     fn room(&self, limits: &Limits) -> usize {
         limits.max_message_size.saturating_sub(self.bytes.len())
     }
 
-    /// Adds a piece, unmasked. Memory grows with what has come, not with what was announced.
+    /// Appends an unmasked piece. Memory grows with what has arrived, not with what was announced.
     pub fn append(&mut self, piece: &[u8]) -> Result<(), ProtoError> {
         if self.kind == Kind::Text && !self.text.push(piece) {
             return Err(ProtoError::NotUtf8);
@@ -83,7 +83,7 @@ impl Assembly {
         append(&mut self.bytes, piece)
     }
 
-    /// Makes room for a piece: as much again as has come, but not more than was announced.
+    /// Reserves room for a piece: as much again as has arrived, but not more than was announced.
     fn make_room(&mut self, piece_len: usize) -> Result<(), ProtoError> {
         let (len, capacity) = (self.bytes.len(), self.bytes.capacity());
         if piece_len <= capacity - len {
@@ -97,7 +97,7 @@ impl Assembly {
             .map_err(|_| ProtoError::OutOfMemory)
     }
 
-    /// Ends the message: its bytes and the NUL behind them.
+    /// Completes the message. Returns its bytes and a NUL behind them.
     pub fn finish(mut self) -> Result<Vec<u8>, ProtoError> {
         if !self.text.is_complete() {
             return Err(ProtoError::NotUtf8);
@@ -106,19 +106,19 @@ impl Assembly {
         Ok(self.bytes)
     }
 
-    /// Gives the buffer away; the message will not be finished.
+    /// Returns the buffer of a message that will not be completed.
     pub fn into_buffer(self) -> Vec<u8> {
         self.bytes
     }
 
-    /// Forgets what has come, but not that the message has begun.
+    /// Discards what has arrived, but not that the message has begun.
     pub fn discard(&mut self) {
         self.bytes = Vec::new();
         self.text = Checker::default();
     }
 }
 
-/// Appends `piece`, or fails when the system refuses the memory.
+/// Appends `piece`, or fails when there is no memory.
 pub(super) fn append(bytes: &mut Vec<u8>, piece: &[u8]) -> Result<(), ProtoError> {
     bytes
         .try_reserve(piece.len())

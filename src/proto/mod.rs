@@ -1,11 +1,11 @@
 //! The WebSocket protocol (RFC 6455, server side) without I/O, clock or thread.
 //!
-//! Bytes go in, events and bytes come out; whoever calls owns the bytes and the time:
+//! Bytes go in, events and bytes come out. The caller owns the bytes and the time:
 //!
-//! - [`HeadScanner`] finds the end of a request, [`parse_head`] reads it, [`check`] decides whether
-//!   it is a good opening handshake; [`write_accept`] and [`Refusal`] are the two answers.
-//! - [`Session`] turns what a client sends from then on into [`Event`]s.
-//! - [`data_head`], [`write_ping`], [`write_pong`] and [`write_close`] make what is sent to it.
+//! - [`HeadScanner`] finds the end of a request, [`parse_head`] parses it, [`check`] decides whether it is a
+//!   valid opening handshake; [`write_accept`] and [`Refusal`] write the two responses.
+//! - [`Session`] turns what the peer sends from then on into [`Event`]s.
+//! - [`data_head`], [`write_ping`], [`write_pong`] and [`write_close`] write what is sent to it.
 //! - [`agree`] and [`Deflaters`] compress it (RFC 7692).
 
 #![forbid(unsafe_code)]
@@ -53,7 +53,7 @@ pub use scratch::Scratch;
 pub use session::{Event, Payload, Session, Step};
 pub use utf8::{Checker, is_utf8};
 
-/// What a message holds.
+/// The type of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// UTF-8.
@@ -62,19 +62,19 @@ pub enum Kind {
     Binary,
 }
 
-/// How much a client may send.
+/// Limits on what the peer may send.
 #[derive(Clone, Debug)]
 pub struct Limits {
-    /// Bytes in one message.
+    /// Maximum bytes of one message.
     pub max_message_size: usize,
-    /// Frames in one message, empty ones too; a message of one frame is always allowed.
+    /// Maximum frames of one message, empty ones included; a message of one frame is always permitted.
     pub max_fragments: u32,
 }
 
-/// What a parser without memory found at the front of its input.
+/// The result of a parser that keeps nothing between calls.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Parsed<T> {
-    /// A whole `T`, and how many bytes it took.
+    /// A complete `T`, and its length in bytes.
     Done(T, usize),
     /// At least so many bytes are missing.
     NeedMore(usize),

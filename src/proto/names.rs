@@ -1,11 +1,11 @@
-//! Names of headers, as far as a word can tell them apart.
+//! Sets of header names, in one word.
 
-/// A set of names. It may take one for another, but misses none; case does not count.
+/// A set of names that may have false positives, but no false negatives. Case is ignored.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Names(u64);
 
 impl Names {
-    /// Adds a name. False if it surely was not there before.
+    /// Adds a name. Returns false if it certainly was not there before.
     #[inline]
     pub fn add(&mut self, name: &str) -> bool {
         let known = self.may_hold(name);
@@ -13,7 +13,7 @@ impl Names {
         known
     }
 
-    /// False if the name surely is not there.
+    /// Returns false if the name certainly is not there.
     #[inline]
     #[must_use]
     pub fn may_hold(self, name: &str) -> bool {
@@ -21,7 +21,7 @@ impl Names {
     }
 }
 
-/// One bit, the same for names that differ in case alone. Headers that decide about a handshake have
+/// Returns one bit, the same for names that differ only in case. Headers that decide about a handshake have
 /// one each.
 #[inline]
 fn mark(name: &str) -> u64 {

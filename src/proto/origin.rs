@@ -1,6 +1,6 @@
-//! Origins: the site whose page asks (RFC 6454).
+//! Origins: the site whose page sends the request (RFC 6454).
 
-/// Whether both are the same scheme, host and port. A scheme's own port is the same as none.
+/// Whether both have the same scheme, host and port. A scheme's default port equals none.
 #[must_use]
 pub fn is_same_origin(one: &[u8], other: &[u8]) -> bool {
     let (one, one_port) = split_port(one);
@@ -8,7 +8,7 @@ pub fn is_same_origin(one: &[u8], other: &[u8]) -> bool {
     one_port == other_port && one.eq_ignore_ascii_case(other)
 }
 
-/// What stands before the port, and the port, if only as the scheme has one.
+/// Returns what precedes the port, and the port or the scheme's default.
 fn split_port(origin: &[u8]) -> (&[u8], Option<u16>) {
     let colon = origin.iter().rposition(|&byte| byte == b':');
     let said = colon.and_then(|colon| Some((&origin[..colon], number(&origin[colon + 1..])?)));
@@ -27,7 +27,7 @@ fn number(digits: &[u8]) -> Option<u16> {
         .filter(|_| is_number)
 }
 
-/// The port that is meant where none is said (RFC 9110 section 4.2, RFC 6455 section 3).
+/// Returns the scheme's default port (RFC 9110 section 4.2, RFC 6455 section 3).
 fn port_of_scheme(origin: &[u8]) -> Option<u16> {
     let has_scheme = |scheme: &str| {
         origin

@@ -1,20 +1,20 @@
-//! What a session holds while the end of an input cuts a frame or a message, and how it goes on.
+//! Incomplete frames and messages: what a session holds between two inputs, and how it continues.
 
 use std::mem;
 use std::ops::Range;
 
 use super::deflate::Inflater;
 use super::frame::MAX_HEADER;
-use super::mask::{KEY, unmask, unmask_down};
+use super::mask::{KEY_BYTES, unmask, unmask_down};
 use super::message::{Assembly, append};
 use super::pool::Pool;
 use super::{Agreement, Header, Kind, Limits, Opcode, Parsed, ProtoError, parse_header};
 
-/// So many bytes are unmasked, checked and copied before the next: they stay in the processor's
-/// first cache meanwhile.
-const WARM: usize = 16 * 1024;
+/// A payload is unmasked, checked and copied in chunks of this length, which fit into the processor's
+/// first-level cache.
+const CHUNK_BYTES: usize = 16 * 1024;
 
-/// Which frames are reported; the others are read past.
+/// Which frames are reported; the others are skipped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Interest {
     Everything,
@@ -27,19 +27,19 @@ impl Interest {
     }
 }
 
-/// What [`Partial::read`] came upon.
-pub(super) enum Found {
+/// What [`Partial::read`] has read.
+pub(super) enum ReadEvent {
     /// The end of the input.
     Nothing,
-    /// A message, put together, and a NUL.
+    /// An assembled message, and a NUL.
     Message(Kind, Vec<u8>),
-    /// The payload of a control frame that was cut, and a NUL.
+    /// The assembled payload of a control frame, and a NUL.
     CutControl(Opcode, Vec<u8>),
-    /// Where in the input the payload of a control frame lies, and a NUL.
+    /// The range in the input of a control frame's payload and a NUL.
     Control(Opcode, Range<usize>),
 }
 
-/// The pieces of a frame and the fragments of a message that have come.
+/// The pieces of a frame and the fragments of a message that have arrived.
 #[derive(Debug, Default)]
 pub(super) struct Partial {
     /// The beginning of a header.
@@ -47,47 +47,47 @@ pub(super) struct Partial {
     header_len: usize,
     /// The frame whose payload is arriving.
     frame: Option<CutFrame>,
-    /// What has come of the payload of a control frame.
+    /// What has arrived of the payload of a control frame.
     control: Vec<u8>,
     /// The message whose pieces are arriving.
     message: Option<Assembly>,
-    /// What decompresses it. With context takeover it stays from the first compressed message on.
+    /// Its decompressor. With context takeover it is kept from the first compressed message on.
     inflater: Option<Inflater>,
 }
 
-/// A frame whose header has come, but not all of its payload.
+/// A frame whose payload is incomplete.
 #[derive(Debug)]
 struct CutFrame {
     header: Header,
-    /// Bytes of payload that have not come.
+    /// Bytes of payload that have not arrived.
     missing: u64,
 }
 
 impl Partial {
-    /// Nothing is held.
+    /// Whether nothing is held.
     pub fn is_empty(&self) -> bool {
         self.is_between_frames() && self.inflater.is_none()
     }
 
-    /// Nothing is held but what later messages may refer to.
+    /// Whether nothing is held but the context for later messages.
     pub fn is_between_frames(&self) -> bool {
         self.header_len == 0 && self.frame.is_none() && self.message.is_none()
     }
 
-    /// How many bytes are missing of a data frame.
+    /// Returns how many bytes of a data frame are missing.
     pub fn missing_data(&self) -> Option<u64> {
         let frame = self.frame.as_ref()?;
         (!frame.header.opcode.is_control()).then_some(frame.missing)
     }
 
-    /// Forgets what has come of a message, but not that it has begun.
+    /// Discards what has arrived of a message, but not that it has begun.
     pub fn discard_message(&mut self) {
         if let Some(message) = &mut self.message {
             message.discard();
         }
     }
 
-    /// Forgets everything and gives away what it had.
+    /// Resets everything. Returns what it held.
     pub fn clear(&mut self) -> ([Vec<u8>; 2], Option<Inflater>) {
         let Self {
             control,
@@ -99,8 +99,8 @@ impl Partial {
         ([control, message], inflater)
     }
 
-    /// Reads `input` up to the first message or frame that is reported. Returns how many bytes were
-    /// taken, too.
+    /// Reads `input` up to the first message or frame that is reported. Returns how many bytes were consumed,
+    /// and what was read.
     pub fn read(
         &mut self,
         interest: Interest,
@@ -108,7 +108,7 @@ impl Partial {
         agreement: Option<Agreement>,
         pool: &mut Pool,
         input: &mut [u8],
-    ) -> Result<(usize, Found), ProtoError> {
+    ) -> Result<(usize, ReadEvent), ProtoError> {
         let mut taken = 0;
         loop {
             let mut frame = match self.frame.take() {
@@ -118,16 +118,16 @@ impl Partial {
                         self.read_header(&input[taken..], agreement.is_some())?;
                     taken += header_taken;
                     let Some(header) = header else {
-                        return Ok((taken, Found::Nothing));
+                        return Ok((taken, ReadEvent::Nothing));
                     };
 
                     if header.opcode.is_control()
                         && interest.is_in(header.opcode)
-                        && header_taken >= KEY
+                        && header_taken >= KEY_BYTES
                         && let Some(place) = unmask_whole(&header, input, taken)
                     {
                         taken += header.payload_len as usize;
-                        return Ok((taken, Found::Control(header.opcode, place)));
+                        return Ok((taken, ReadEvent::Control(header.opcode, place)));
                     }
                     self.begin(&header, interest, limits, pool)?;
                     CutFrame {
@@ -141,7 +141,7 @@ impl Partial {
             let piece_len =
                 usize::try_from(frame.missing).map_or(rest.len(), |len| len.min(rest.len()));
             if interest.is_in(frame.header.opcode) {
-                for piece in rest[..piece_len].chunks_mut(WARM) {
+                for piece in rest[..piece_len].chunks_mut(CHUNK_BYTES) {
                     self.read_payload(&frame, limits, pool, piece)?;
                     frame.missing -= piece.len() as u64;
                 }
@@ -151,17 +151,17 @@ impl Partial {
             taken += piece_len;
             if frame.missing > 0 {
                 self.frame = Some(frame);
-                return Ok((taken, Found::Nothing));
+                return Ok((taken, ReadEvent::Nothing));
             }
             match self.end(&frame.header, interest, agreement, pool)? {
-                Found::Nothing => {}
+                ReadEvent::Nothing => {}
                 found => return Ok((taken, found)),
             }
         }
     }
 
-    /// Reads a header, or as much of it as there is: its last bytes are the key. Returns how many
-    /// bytes of `input` belong to it.
+    /// Reads a header, or as much of it as there is. Returns how many bytes of `input` belong to it, and the
+    /// header if it is complete.
     fn read_header(
         &mut self,
         input: &[u8],
@@ -186,7 +186,7 @@ impl Partial {
         }
     }
 
-    /// Decides by its header whether a frame may come now, and makes room for it.
+    /// Checks by its header whether a frame may come now, and reserves room for it.
     fn begin(
         &mut self,
         header: &Header,
@@ -218,7 +218,7 @@ impl Partial {
         }
     }
 
-    /// Takes in a piece of the payload of `frame`.
+    /// Reads a piece of the payload of `frame`.
     fn read_payload(
         &mut self,
         frame: &CutFrame,
@@ -227,7 +227,11 @@ impl Partial {
         piece: &mut [u8],
     ) -> Result<(), ProtoError> {
         let offset = frame.header.payload_len - frame.missing;
-        unmask(piece, frame.header.key, (offset % KEY as u64) as usize);
+        unmask(
+            piece,
+            frame.header.key,
+            (offset % KEY_BYTES as u64) as usize,
+        );
         match &mut self.message {
             Some(message) if !frame.header.opcode.is_control() && message.is_compressed() => {
                 let inflater = match &mut self.inflater {
@@ -243,19 +247,19 @@ impl Partial {
         }
     }
 
-    /// Ends a frame of which everything has come.
+    /// Ends a frame that is complete.
     fn end(
         &mut self,
         header: &Header,
         interest: Interest,
         agreement: Option<Agreement>,
         pool: &mut Pool,
-    ) -> Result<Found, ProtoError> {
+    ) -> Result<ReadEvent, ProtoError> {
         if header.opcode.is_control() {
             let mut payload = mem::take(&mut self.control);
             if interest.is_in(header.opcode) {
                 append(&mut payload, &[0])?;
-                return Ok(Found::CutControl(header.opcode, payload));
+                return Ok(ReadEvent::CutControl(header.opcode, payload));
             }
             pool.recycle(payload);
         } else if header.fin
@@ -265,14 +269,14 @@ impl Partial {
                 if message.is_compressed() {
                     self.end_compressed(agreement, pool)?;
                 }
-                return Ok(Found::Message(message.kind(), message.finish()?));
+                return Ok(ReadEvent::Message(message.kind(), message.finish()?));
             }
             pool.recycle(message.into_buffer());
         }
-        Ok(Found::Nothing)
+        Ok(ReadEvent::Nothing)
     }
 
-    /// Ends a compressed message. Without context takeover, what has read it goes back to the loop.
+    /// Ends a compressed message. Without context takeover, its decompressor returns to the pool.
     fn end_compressed(
         &mut self,
         agreement: Option<Agreement>,
@@ -291,11 +295,11 @@ impl Partial {
     }
 }
 
-/// Unmasks the payload at `payload_at` of a control frame whose key lies before it, if all of it is
-/// there. Returns where it lies then, and a NUL.
+/// Unmasks the payload at `payload_at` of a control frame whose key precedes it, if it is complete. Returns
+/// the range of the payload and a NUL.
 fn unmask_whole(header: &Header, input: &mut [u8], payload_at: usize) -> Option<Range<usize>> {
-    let keyed_at = payload_at - KEY;
-    let keyed_len = KEY + header.payload_len as usize;
+    let keyed_at = payload_at - KEY_BYTES;
+    let keyed_len = KEY_BYTES + header.payload_len as usize;
     let keyed = input[keyed_at..].get_mut(..keyed_len)?;
     let terminated_len = unmask_down(keyed).terminated.len();
     Some(keyed_at..keyed_at + terminated_len)

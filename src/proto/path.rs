@@ -2,13 +2,13 @@
 
 use std::borrow::Cow;
 
-/// What a `/` that was written as `%2F` becomes, until the path has been matched: it is part of a
-/// segment and separates none. No decoded path holds this character otherwise.
+/// Replaces a `/` that was written as `%2F` until the path has been matched, because it is part of a segment
+/// and does not separate segments. No decoded path holds this character otherwise.
 const SLASH_INSIDE: char = '\0';
 
 /// Decodes `raw`. A `%2F` becomes a NUL.
 ///
-/// Nothing is returned for a malformed escape, for `%00` and for what is not UTF-8 then.
+/// Returns None for a malformed escape, for `%00`, and if the result is not UTF-8.
 pub(super) fn decode(raw: &str) -> Option<Cow<'_, str>> {
     if !raw.contains('%') {
         return Some(Cow::Borrowed(raw));
@@ -36,7 +36,7 @@ pub(super) fn decode(raw: &str) -> Option<Cow<'_, str>> {
     String::from_utf8(decoded).ok().map(Cow::Owned)
 }
 
-/// What [`decode`] gave, with every `%2F` as the `/` that it means.
+/// Returns the result of [`decode`] with every `%2F` as a `/`.
 pub(super) fn with_slashes<'a>(route: &'a Cow<'a, str>) -> Cow<'a, str> {
     if route.contains(SLASH_INSIDE) {
         Cow::Owned(route.replace(SLASH_INSIDE, "/"))

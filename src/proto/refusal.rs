@@ -1,20 +1,20 @@
-//! How a request is refused: a status, a sentence, and the end of the connection.
+//! Responses that refuse a request: a status, a sentence, and the end of the connection.
 
 use std::borrow::Cow;
 
-/// An answer that is not the one hoped for. The connection ends after it.
+/// An error response. The connection ends after it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {
     /// From 400 to 599.
     pub status: u16,
-    /// What stands in the head beside that which stands in every refusal.
+    /// Headers beside those of every refusal.
     pub headers: Vec<(String, String)>,
-    /// For people.
+    /// Human-readable.
     pub text: Cow<'static, str>,
 }
 
 impl Refusal {
-    /// Any status from 400 to 599; its usual phrase is the text.
+    /// Creates one with any status from 400 to 599; its reason phrase is the text.
     #[must_use]
     pub fn new(status: u16) -> Self {
         Self {
@@ -30,7 +30,7 @@ impl Refusal {
         Self::new(400).with_text(text)
     }
 
-    /// 400: the server speaks TLS, and the client does not.
+    /// 400: the port speaks TLS, and the client does not.
     #[must_use]
     pub fn wants_tls() -> Self {
         Self::bad_request("This port requires TLS: use wss:// or https://.")
@@ -48,7 +48,7 @@ impl Refusal {
         Self::new(404).with_text("Path not found.")
     }
 
-    /// 405: what is there knows other methods.
+    /// 405: the resource has other methods.
     #[must_use]
     pub fn method_not_allowed(allow: &str) -> Self {
         Self::new(405)
@@ -56,7 +56,7 @@ impl Refusal {
             .with_text("Method not allowed.")
     }
 
-    /// 426: what is there speaks WebSocket alone.
+    /// 426: the resource speaks only WebSocket.
     #[must_use]
     pub fn upgrade_required() -> Self {
         Self::new(426)
@@ -73,13 +73,13 @@ impl Refusal {
             .with_text("Unsupported Sec-WebSocket-Version: the supported version is 13.")
     }
 
-    /// 429: the client's address has as many connections as it may.
+    /// 429: the client's address has its maximum number of connections.
     #[must_use]
     pub fn too_many_connections() -> Self {
         Self::new(429).with_text("Too many connections from this address.")
     }
 
-    /// 431: the request is larger than it may be.
+    /// 431: the request is over its maximum size.
     #[must_use]
     pub fn head_too_large(text: &'static str) -> Self {
         Self::new(431).with_text(text)
@@ -91,27 +91,27 @@ impl Refusal {
         Self::new(500).with_text("Internal server error.")
     }
 
-    /// 503: the server has as many connections as it may.
+    /// 503: the server has its maximum number of connections.
     #[must_use]
     pub fn unavailable() -> Self {
         Self::new(503).with_text("The server is overloaded or closing.")
     }
 
-    /// The same with one more header.
+    /// Adds a header.
     #[must_use]
     pub fn with_header(mut self, name: &str, value: &str) -> Self {
         self.headers.push((name.to_owned(), value.to_owned()));
         self
     }
 
-    /// The same with another text.
+    /// Replaces the text.
     #[must_use]
     pub fn with_text(mut self, text: impl Into<Cow<'static, str>>) -> Self {
         self.text = text.into();
         self
     }
 
-    /// Appends the whole response; without its body when `head_only`, as HEAD wants it.
+    /// Appends the whole response; without its body when `head_only`, for HEAD.
     ///
     /// `server_header` is the value of `Server`; empty: none.
     pub fn write(&self, out: &mut Vec<u8>, server_header: &str, head_only: bool) {
@@ -144,7 +144,7 @@ impl Refusal {
         }
     }
 
-    /// At most so many bytes [`Refusal::write`] appends.
+    /// Returns the maximum number of bytes that [`Refusal::write`] appends.
     #[must_use]
     pub fn max_len(&self, server_header: &str) -> usize {
         512 + server_header.len() + headers_len(&self.headers) + self.text.len()
@@ -157,21 +157,21 @@ impl Refusal {
     }
 }
 
-/// The content type of the record that begins TLS (RFC 8446 section 5.1). No request begins so.
+/// The content type of the record that begins TLS (RFC 8446 section 5.1). No request begins with it.
 pub const TLS_HANDSHAKE: u8 = 22;
 
-/// What tells a client that begins TLS that there is none: the alert handshake_failure (RFC 8446
+/// The response to a client that begins TLS where there is none: the alert handshake_failure (RFC 8446
 /// section 6).
 pub const TLS_REFUSAL: [u8; 7] = [21, 3, 1, 0, 2, 2, 40];
 
-/// Appends one line of a head.
+/// Appends one header line.
 pub(super) fn write_header(out: &mut Vec<u8>, name: &str, value: &str) {
     for part in [name, ": ", value, "\r\n"] {
         out.extend_from_slice(part.as_bytes());
     }
 }
 
-/// How many bytes these lines of a head are.
+/// Returns the length of these header lines.
 pub(super) fn headers_len(headers: &[(String, String)]) -> usize {
     let lens = headers
         .iter()
@@ -179,7 +179,7 @@ pub(super) fn headers_len(headers: &[(String, String)]) -> usize {
     lens.sum()
 }
 
-/// What stands behind a status.
+/// Returns the reason phrase of a status.
 fn phrase(status: u16) -> &'static str {
     match status {
         400 => "Bad Request",

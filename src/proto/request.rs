@@ -1,4 +1,4 @@
-//! The head of a request: its target and headers, read strictly (RFC 9112).
+//! The head of a request: its target and headers, parsed strictly (RFC 9112).
 
 use std::borrow::Cow;
 use std::mem::MaybeUninit;
@@ -7,44 +7,45 @@ use super::head::line_len;
 use super::token::{elements, is_same};
 use super::{Names, Refusal, path};
 
-/// A request with more headers is refused with 431.
+/// Maximum number of headers; a request with more is refused with 431.
 pub const MAX_HEADERS: usize = 100;
 
-/// The head of a request, as [`parse_head`] reads it.
+/// The head of a request, as [`parse_head`] parses it.
 #[derive(Clone, Debug)]
 pub struct RequestHead<'a> {
-    /// All of it, from the request line on.
+    /// The whole head, from the request line on.
     pub text: &'a [u8],
-    /// `GET`, most of the time; case counts.
+    /// The method, which is case-sensitive.
     pub method: &'a str,
-    /// Neither a later answer on the same connection nor an upgrade is possible.
+    /// HTTP/1.0: neither a second response on the same connection nor an upgrade is possible.
     pub is_http_1_0: bool,
-    /// Path and query as sent; without scheme and host where the client sent them, too.
+    /// Path and query as sent, without scheme and host.
     pub target: Cow<'a, str>,
-    /// What stands behind the first `?`, as sent; empty when there is none.
+    /// The query behind the first `?`, as sent; empty when there is none.
     pub query: &'a str,
-    /// Names and values as sent and in their order, without the white space around a value.
+    /// Names and values as sent and in order, without white space around values.
     pub headers: Vec<(&'a str, &'a [u8])>,
-    /// Theirs.
+    /// The names of the headers.
     names: Names,
-    /// The decoded path, in which a NUL stands for `%2F`.
+    /// The decoded path, with a NUL for each `%2F`.
     route: Cow<'a, str>,
 }
 
 impl<'a> RequestHead<'a> {
-    /// The decoded path.
+    /// Returns the decoded path.
     #[must_use]
     pub fn path(&self) -> Cow<'_, str> {
         path::with_slashes(&self.route)
     }
 
-    /// The decoded path for matching: a NUL stands for `%2F`, so that every `/` separates segments.
+    /// Returns the decoded path for matching, with a NUL for each `%2F`, so that every `/` separates
+    /// segments.
     #[must_use]
     pub fn route(&self) -> &str {
         &self.route
     }
 
-    /// The values of all headers of that name, in any case.
+    /// Returns the values of all headers of that name; its case is ignored.
     pub fn header<'s>(&'s self, name: &'s str) -> impl Iterator<Item = &'a [u8]> + 's {
         let headers = match self.names.may_hold(name) {
             true => &self.headers[..],
@@ -56,7 +57,7 @@ impl<'a> RequestHead<'a> {
             .map(|&(_, value)| value)
     }
 
-    /// Whether the header, a list of tokens, holds `token`, in any case.
+    /// Whether the header, a list of tokens, contains `token`; case is ignored.
     #[must_use]
     pub fn lists(&self, name: &str, token: &str) -> bool {
         let is_token = |element: &[u8]| is_same(element, token.as_bytes());
@@ -64,7 +65,7 @@ impl<'a> RequestHead<'a> {
             .any(|value| is_token(value) || elements(value).any(is_token))
     }
 
-    /// Whether the client wants a WebSocket. In HTTP/1.0 that means nothing (RFC 9110 section 7.8).
+    /// Whether the client requests a WebSocket. HTTP/1.0 has no upgrade (RFC 9110 section 7.8).
     #[must_use]
     pub fn wants_websocket(&self) -> bool {
         !self.is_http_1_0 && self.lists("Upgrade", "websocket")
@@ -77,19 +78,19 @@ impl<'a> RequestHead<'a> {
             || self.header("Content-Length").any(|length| length != b"0")
     }
 
-    /// From which site the page came that asks, if a browser said so.
+    /// Returns the origin of the page that sends the request, if a browser says so.
     #[must_use]
     pub fn origin(&self) -> Option<&'a [u8]> {
         self.header("Origin").next()
     }
 }
 
-/// Reads a head, of which [`HeadScanner`](super::HeadScanner) has found the end.
+/// Parses a head, of which [`HeadScanner`](super::HeadScanner) has found the end.
 ///
 /// # Errors
 ///
-/// 431 for more than [`MAX_HEADERS`] headers; 400 for anything that RFC 9112 does not allow, for
-/// other than HTTP/1.x, and for a target that names no path.
+/// 431 for more than [`MAX_HEADERS`] headers; 400 for a violation of RFC 9112, for other versions than
+/// HTTP/1.x, and for a target without a path.
 pub fn parse_head(head: &mut [u8]) -> Result<RequestHead<'_>, Refusal> {
     let empty_lines = head
         .chunks_exact(2)
@@ -145,8 +146,8 @@ pub fn parse_head(head: &mut [u8]) -> Result<RequestHead<'_>, Refusal> {
     Ok(head)
 }
 
-/// Makes HTTP/1.1 of every later HTTP/1.x: `httparse` does not know them, and they mean the same to
-/// us (RFC 9110 section 2.5).
+/// Replaces every later HTTP/1.x by HTTP/1.1: `httparse` does not know them, and they are to be treated alike
+/// (RFC 9110 section 2.5).
 fn normalise_version(head: &mut [u8]) -> Result<(), Refusal> {
     let line_len = line_len(head);
     match &mut head[..line_len] {
@@ -171,8 +172,8 @@ fn normalise_version(head: &mut [u8]) -> Result<(), Refusal> {
     }
 }
 
-/// Splits a target in origin-form, or absolute-form (RFC 9112 section 3.2), into what is left of it
-/// without scheme and host, its path and its query.
+/// Splits a target in origin-form or absolute-form (RFC 9112 section 3.2). Returns it without scheme and
+/// host, its path, and its query.
 fn split_target(target: &str) -> Option<(Cow<'_, str>, &str, &str)> {
     let may_stand = |byte: u8| byte.is_ascii_graphic() && byte != b'#';
     if !target.bytes().all(may_stand) {
@@ -190,7 +191,7 @@ fn split_target(target: &str) -> Option<(Cow<'_, str>, &str, &str)> {
     Some((Cow::Borrowed(target), path, query))
 }
 
-/// What stands behind scheme and host of a target in absolute-form.
+/// Returns what follows scheme and host of a target in absolute-form.
 fn without_host(target: &str) -> Option<&str> {
     let (scheme, rest) = target.split_once("://")?;
     if !["http", "https", "ws", "wss"]
@@ -203,7 +204,7 @@ fn without_host(target: &str) -> Option<&str> {
     is_plausible_host(host.as_bytes()).then_some(rest)
 }
 
-/// Exactly one `Host` (RFC 9112 section 3.2), or none in HTTP/1.0.
+/// Checks that there is exactly one `Host` (RFC 9112 section 3.2), or none in HTTP/1.0.
 fn check_host(head: &RequestHead<'_>) -> Result<(), Refusal> {
     let mut hosts = head.header("Host");
     match (hosts.next(), hosts.next()) {
@@ -215,7 +216,7 @@ fn check_host(head: &RequestHead<'_>) -> Result<(), Refusal> {
     }
 }
 
-/// A name or an address (an IPv6 one in brackets), and a port behind a colon if there is one.
+/// Whether it is a name or an address (IPv6 in brackets), with or without a port behind a colon.
 fn is_plausible_host(host: &[u8]) -> bool {
     let (name, port) = match host.iter().rposition(|&byte| byte == b':') {
         Some(colon) if !host.ends_with(b"]") => (&host[..colon], &host[colon + 1..]),
@@ -233,7 +234,7 @@ fn is_plausible_host(host: &[u8]) -> bool {
     is_name && port.len() <= 5 && port.iter().all(u8::is_ascii_digit)
 }
 
-/// What a registered name may hold (RFC 3986 section 3.2.2).
+/// Whether a registered name may contain it (RFC 3986 section 3.2.2).
 fn is_name_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric()
         || matches!(

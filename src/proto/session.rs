@@ -1,14 +1,14 @@
-//! What a client sends after the opening handshake, as events (RFC 6455 sections 5 to 7).
+//! What the peer sends after the opening handshake, as events (RFC 6455 sections 5 to 7).
 
-use super::partial::{Found, Interest, Partial};
+use super::partial::{Interest, Partial, ReadEvent};
 use super::{
     Agreement, Kind, Limits, Opcode, ProtoError, Scratch, WholeMessage, is_utf8, may_receive,
 };
 
-/// One client's side of a connection.
+/// The receiving side of one connection.
 ///
-/// Between messages it owns nothing, unless they are compressed with context takeover; while one is
-/// cut by the end of an input, what came of it.
+/// Between messages it owns nothing, unless they are compressed with context takeover. While a message is
+/// incomplete, it owns what has arrived of it.
 #[derive(Debug, Default)]
 pub struct Session {
     partial: Option<Box<[Partial; 1]>>,
@@ -21,49 +21,49 @@ enum Phase {
     /// Everything is read and reported.
     #[default]
     Open,
-    /// Everything is read, only the client's close frame is reported.
+    /// Everything is read, only the peer's close frame is reported.
     Closing,
-    /// The client has closed or broken a rule; what still comes is no frame any more.
+    /// The peer has closed or broken a rule; further input is ignored.
     Finished,
 }
 
-/// What was found at the front of an input.
+/// The result of reading an input.
 #[derive(Debug)]
 pub struct Step<'a> {
-    /// How many bytes were taken; the rest is for the next call.
+    /// How many bytes were consumed; the rest is for the next call.
     pub taken: usize,
-    /// What happened with them.
+    /// What they mean.
     pub event: Event<'a>,
 }
 
-/// What the client did.
+/// What the peer did.
 #[derive(Debug)]
 pub enum Event<'a> {
     /// It sent a message.
     Message(Kind, Payload<'a>),
     /// It asks for a pong with this payload.
     Ping(Payload<'a>),
-    /// It answered a ping, or nothing.
+    /// It answers a ping, or none.
     Pong(Payload<'a>),
-    /// It closes: its code, or none, and its reason, which is UTF-8. All that follows is swallowed.
+    /// It closes, with a code or none, and a reason, which is UTF-8. All that follows is ignored.
     Close(Option<u16>, Payload<'a>),
-    /// It broke a rule. The whole input was taken, and all that follows is swallowed.
+    /// It broke a rule. The whole input was consumed, and all that follows is ignored.
     Failed(ProtoError),
-    /// Nothing that is complete; everything was taken.
+    /// Nothing is complete; everything was consumed.
     NeedMore,
 }
 
-/// Bytes of a client, with one NUL behind them that does not count.
+/// A payload, with one NUL behind it that does not count.
 #[derive(Debug)]
 pub enum Payload<'a> {
-    /// They lie in the input, from which later messages may be lent beside them.
+    /// It lies in the input.
     Lent(&'a [u8]),
-    /// They came in pieces. [`Scratch::recycle`] takes the buffer back.
+    /// It came in pieces and was assembled. [`Scratch::recycle`] takes the buffer back.
     Whole(Vec<u8>),
 }
 
 impl Payload<'_> {
-    /// The bytes without the NUL.
+    /// Returns the bytes without the NUL.
     #[inline]
     #[must_use]
     pub fn bytes(&self) -> &[u8] {
@@ -71,7 +71,7 @@ impl Payload<'_> {
         &terminated[..terminated.len().saturating_sub(1)]
     }
 
-    /// The bytes with the NUL.
+    /// Returns the bytes with the NUL.
     #[inline]
     #[must_use]
     pub fn terminated(&self) -> &[u8] {
@@ -81,7 +81,7 @@ impl Payload<'_> {
         }
     }
 
-    /// The same without its first `count` bytes, of which there are so many.
+    /// Removes its first `count` bytes, which it must have.
     fn without_first(self, count: usize) -> Self {
         match self {
             Self::Lent(bytes) => Self::Lent(&bytes[count..]),
@@ -94,13 +94,13 @@ impl Payload<'_> {
 }
 
 impl Session {
-    /// The session of a client whose opening handshake is done.
+    /// Creates the session of a connection whose opening handshake is done.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// The session of a client that may send compressed messages, if there is an agreement.
+    /// Creates the session of a peer that may send compressed messages, if there is an agreement.
     #[must_use]
     pub fn with_agreement(agreement: Option<Agreement>) -> Self {
         Self {
@@ -109,7 +109,7 @@ impl Session {
         }
     }
 
-    /// What was agreed on about compression.
+    /// Returns what was negotiated about compression.
     #[inline]
     #[must_use]
     pub fn agreement(&self) -> Option<Agreement> {
@@ -118,8 +118,8 @@ impl Session {
 
     /// Reads `input` up to the first event.
     ///
-    /// Payloads are unmasked where they lie and lent from there; bytes behind what was taken stay
-    /// as they are. Call again with the rest until [`Event::NeedMore`], then with what comes next.
+    /// Payloads are unmasked in place and lent from there; bytes behind what was consumed are not changed.
+    /// Call again with the rest until [`Event::NeedMore`], then with further input.
     #[inline]
     pub fn next<'a>(
         &mut self,
@@ -143,8 +143,8 @@ impl Session {
         }
     }
 
-    /// Whether a [`WholeMessage`] at the front of the next input is the next event. As long as only
-    /// such messages are taken from the input, this stays so and the session need not know of them.
+    /// Whether a [`WholeMessage`] at the front of the next input is the next event. This remains true while
+    /// only such messages are consumed, so the session need not be told of them.
     #[inline]
     #[must_use]
     pub fn reads_plainly(&self) -> bool {
@@ -152,8 +152,8 @@ impl Session {
         self.phase == Phase::Open && partial.is_none_or(|[partial]| partial.is_between_frames())
     }
 
-    /// From now on messages, pings and pongs are read past: after our own close frame nobody is
-    /// interested in them. Their framing is still checked. The client's close frame is reported.
+    /// Skips messages, pings and pongs from now on, because nobody needs them after our own close frame.
+    /// Their framing is still checked. The peer's close frame is reported.
     pub fn drop_messages(&mut self) {
         if self.phase == Phase::Open {
             self.phase = Phase::Closing;
@@ -163,7 +163,7 @@ impl Session {
         }
     }
 
-    /// The connection has ended: what is held is given back, and no event comes any more.
+    /// Ends the session: what it holds is returned to `scratch`, and no further event is reported.
     pub fn abandon(&mut self, scratch: &mut Scratch) {
         self.phase = Phase::Finished;
         if let Some(partial) = self.partial.take() {
@@ -171,28 +171,28 @@ impl Session {
         }
     }
 
-    /// Nothing is held: no cut frame, no message of which fragments are missing.
+    /// Whether nothing is held: no incomplete frame, no incomplete message.
     #[must_use]
     pub fn is_idle(&self) -> bool {
         let partial = self.partial.as_deref();
         partial.is_none_or(|[partial]| partial.is_between_frames())
     }
 
-    /// How many bytes are missing of a cut data frame.
+    /// Returns how many bytes of an incomplete data frame are missing.
     #[must_use]
     pub fn expects(&self) -> Option<u64> {
         let [partial] = self.partial.as_deref()?;
         partial.missing_data()
     }
 
-    /// Reads on where the last input ended.
+    /// Continues where the last input ended.
     fn read_partly(
         &mut self,
         interest: Interest,
         limits: &Limits,
         scratch: &mut Scratch,
         input: &mut [u8],
-    ) -> Result<(usize, Found), ProtoError> {
+    ) -> Result<(usize, ReadEvent), ProtoError> {
         let mut held = match self.partial.take() {
             Some(held) => held,
             None => scratch.partial()?,
@@ -207,7 +207,7 @@ impl Session {
         found
     }
 
-    /// [`Session::next`] for all that is not a whole message in one frame.
+    /// [`Session::next`] for everything but a whole message in one frame.
     #[cold]
     #[inline(never)]
     fn next_of_any<'a>(
@@ -230,10 +230,12 @@ impl Session {
         let event = self.read_partly(interest, limits, scratch, input);
         let event = event.and_then(|(taken, found)| {
             let event = match found {
-                Found::Nothing => Event::NeedMore,
-                Found::Message(kind, bytes) => Event::Message(kind, Payload::Whole(bytes)),
-                Found::CutControl(opcode, bytes) => control_event(opcode, Payload::Whole(bytes))?,
-                Found::Control(opcode, place) => {
+                ReadEvent::Nothing => Event::NeedMore,
+                ReadEvent::Message(kind, bytes) => Event::Message(kind, Payload::Whole(bytes)),
+                ReadEvent::CutControl(opcode, bytes) => {
+                    control_event(opcode, Payload::Whole(bytes))?
+                }
+                ReadEvent::Control(opcode, place) => {
                     control_event(opcode, Payload::Lent(&input[place]))?
                 }
             };
@@ -260,7 +262,7 @@ impl Session {
     }
 }
 
-/// What a whole control frame says.
+/// Returns the event of a complete control frame.
 fn control_event(opcode: Opcode, payload: Payload<'_>) -> Result<Event<'_>, ProtoError> {
     match opcode {
         Opcode::Ping => Ok(Event::Ping(payload)),

@@ -1,23 +1,23 @@
 //! Tokens, and lists of them with commas between (RFC 9110 section 5.6).
 
-/// Whether `byte` may be part of a token: of a method, a header's name, a subprotocol.
+/// Whether `byte` may be part of a token: a method, a header's name, a subprotocol.
 pub(super) fn is_token_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
 
-/// `bytes` as a token, if they are one.
+/// Returns `bytes` as a token, if they are one.
 pub(super) fn token(bytes: &[u8]) -> Option<&str> {
     let is_token = !bytes.is_empty() && bytes.iter().copied().all(is_token_byte);
     is_token.then(|| std::str::from_utf8(bytes).ok())?
 }
 
-/// Whether both are the same in any case. Most are in the same case, which is seen sooner.
+/// Whether both are equal when case is ignored. Most have the same case, which is faster to compare.
 pub(super) fn is_same(one: &[u8], other: &[u8]) -> bool {
     one == other || one.eq_ignore_ascii_case(other)
 }
 
-/// The elements of a list in the value of a header, without the white space around them. Empty ones
-/// are skipped.
+/// Returns the elements of a list in a header's value, without white space around them. Empty elements are
+/// skipped.
 pub(super) fn elements(value: &[u8]) -> impl Iterator<Item = &[u8]> {
     value
         .split(|&byte| byte == b',')
@@ -25,7 +25,7 @@ pub(super) fn elements(value: &[u8]) -> impl Iterator<Item = &[u8]> {
         .filter(|element| !element.is_empty())
 }
 
-/// `bytes` without spaces and tabs at both ends.
+/// Returns `bytes` without spaces and tabs at both ends.
 pub(super) fn trim(bytes: &[u8]) -> &[u8] {
     let is_text = |byte: &u8| !matches!(byte, b' ' | b'\t');
     let Some(first) = bytes.iter().position(is_text) else {

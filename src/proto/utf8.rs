@@ -1,14 +1,14 @@
-//! UTF-8: of a whole text, and of one that arrives in pieces.
+//! Checking UTF-8: whole texts, and texts that arrive in pieces.
 
-/// From this length on the vectorised check is faster than the one of `std`.
-const VECTORS_PAY_FROM: usize = 64;
+/// Minimum length for which the vectorised check is faster than that of `std`.
+const MIN_VECTORISED_BYTES: usize = 64;
 
 /// Whether `bytes` are UTF-8.
 #[inline]
 #[must_use]
 pub fn is_utf8(bytes: &[u8]) -> bool {
-    if bytes.len() < VECTORS_PAY_FROM {
-        // Most short texts are ASCII, and to see that is quicker than to read characters.
+    if bytes.len() < MIN_VECTORISED_BYTES {
+        // Most short texts are ASCII, which is faster to check.
         is_short_ascii(bytes) || std::str::from_utf8(bytes).is_ok()
     } else {
         simdutf8::basic::from_utf8(bytes).is_ok()
@@ -30,18 +30,18 @@ fn is_short_ascii(bytes: &[u8]) -> bool {
 
 /// Checks a text that arrives in pieces, cut anywhere.
 ///
-/// It fails with the piece that holds the first byte with which no UTF-8 can go on.
+/// It fails at the piece with the first byte that cannot continue UTF-8.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Checker {
-    /// The beginning of a character that the end of the last piece has cut.
+    /// An incomplete character at the end of the last piece.
     carried: [u8; 3],
     carried_len: u8,
 }
 
 impl Checker {
-    /// Whether what came so far and now `piece` are the beginning of a text in UTF-8.
+    /// Whether what has arrived so far, with `piece`, is the beginning of a text in UTF-8.
     ///
-    /// After `false` the checker is of no use any more.
+    /// After `false` the checker must not be used any more.
     #[must_use]
     pub fn push(&mut self, piece: &[u8]) -> bool {
         let Some(rest) = self.complete_carried(piece) else {
@@ -63,8 +63,8 @@ impl Checker {
         self.carried_len == 0
     }
 
-    /// Adds bytes to the carried ones until they are a character. Returns what is left of `piece`,
-    /// or nothing when they cannot become one.
+    /// Adds bytes to the incomplete character until it is complete. Returns the rest of `piece`; None when it
+    /// cannot become a character.
     fn complete_carried<'a>(&mut self, mut piece: &'a [u8]) -> Option<&'a [u8]> {
         while self.carried_len > 0
             && let Some((&next, rest)) = piece.split_first()
@@ -87,15 +87,15 @@ impl Checker {
         Some(piece)
     }
 
-    /// Keeps the beginning of a character: at most three bytes, because four are a whole one.
+    /// Keeps an incomplete character, which has at most three bytes.
     fn carry(&mut self, begun: &[u8]) {
         self.carried[..begun.len()].copy_from_slice(begun);
         self.carried_len = begun.len() as u8;
     }
 }
 
-/// Where in `bytes` the character begins that their end cuts, judged by its first byte alone; their
-/// length when there is none.
+/// Returns the offset of the incomplete character at the end of `bytes`, as its first byte tells; the length
+/// of `bytes` when there is none.
 fn begun_character(bytes: &[u8]) -> usize {
     let last_three = bytes.len().saturating_sub(3)..bytes.len();
     for at in last_three.rev() {
@@ -115,7 +115,7 @@ fn begun_character(bytes: &[u8]) -> usize {
     bytes.len()
 }
 
-/// Whether more bytes can make one character of `bytes`.
+/// Whether `bytes` can become one character by further bytes.
 fn may_begin(bytes: &[u8]) -> bool {
     std::str::from_utf8(bytes)
         .is_err_and(|error| error.valid_up_to() == 0 && error.error_len().is_none())

@@ -1,4 +1,4 @@
-//! What a client and we agree on about compression (RFC 7692 section 7.1).
+//! Negotiating compression (RFC 7692 section 7.1).
 
 use std::ops::RangeInclusive;
 
@@ -6,11 +6,11 @@ use crate::proto::Extension;
 
 const NAME: &str = "permessage-deflate";
 
-/// Windows that a client may name, as powers of two (RFC 7692 section 7.1.2).
+/// Window sizes that a client may name, as powers of two (RFC 7692 section 7.1.2).
 const WINDOW_BITS: RangeInclusive<u8> = 8..=15;
 
-/// Windows that we can compress with. For 256 bytes there is no raw deflate in zlib and its kin:
-/// they use 512 instead, which such a client could not read.
+/// Window sizes for compression. zlib and its relatives have no raw deflate with 256 bytes: they use 512
+/// instead, which such a client could not read.
 pub(super) const OUR_WINDOW_BITS: RangeInclusive<u8> = 9..=15;
 
 /// How messages are compressed in both directions.
@@ -18,24 +18,23 @@ pub(super) const OUR_WINDOW_BITS: RangeInclusive<u8> = 9..=15;
 pub struct Agreement {
     /// Our messages may refer to earlier ones of ours.
     pub server_takeover: bool,
-    /// The client's messages may refer to earlier ones of its own.
+    /// The client's messages may refer to its earlier ones.
     pub client_takeover: bool,
     /// How far back our messages may refer, as a power of two.
     pub server_window_bits: u8,
-    /// The client has asked for that window, and is told that it has it.
+    /// The client has named that window size, so the response names it, too.
     confirms_window: bool,
 }
 
 impl Agreement {
-    /// With which window a message is compressed that refers to nothing before it: its compressed
-    /// form is the same for all clients that have the same answer here. None: with a compressor of
-    /// the client's own.
+    /// Returns the window size for messages that refer to nothing before them. Their compressed form is the
+    /// same for all clients with the same result. None: the client has a compressor of its own.
     #[must_use]
     pub fn shared_window_bits(self) -> Option<u8> {
         (!self.server_takeover).then_some(self.server_window_bits)
     }
 
-    /// Appends the value of `Sec-WebSocket-Extensions` that tells the client of it.
+    /// Appends the value of `Sec-WebSocket-Extensions` for the response.
     pub(in crate::proto) fn write(self, out: &mut Vec<u8>) {
         out.extend_from_slice(NAME.as_bytes());
         if !self.server_takeover {
@@ -51,15 +50,15 @@ impl Agreement {
     }
 }
 
-/// Takes the first of a client's offers that can be taken. `takeover` says whether messages may
-/// refer to earlier ones where the client agrees.
+/// Accepts the first acceptable offer of a client. `takeover`: messages may refer to earlier ones where the
+/// client permits it.
 #[must_use]
 pub fn agree(offers: &[Extension], takeover: bool) -> Option<Agreement> {
     offers.iter().find_map(|offer| accept(offer, takeover))
 }
 
-/// An agreement on one offer. None for another extension, and for parameters that are unknown,
-/// malformed, repeated or more than we can do.
+/// Returns the agreement on one offer; None for another extension, and for parameters that are unknown,
+/// malformed, repeated or unsupported.
 fn accept(offer: &Extension, takeover: bool) -> Option<Agreement> {
     if offer.name != NAME {
         return None;
@@ -85,12 +84,12 @@ struct Asked {
     server_no_takeover: bool,
     client_no_takeover: bool,
     server_window_bits: Option<u8>,
-    /// We read what was compressed with any window, and so need not answer this one.
+    /// Every window size can be decompressed, so this parameter needs no response.
     client_window_bits: Option<u8>,
 }
 
 impl Asked {
-    /// Takes one parameter in; None makes the offer unacceptable.
+    /// Adds one parameter. Returns None when it makes the offer unacceptable.
     fn take(&mut self, name: &str, value: Option<&str>) -> Option<()> {
         match (name, value) {
             ("server_no_context_takeover", None) => set(&mut self.server_no_takeover),
@@ -117,7 +116,7 @@ fn set_once(place: &mut Option<u8>, bits: u8) -> Option<()> {
     place.replace(bits).is_none().then_some(())
 }
 
-/// A number from 8 to 15 without leading zeros.
+/// Parses a number from 8 to 15 without leading zeros.
 fn window_bits(text: &str) -> Option<u8> {
     WINDOW_BITS
         .into_iter()

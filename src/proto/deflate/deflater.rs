@@ -1,4 +1,4 @@
-//! From a message to its compressed form.
+//! Compressing messages.
 
 use std::fmt;
 
@@ -7,22 +7,22 @@ use zlib_rs::{Deflate, DeflateConfig, DeflateFlush};
 use super::TAIL;
 use crate::proto::memory::{self, Promise, Refused};
 
-/// A client's own compressor looks back no further than 4 KiB and gathers no more than 2,048
-/// symbols: most of what messages have in common is found there, for half the memory.
+/// A client's own compressor has a window of 4 KiB and a buffer of 2,048 symbols: it finds most of what
+/// messages have in common, with half the memory.
 const OWN_WINDOW_BITS: u8 = 12;
 const OWN_MEM_LEVEL: i32 = 5;
 
-/// The others gather 8,192 symbols. The library zeroes that room twice for each message, so more of it,
-/// which only large messages use, is paid by the small ones.
+/// Shared ones have a buffer of 8,192 symbols. The library zeroes it twice for each message, so a larger one,
+/// of use to large messages only, would slow down small ones.
 const SHARED_MEM_LEVEL: i32 = 7;
 
-/// The library reads at most so far ahead of what it has written.
-const READ_AHEAD: usize = 64 * 1024;
+/// Maximum input that the library reads ahead of its output.
+const READ_AHEAD_BYTES: usize = 64 * 1024;
 
 /// The state of compression, within a message or across several.
 pub struct Deflater {
-    /// Made when it is first needed, and anew after a message that it was left in the middle of: the
-    /// library's reset is only good between two messages.
+    /// Created when it is first needed, and again after a message that was abandoned: the library's reset is
+    /// valid only between two messages.
     zlib: Option<Deflate>,
     config: DeflateConfig,
     promise: Promise,
@@ -30,21 +30,21 @@ pub struct Deflater {
     is_used: bool,
 }
 
-/// How an attempt ended.
+/// The result of compressing a message.
 enum Attempt {
     Shorter,
     NotShorter,
-    /// Left in the middle: the beginning did not become shorter, and so hardly would the rest.
+    /// Abandoned: its beginning did not become shorter, so the rest hardly would.
     GivenUp,
 }
 
 impl Deflater {
-    /// One for messages that refer to nothing before them.
+    /// Creates one for messages that refer to nothing before them.
     pub(super) fn shared(level: u32, window_bits: u8, promise: Promise) -> Self {
         Self::new(level, window_bits, SHARED_MEM_LEVEL, promise)
     }
 
-    /// One of a client's own, whose messages may refer to earlier ones.
+    /// Creates one for a single client, whose messages may refer to earlier ones.
     pub(super) fn own(level: u32, window_bits: u8, promise: Promise) -> Self {
         let window_bits = window_bits.min(OWN_WINDOW_BITS);
         Self::new(level, window_bits, OWN_MEM_LEVEL, promise)
@@ -66,7 +66,7 @@ impl Deflater {
         }
     }
 
-    /// Forgets what was compressed before.
+    /// Forgets the context.
     pub fn reset(&mut self) {
         if self.is_used {
             if let Some(zlib) = &mut self.zlib {
@@ -76,8 +76,8 @@ impl Deflater {
         }
     }
 
-    /// Appends the compressed form of `message` to `out`. False, and nothing appended, when it is
-    /// not shorter; then nothing that comes later refers to it or to what was before it.
+    /// Appends the compressed form of `message` to `out`. Returns false, with nothing appended, when it is
+    /// not shorter; later messages refer neither to it nor to earlier ones then.
     pub(super) fn deflate(
         &mut self,
         message: &[u8],
@@ -130,12 +130,12 @@ impl Deflater {
             }
             let read = message.len() - rest.len();
             let written = out.len() - start;
-            if written >= READ_AHEAD && written + READ_AHEAD >= read {
+            if written >= READ_AHEAD_BYTES && written + READ_AHEAD_BYTES >= read {
                 return Ok(Attempt::GivenUp);
             }
         }
-        // A flush ends in an empty block, and with it in the tail that is left out; but there is
-        // none when there was nothing to flush.
+        // A flush ends with an empty block, and so with the tail that is left out; but there is none when
+        // there was nothing to flush.
         let written = out.len() - start;
         if !out.ends_with(&TAIL) || written >= message.len() + TAIL.len() {
             return Ok(Attempt::NotShorter);
@@ -145,8 +145,8 @@ impl Deflater {
     }
 }
 
-/// At most so much the library allocates for one: two windows, a table of what stands where in them, one
-/// of where what begins, seven bytes for each symbol, and its state.
+/// Returns the maximum memory that the library allocates for one: two windows, the tables of its hash chains,
+/// seven bytes for each symbol, and its state.
 fn size(config: &DeflateConfig) -> usize {
     let window = 1 << config.window_bits.abs();
     let symbols = 1 << (config.mem_level + 6);

@@ -4,13 +4,13 @@ use super::agreement::OUR_WINDOW_BITS;
 use super::{Deflater, stage};
 use crate::proto::memory::{self, Promise};
 
-/// One for each window.
+/// Number of window sizes.
 const WINDOWS: usize = (*OUR_WINDOW_BITS.end() - *OUR_WINDOW_BITS.start()) as usize + 1;
 
-/// A buffer that grew larger goes back to the system.
-const MAX_KEPT_CAPACITY: usize = 64 * 1024;
+/// A buffer with more capacity is not kept, but freed.
+const MAX_KEPT_BYTES: usize = 64 * 1024;
 
-/// What a loop compresses messages with. Everything is made when it is first needed.
+/// The compressors of one loop, which are created when they are first needed.
 #[derive(Debug)]
 pub struct Deflaters {
     level: u32,
@@ -22,7 +22,7 @@ pub struct Deflaters {
 }
 
 impl Deflaters {
-    /// Compressors of this level, from 1 to 9.
+    /// Creates them with a level from 1 to 9.
     #[must_use]
     pub fn new(level: u32) -> Self {
         Self {
@@ -34,20 +34,20 @@ impl Deflaters {
         }
     }
 
-    /// The same, which are made with a promise.
+    /// Creates them; their memory is allocated under the promise.
     #[must_use]
     pub fn on_promise(self, promise: Promise) -> Self {
         Self { promise, ..self }
     }
 
-    /// A compressor of a client's own, for a window that the client can read.
+    /// Creates the compressor of a single client, for its window size.
     #[must_use]
     pub fn own(&self, window_bits: u8) -> Deflater {
         Deflater::own(self.level, window_bits, self.promise)
     }
 
-    /// The compressed form of `message` for all clients that share this window. None when it would
-    /// not be shorter, or memory was refused.
+    /// Returns the compressed form of `message` for all clients that share this window size; None when it
+    /// would not be shorter, or there is no memory.
     pub fn deflate(&mut self, window_bits: u8, message: &[u8]) -> Option<Vec<u8>> {
         let index = window_bits.checked_sub(*OUR_WINDOW_BITS.start())?;
         let place = self.shared.get_mut(usize::from(index))?;
@@ -60,9 +60,9 @@ impl Deflaters {
         deflated
     }
 
-    /// The compressed form of `message` for the client whose own compressor this is. Later ones
-    /// refer to it: so it must be sent, or the compressor be reset. None when it would not be
-    /// shorter, or memory was refused.
+    /// Returns the compressed form of `message` by a client's own compressor; None when it would not be
+    /// shorter, or there is no memory. It must be sent, because later messages may refer to it; otherwise the
+    /// compressor must be reset.
     pub fn deflate_by(&mut self, deflater: &mut Deflater, message: &[u8]) -> Option<Vec<u8>> {
         let stage = stage(&mut self.stage).ok()?;
         let mut out = std::mem::take(&mut self.out);
@@ -75,9 +75,9 @@ impl Deflaters {
         }
     }
 
-    /// Takes back the buffer of a compressed form.
+    /// Takes back the buffer of a compressed message.
     pub fn recycle(&mut self, mut deflated: Vec<u8>) {
-        if deflated.capacity() <= MAX_KEPT_CAPACITY {
+        if deflated.capacity() <= MAX_KEPT_BYTES {
             deflated.clear();
             self.out = deflated;
         }

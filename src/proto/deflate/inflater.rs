@@ -1,4 +1,4 @@
-//! From compressed pieces to bytes.
+//! Decompressing messages, piece by piece.
 
 use std::fmt;
 
@@ -8,39 +8,41 @@ use super::TAIL;
 use crate::proto::ProtoError;
 use crate::proto::memory::{self, Promise, Refused};
 
-/// It reads what was compressed with any window: a smaller one would make it depend on where input
-/// is cut whether a reference beyond the window is seen.
+/// The largest window, which can read what was compressed with any. With a smaller one it would depend on
+/// where the input is cut whether a reference beyond the window is detected.
 const WINDOW_BITS: u8 = 15;
 
-/// At most so much the library allocates for one: its window, and tables beside it.
-const SIZE: usize = 64 * 1024;
+/// Maximum memory that the library allocates for one: its window and its tables.
+const MAX_MEMORY_BYTES: usize = 64 * 1024;
 
 /// The state of decompression, within a message or across several.
 pub(in crate::proto) struct Inflater {
     zlib: Inflate,
-    /// Nothing was read since the last message, or since a final block.
+    /// At a message's beginning, or behind a final block.
     at_border: bool,
 }
 
 impl Inflater {
-    /// One that has read nothing.
+    /// Creates one that has read nothing.
     pub fn new(promise: Promise) -> Result<Self, Refused> {
         Ok(Self {
-            zlib: memory::make(promise, SIZE, || Inflate::new(false, WINDOW_BITS))?,
+            zlib: memory::make(promise, MAX_MEMORY_BYTES, || {
+                Inflate::new(false, WINDOW_BITS)
+            })?,
             at_border: true,
         })
     }
 
-    /// Forgets everything that came.
+    /// Forgets the context.
     pub fn reset(&mut self) {
         self.zlib.reset(false);
         self.at_border = true;
     }
 
-    /// Reads a piece of a message. What comes of it goes to `take`, a `stage` at a time.
+    /// Decompresses a piece of a message. The output is passed to `take`, at most one `stage` at a time.
     ///
-    /// A final block (BFINAL = 1) ends what later ones may refer to; others may follow it, in the
-    /// same message too (RFC 7692 section 7.2.3.4).
+    /// A final block (BFINAL = 1) ends the context; others may follow it, in the same message too (RFC 7692
+    /// section 7.2.3.4).
     pub fn push(
         &mut self,
         mut piece: &[u8],
@@ -54,7 +56,7 @@ impl Inflater {
             piece = &piece[step.consumed..];
             match step.result? {
                 Status::StreamEnd => self.reset(),
-                // What fills the stage exactly may have left more behind than input.
+                // When the stage is full, there may be further output without further input.
                 _ if step.produced == stage.len() => self.drain(stage, &mut take)?,
                 _ if step.consumed == 0 => return Err(ProtoError::NotDeflate),
                 _ => {}
@@ -63,7 +65,7 @@ impl Inflater {
         Ok(())
     }
 
-    /// Hands on what is known of the bytes that were read already.
+    /// Passes on the output that is still held for input that was read.
     fn drain(
         &mut self,
         stage: &mut [u8],
@@ -83,10 +85,10 @@ impl Inflater {
         }
     }
 
-    /// Ends a message: reads the tail that the sender has left out, which must be the end of a
-    /// block. A message that ends with a final block has none, and neither has one of no bytes.
+    /// Ends a message: reads the tail that the sender has left out, which must end a block. A message that
+    /// ends with a final block has no tail, and neither has an empty one.
     pub fn finish(&mut self, stage: &mut [u8]) -> Result<(), ProtoError> {
-        // One byte more than the tail. Reading ends with the block, so it is left if all is well.
+        // One byte more than the tail. Reading ends with the block, so the byte must be left.
         const BEYOND: [u8; TAIL.len() + 1] = [TAIL[0], TAIL[1], TAIL[2], TAIL[3], 0x00];
 
         if !self.at_border {
@@ -114,7 +116,7 @@ impl Inflater {
     }
 }
 
-/// What one call of the library did. What was produced counts even if it failed.
+/// The result of one call of the library. Its output counts even if it failed.
 struct Step {
     consumed: usize,
     produced: usize,

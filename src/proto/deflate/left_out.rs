@@ -1,5 +1,4 @@
-//! What stands for compression in a build without it. Nothing is agreed on with a client there, so
-//! none of this is used.
+//! Replaces compression in a build without it. It is never negotiated there, so none of this is used.
 
 use crate::proto::ProtoError;
 use crate::proto::memory::{Promise, Refused};
@@ -42,7 +41,7 @@ impl Deflater {
         Self
     }
 
-    /// Forgets what was compressed before.
+    /// Forgets the context.
     pub fn reset(&mut self) {}
 
     pub(super) fn deflate(

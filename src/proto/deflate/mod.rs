@@ -1,11 +1,11 @@
 //! Compressed messages: permessage-deflate (RFC 7692).
 //!
-//! - [`agree`] chooses among a client's offers, and [`Agreement`] is what came of it.
-//! - [`Inflater`] is what a session reads compressed messages with.
+//! - [`agree`] chooses among a client's offers; [`Agreement`] is the result.
+//! - [`Inflater`] decompresses what a session receives.
 //! - [`Deflaters`] and [`Deflater`] compress what is sent.
 //!
-//! The library that does the work is met in `inflater` and `deflater` alone. A build without it has
-//! `left_out` in their place.
+//! Only `inflater` and `deflater` use the library that does the work. A build without it has `left_out` in
+//! their place.
 
 mod agreement;
 
@@ -32,18 +32,18 @@ pub use left_out::Deflater;
 #[cfg(not(feature = "deflate"))]
 pub(super) use left_out::Inflater;
 
-/// What ends each message, and is left out on the wire (RFC 7692 section 7.2.1): the length of an
-/// empty block without compression.
+/// The end of each message, which is left out on the wire (RFC 7692 section 7.2.1): the lengths of an empty
+/// stored block.
 #[cfg(feature = "deflate")]
 const TAIL: [u8; 4] = [0x00, 0x00, 0xff, 0xff];
 
-/// Bytes come out of the library through a buffer of this size, which a loop's clients share.
-const STAGE: usize = 16 * 1024;
+/// Size of the buffer for the library's output, which the connections of a loop share.
+const STAGE_BYTES: usize = 16 * 1024;
 
-/// The buffer, made when it is first needed.
+/// Returns the buffer, which is allocated when it is first needed.
 pub(super) fn stage(buffer: &mut Box<[u8]>) -> Result<&mut [u8], Refused> {
     if buffer.is_empty() {
-        *buffer = memory::zeros(STAGE)?;
+        *buffer = memory::zeros(STAGE_BYTES)?;
     }
     Ok(buffer)
 }
