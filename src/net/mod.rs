@@ -11,7 +11,7 @@ pub use address::{Address, Peer};
 pub use event::{IoEvent, Token};
 pub use os::{
     Backend, Descriptor, Listener, PollSet, Readiness, Signal, Socket, Union, Wait, Waited, Waker,
-    memory, process,
+    lacks_resources, memory, process,
 };
 #[cfg(test)]
 pub use os::{Network, RemoteEnd, Write};

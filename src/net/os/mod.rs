@@ -17,7 +17,8 @@ use self::linux as system;
 #[cfg(test)]
 pub use in_memory::{Network, RemoteEnd, Write};
 pub use linux::{
-    Backend, Descriptor, PollSet, Readiness, Signal, Union, Wait, Waited, Waker, memory, process,
+    Backend, Descriptor, PollSet, Readiness, Signal, Union, Wait, Waited, Waker, lacks_resources,
+    memory, process,
 };
 
 #[cfg(test)]

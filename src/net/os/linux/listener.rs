@@ -186,6 +186,14 @@ fn is_about_one_peer(error: Errno) -> bool {
     )
 }
 
+/// Whether an error of listening is about the process or the system, and not about the address.
+pub fn lacks_resources(error: &io::Error) -> bool {
+    matches!(
+        error.raw_os_error(),
+        Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM)
+    )
+}
+
 /// Binds to one address; with `v6_only` not to the IPv4 address beside it.
 fn bind_exactly(address: SocketAddr, v6_only: bool) -> io::Result<socket2::Socket> {
     let socket = socket2::Socket::new(Domain::for_address(address), Type::STREAM, None)?;

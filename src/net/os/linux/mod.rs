@@ -10,7 +10,7 @@ mod sockets;
 mod sys;
 mod waker;
 
-pub use listener::Listener;
+pub use listener::{Listener, lacks_resources};
 #[cfg(test)]
 pub use ring::RingSockets;
 pub use signal::Signal;

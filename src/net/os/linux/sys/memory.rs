@@ -1,46 +1,46 @@
-//! What happens when the system refuses memory.
+//! Allocation when the system has no memory left.
 //!
-//! What may be large is asked for in a way that takes a no (`try_reserve`). What is small and cannot be
-//! refused politely, because it is made inside a library that knows no refusal, comes from a reserve
-//! then, which the library has had from the beginning: without it Rust would end the process.
+//! Allocations that may be large are fallible (`try_reserve`). Small ones that are not, because they are made
+//! inside a library without fallible allocation, come from a reserve then, which exists from the start.
+//! Without it Rust would abort the process.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::{Cell, UnsafeCell};
-use std::collections::{TryReserveError, VecDeque};
+use std::collections::TryReserveError;
 use std::io;
 use std::ptr::{self, NonNull};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-/// The size of the reserve. Pages of it that were never needed cost nothing.
-const RESERVE: usize = 4 << 20;
+/// Size of the reserve. Pages of it that were never used cost nothing.
+const RESERVE_BYTES: usize = 4 << 20;
 
-/// Nothing larger comes from the reserve: lists of many thousand clients, records of TLS.
-const LARGEST: usize = 256 << 10;
+/// Maximum size of a block from the reserve: lists of many thousand clients, records of TLS.
+const MAX_BLOCK_BYTES: usize = 256 << 10;
 
-/// What the reserve is divided into, and how it is aligned: as channels ask.
-const UNIT: usize = 128;
+/// Size and alignment of the reserve's units: the alignment that channels need.
+const UNIT_BYTES: usize = 128;
 
-const UNITS: usize = RESERVE / UNIT;
+const UNITS: usize = RESERVE_BYTES / UNIT_BYTES;
 
-/// With more than this in use, nothing is begun that can be refused.
-const SHORT: usize = RESERVE / 4;
+/// With more of the reserve in use, nothing is begun that can be refused.
+const SHORT_BYTES: usize = RESERVE_BYTES / 4;
 
-/// So much the system must have for it to be said that it has memory.
-const PROBE: usize = 64 << 10;
+/// The system has memory if it can allocate so much.
+const PROBE_BYTES: usize = 64 << 10;
 
 #[global_allocator]
 static ALLOCATOR: Allocator = Allocator;
 
-/// The system's allocator, behind which the reserve stands.
+/// The system's allocator, with the reserve as its fallback.
 struct Allocator;
 
 static BLOCKS: Reserve = Reserve::new();
 
 thread_local! {
-    /// Nothing is to come from the reserve.
+    /// Allocations do not fall back on the reserve.
     static FRUGAL: Cell<bool> = const { Cell::new(false) };
-    /// Blocks that [`promise`] has got for what is made now.
+    /// Blocks that [`promise`] has allocated in advance.
     static PROMISED: Cell<Option<NonNull<Block>>> = const { Cell::new(None) };
 }
 
@@ -95,7 +95,7 @@ unsafe impl GlobalAlloc for Allocator {
     }
 }
 
-/// Moves a block that the system does not resize, if it must grow.
+/// Moves a block that the system cannot resize, if it must grow.
 ///
 /// # Safety
 ///
@@ -106,7 +106,7 @@ unsafe fn move_refused(block: *mut u8, layout: Layout, size: usize) -> *mut u8 {
         if BLOCKS.holds(block) {
             BLOCKS.shrink(block, layout.size(), size);
         }
-        // It is as good as a smaller one.
+        // A larger block does.
         return block;
     }
     let Ok(new_layout) = Layout::from_size_align(size, layout.align()) else {
@@ -123,13 +123,13 @@ unsafe fn move_refused(block: *mut u8, layout: Layout, size: usize) -> *mut u8 {
     moved
 }
 
-/// What the system has refused: promised before, from the reserve, or not to be had.
+/// Allocates what the system cannot: a promised block, or one from the reserve; null if there is neither.
 #[cold]
 fn refused(layout: Layout) -> *mut u8 {
     if let Some(block) = take_promised(layout) {
         return block;
     }
-    if layout.size() > LARGEST || layout.align() > UNIT || FRUGAL.get() {
+    if layout.size() > MAX_BLOCK_BYTES || layout.align() > UNIT_BYTES || FRUGAL.get() {
         return ptr::null_mut();
     }
     BLOCKS.take(layout.size())
@@ -137,16 +137,16 @@ fn refused(layout: Layout) -> *mut u8 {
 
 // ---- the reserve ----
 
-/// Memory of the library's own, of which blocks are handed out.
+/// The library's own memory, and which parts of it are in use.
 struct Reserve {
     bytes: Bytes,
-    /// Which units are in use: a bit for each.
+    /// A bit for each unit in use.
     used: Mutex<[u64; UNITS / 64]>,
     in_use: AtomicUsize,
 }
 
 #[repr(align(128))]
-struct Bytes(UnsafeCell<[u8; RESERVE]>);
+struct Bytes(UnsafeCell<[u8; RESERVE_BYTES]>);
 
 // SAFETY: no byte is read or written here; who has been handed a block has it alone.
 unsafe impl Sync for Bytes {}
@@ -154,7 +154,7 @@ unsafe impl Sync for Bytes {}
 impl Reserve {
     const fn new() -> Self {
         Self {
-            bytes: Bytes(UnsafeCell::new([0; RESERVE])),
+            bytes: Bytes(UnsafeCell::new([0; RESERVE_BYTES])),
             used: Mutex::new([0; UNITS / 64]),
             in_use: AtomicUsize::new(0),
         }
@@ -166,11 +166,11 @@ impl Reserve {
 
     #[inline]
     fn holds(&self, block: *mut u8) -> bool {
-        block.addr().wrapping_sub(self.start().addr()) < RESERVE
+        block.addr().wrapping_sub(self.start().addr()) < RESERVE_BYTES
     }
 
     fn take(&self, size: usize) -> *mut u8 {
-        let count = size.div_ceil(UNIT);
+        let count = size.div_ceil(UNIT_BYTES);
         let mut used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
         let mut free = 0;
         for unit in 0..UNITS {
@@ -182,16 +182,19 @@ impl Reserve {
             if free == count {
                 let first = unit + 1 - count;
                 (first..=unit).for_each(|unit| used[unit / 64] |= 1 << (unit % 64));
-                self.in_use.fetch_add(count * UNIT, Ordering::Relaxed);
-                return self.start().wrapping_add(first * UNIT);
+                self.in_use.fetch_add(count * UNIT_BYTES, Ordering::Relaxed);
+                return self.start().wrapping_add(first * UNIT_BYTES);
             }
         }
         ptr::null_mut()
     }
 
-    /// Takes back what a smaller block does not need.
+    /// Frees what a smaller block does not need.
     fn shrink(&self, block: *mut u8, old: usize, new: usize) {
-        let (old, new) = (old.div_ceil(UNIT) * UNIT, new.div_ceil(UNIT) * UNIT);
+        let (old, new) = (
+            old.div_ceil(UNIT_BYTES) * UNIT_BYTES,
+            new.div_ceil(UNIT_BYTES) * UNIT_BYTES,
+        );
         if new < old {
             self.give_back(block.wrapping_add(new), old - new);
         }
@@ -199,19 +202,19 @@ impl Reserve {
 
     #[cold]
     fn give_back(&self, block: *mut u8, size: usize) {
-        let count = size.div_ceil(UNIT);
-        let first = (block.addr() - self.start().addr()) / UNIT;
+        let count = size.div_ceil(UNIT_BYTES);
+        let first = (block.addr() - self.start().addr()) / UNIT_BYTES;
         let mut used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
         (first..first + count).for_each(|unit| used[unit / 64] &= !(1 << (unit % 64)));
-        self.in_use.fetch_sub(count * UNIT, Ordering::Relaxed);
+        self.in_use.fetch_sub(count * UNIT_BYTES, Ordering::Relaxed);
     }
 }
 
-/// Whether so much of the reserve is in use, and nothing else to be had, that nothing new should be
-/// begun.
+/// Whether memory is so short that nothing new should be begun: much of the reserve is in use, and the system
+/// has none.
 #[inline]
 pub fn is_short() -> bool {
-    BLOCKS.in_use.load(Ordering::Relaxed) > SHORT && !has_more()
+    BLOCKS.in_use.load(Ordering::Relaxed) > SHORT_BYTES && !has_more()
 }
 
 /// Whether the system has memory again.
@@ -220,25 +223,25 @@ fn has_more() -> bool {
     probe().is_ok()
 }
 
-/// Asks whether the system has memory left, before something is begun that asks for a little of it past
-/// the reserve: the start of a thread.
+/// Checks whether the system has memory left, before something that allocates a little without the reserve:
+/// the start of a thread.
 ///
 /// # Errors
 ///
-/// It has not.
+/// It has none.
 pub fn probe() -> Result<(), Refused> {
     let mut probe = Vec::<u8>::new();
-    try_reserve_exact(&mut probe, PROBE).map_err(|_| Refused)
+    try_reserve_exact(&mut probe, PROBE_BYTES).map_err(|_| Refused)
 }
 
-/// Runs `work`, for which nothing comes from the reserve: it takes a no.
+/// Runs `work`, whose allocations may fail, without the reserve.
 #[inline]
 pub fn frugal<T>(work: impl FnOnce() -> T) -> T {
     let _restored = Restored(FRUGAL.replace(true));
     work()
 }
 
-/// Makes room for so many more at the end of a list, or takes a no.
+/// Reserves room for `more` items at the end of a list.
 #[inline]
 pub fn try_reserve<T>(list: &mut Vec<T>, more: usize) -> Result<(), TryReserveError> {
     if more <= list.capacity() - list.len() {
@@ -253,7 +256,7 @@ fn grow<T>(list: &mut Vec<T>, more: usize) -> Result<(), TryReserveError> {
     frugal(|| list.try_reserve(more))
 }
 
-/// The same, and for no more than that.
+/// Reserves room for exactly `more` items at the end of a list.
 #[inline]
 pub fn try_reserve_exact<T>(list: &mut Vec<T>, more: usize) -> Result<(), TryReserveError> {
     if more <= list.capacity() - list.len() {
@@ -268,28 +271,7 @@ fn grow_exactly<T>(list: &mut Vec<T>, more: usize) -> Result<(), TryReserveError
     frugal(|| list.try_reserve_exact(more))
 }
 
-/// A block of this size is mapped apart from all others: the C library does so from 128 KiB on, unless it has
-/// that much left over.
-const MAPPED: usize = 256 << 10;
-
-/// An empty queue that may come to hold something for each client.
-///
-/// It begins so large that it is mapped apart: there, pages that were never used cost nothing, and it grows
-/// without a copy. One that grows from little leaves used pages behind, several bytes for each client.
-pub fn long_queue<T>() -> Result<VecDeque<T>, TryReserveError> {
-    let mut queue = VecDeque::new();
-    frugal(|| queue.try_reserve_exact(MAPPED / size_of::<T>()))?;
-    Ok(queue)
-}
-
-/// The same as a list.
-pub fn long_list<T>() -> Result<Vec<T>, TryReserveError> {
-    let mut list = Vec::new();
-    try_reserve_exact(&mut list, MAPPED / size_of::<T>())?;
-    Ok(list)
-}
-
-/// A copy, or a no.
+/// Copies bytes.
 #[inline(never)]
 pub fn copy(bytes: &[u8]) -> Result<Vec<u8>, TryReserveError> {
     let mut copy = Vec::new();
@@ -298,7 +280,7 @@ pub fn copy(bytes: &[u8]) -> Result<Vec<u8>, TryReserveError> {
     Ok(copy)
 }
 
-/// So many zeros, of which no page is touched before it is used; or a no.
+/// Allocates zeroed bytes, of which no page is touched before it is used.
 #[inline(never)]
 pub fn zeros(len: usize) -> Result<Vec<u8>, Refused> {
     let layout = Layout::array::<u8>(len).map_err(|_| Refused)?;
@@ -314,7 +296,7 @@ pub fn zeros(len: usize) -> Result<Vec<u8>, Refused> {
     Ok(unsafe { Vec::from_raw_parts(zeros, len, len) })
 }
 
-/// Puts a thread's manner back, also after a panic.
+/// Restores a thread's [`FRUGAL`] when it is dropped, also by a panic.
 struct Restored(bool);
 
 impl Drop for Restored {
@@ -325,7 +307,7 @@ impl Drop for Restored {
 
 // ---- promises ----
 
-/// The system has refused memory.
+/// There is no memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Refused;
 
@@ -335,18 +317,18 @@ impl From<Refused> for io::Error {
     }
 }
 
-/// The beginning of a block that waits.
+/// The header of a promised block.
 struct Block {
     size: usize,
     next: Option<NonNull<Block>>,
 }
 
-/// Runs `work` with the promise that as many allocations of these sizes as there are in `sizes`, or of
-/// smaller ones, are not refused to it. So something can be made by a library that knows no refusal.
+/// Runs `work`, in which one allocation for each of `sizes`, of at most that size, is guaranteed to succeed.
+/// So it can call a library without fallible allocation.
 ///
 /// # Errors
 ///
-/// Nothing was run when the system refuses them before.
+/// The memory cannot be guaranteed; `work` has not run.
 pub fn promise<T>(
     sizes: impl IntoIterator<Item = usize>,
     work: impl FnOnce() -> T,
@@ -360,19 +342,19 @@ pub fn promise<T>(
     Ok(work())
 }
 
-/// [`promise`] of one allocation, for work without an answer; answers whether it was done.
+/// [`promise`] for one allocation, and work without a result. Returns whether it has run.
 pub fn promise_one(size: usize, work: &mut dyn FnMut()) -> bool {
     promise([size], work).is_ok()
 }
 
-/// The blocks that wait while a promise holds; those from before are put back after it.
+/// The promised blocks; those of an outer promise are restored when it is dropped.
 struct Blocks {
     before: Option<NonNull<Block>>,
 }
 
 impl Blocks {
     fn layout(size: usize) -> Option<Layout> {
-        Layout::from_size_align(size.max(size_of::<Block>()), UNIT).ok()
+        Layout::from_size_align(size.max(size_of::<Block>()), UNIT_BYTES).ok()
     }
 
     fn add(&mut self, size: usize) -> Result<(), Refused> {
@@ -404,14 +386,14 @@ impl Drop for Blocks {
     }
 }
 
-/// A promised block for this layout. It is a block of the system's like all others: it may be larger
-/// than the layout says, since that frees it by its address alone.
+/// Takes a promised block for this layout. It may be larger than the layout, because the system frees a block
+/// by its address alone.
 fn take_promised(layout: Layout) -> Option<*mut u8> {
     let block = PROMISED.get()?;
     // SAFETY: a block that waits is ours and begins with this.
     let Block { size, next } = unsafe { block.read() };
-    // What is small by far is left to the reserve.
-    let fits = layout.size() <= size && layout.size() > size / 8 && layout.align() <= UNIT;
+    // Far smaller allocations are left to the reserve.
+    let fits = layout.size() <= size && layout.size() > size / 8 && layout.align() <= UNIT_BYTES;
     fits.then(|| {
         PROMISED.set(next);
         block.as_ptr().cast()
@@ -434,12 +416,15 @@ mod tests {
         static OTHER: Reserve = Reserve::new();
         let reserve = &OTHER;
         let mut taken = Vec::new();
-        for size in [1, UNIT, UNIT + 1, 1000, LARGEST].into_iter().cycle() {
+        for size in [1, UNIT_BYTES, UNIT_BYTES + 1, 1000, MAX_BLOCK_BYTES]
+            .into_iter()
+            .cycle()
+        {
             let block = reserve.take(size);
             if block.is_null() {
                 break;
             }
-            assert!(reserve.holds(block) && block.addr().is_multiple_of(UNIT));
+            assert!(reserve.holds(block) && block.addr().is_multiple_of(UNIT_BYTES));
             taken.push((block.addr(), size, block));
         }
         assert!(taken.len() > 50, "{} blocks", taken.len());
@@ -451,9 +436,9 @@ mod tests {
             reserve.give_back(block, size);
         }
         assert_eq!(reserve.in_use.load(Ordering::Relaxed), 0);
-        let all = reserve.take(RESERVE);
+        let all = reserve.take(RESERVE_BYTES);
         assert_eq!(all, reserve.start());
-        assert!(!reserve.holds(all.wrapping_add(RESERVE)));
+        assert!(!reserve.holds(all.wrapping_add(RESERVE_BYTES)));
         assert!(!reserve.holds(all.wrapping_sub(1)));
     }
 
@@ -474,7 +459,7 @@ mod tests {
         // SAFETY: and is now one for this.
         unsafe { ALLOCATOR.dealloc(shrunk, layout(100)) };
 
-        assert!(refused(layout(LARGEST + 1)).is_null());
+        assert!(refused(layout(MAX_BLOCK_BYTES + 1)).is_null());
         assert!(frugal(|| refused(layout(100))).is_null());
         assert!(!FRUGAL.get());
         assert!(!is_short());
