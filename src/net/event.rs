@@ -1,4 +1,4 @@
-//! What a loop is told of its connections.
+//! What a loop is notified of: events of its connections.
 
 use std::io;
 

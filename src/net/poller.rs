@@ -84,7 +84,7 @@ impl Poller {
     }
 
     /// Whether connections may be waiting to be accepted. Returns true once for each arrival: accept all of
-    /// them, or try again later without being told.
+    /// them, or try again later without being notified.
     pub fn take_acceptable(&mut self) -> bool {
         self.sockets.take_acceptable()
     }
@@ -427,7 +427,7 @@ impl Poller {
     }
 
     /// Sends the ciphertext left of a connection whose socket can be written to again. Returns whether its
-    /// owner is to be told.
+    /// owner is to be notified.
     fn is_writable(&mut self, token: Token) -> bool {
         if self.encrypted(token).is_none() {
             return true;

@@ -26,7 +26,7 @@ pub trait Sockets {
     fn stop_listening(&mut self, listener: &Self::Listener) -> io::Result<()>;
 
     /// Whether connections may be waiting to be accepted. Returns true once for each arrival: accept all of
-    /// them, or try again later without being told.
+    /// them, or try again later without being notified.
     fn take_acceptable(&mut self) -> bool;
 
     // ---- connections ----
