@@ -41,6 +41,8 @@ struct Encrypted {
     end_pending: bool,
     /// Writing is to be shut down when all ciphertext has left.
     closing: bool,
+    /// Bytes of ciphertext that the kernel has accepted, wrapping.
+    accepted: u32,
 }
 
 impl Poller {
@@ -114,6 +116,7 @@ impl Poller {
                 paused: false,
                 end_pending: false,
                 closing: false,
+                accepted: 0,
             }));
         }
         self.sockets.add(socket, token)
@@ -212,6 +215,11 @@ impl Poller {
     pub fn committed(&mut self, token: Token) -> usize {
         let encrypted = self.encrypted(token);
         encrypted.map_or(0, |encrypted| encrypted.channel.committed())
+    }
+
+    /// Returns how many bytes of ciphertext the kernel has accepted, wrapping; None without TLS.
+    pub fn accepted_ciphertext(&mut self, token: Token) -> Option<u32> {
+        self.encrypted(token).map(|encrypted| encrypted.accepted)
     }
 
     /// Returns how many of the bytes sent, ciphertext if there is TLS, the peer's system has not acknowledged.
@@ -392,6 +400,7 @@ impl Poller {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,
             result => result?,
         };
+        encrypted.accepted = encrypted.accepted.wrapping_add(sent as u32);
         if sent == length {
             return Ok(plain.len());
         }
@@ -410,7 +419,10 @@ impl Poller {
         };
         while !encrypted.channel.unsent().is_empty() {
             match self.sockets.send(token, encrypted.channel.unsent()) {
-                Ok(count) => encrypted.channel.sent(count),
+                Ok(count) => {
+                    encrypted.channel.sent(count);
+                    encrypted.accepted = encrypted.accepted.wrapping_add(count as u32);
+                }
                 Err(error) => {
                     if error.kind() == io::ErrorKind::WouldBlock {
                         self.sockets.arm_writes(token)?;
@@ -528,5 +540,152 @@ mod tests {
             results.push(result.map_err(|error| error.kind()));
         });
         assert_eq!(results, [Ok(1), Err(kind)]);
+    }
+}
+
+#[cfg(all(test, feature = "tls"))]
+mod encrypted_tests {
+    use std::io::Read;
+    use std::net::TcpStream;
+    use std::process::{Command, Stdio};
+    use std::time::{Duration, Instant};
+
+    use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+    use rustls::crypto::ring;
+    use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+    use rustls::{ClientConfig, ClientConnection, DigitallySignedStruct, SignatureScheme};
+
+    use super::*;
+    use crate::net::{Address, IdentityFiles};
+
+    const PATIENCE: Duration = Duration::from_secs(60);
+
+    const TOKEN: Token = Token {
+        index: 0,
+        generation: 1,
+    };
+
+    fn identity() -> Identity {
+        let folder = std::env::temp_dir().join(format!("portal-poller-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let file = |name| folder.join(name).to_str().unwrap().to_owned();
+        let (certificate, key) = (file("certificate"), file("key"));
+        let made = Command::new("openssl")
+            .args(["req", "-x509", "-newkey", "ec", "-nodes", "-subj", "/CN=a"])
+            .args(["-pkeyopt", "ec_paramgen_curve:prime256v1"])
+            .args(["-keyout", &key, "-out", &certificate])
+            .stderr(Stdio::null())
+            .status();
+        assert!(made.unwrap().success());
+        let files = IdentityFiles {
+            certificate,
+            key,
+            client_ca: String::new(),
+        };
+        let identity = Identity::read(&files).unwrap();
+        std::fs::remove_dir_all(folder).unwrap();
+        identity
+    }
+
+    /// Takes every certificate.
+    #[derive(Debug)]
+    struct Trusting;
+
+    impl ServerCertVerifier for Trusting {
+        fn verify_server_cert(
+            &self,
+            _: &CertificateDer<'_>,
+            _: &[CertificateDer<'_>],
+            _: &ServerName<'_>,
+            _: &[u8],
+            _: UnixTime,
+        ) -> Result<ServerCertVerified, rustls::Error> {
+            Ok(ServerCertVerified::assertion())
+        }
+
+        fn verify_tls12_signature(
+            &self,
+            _: &[u8],
+            _: &CertificateDer<'_>,
+            _: &DigitallySignedStruct,
+        ) -> Result<HandshakeSignatureValid, rustls::Error> {
+            Ok(HandshakeSignatureValid::assertion())
+        }
+
+        fn verify_tls13_signature(
+            &self,
+            _: &[u8],
+            _: &CertificateDer<'_>,
+            _: &DigitallySignedStruct,
+        ) -> Result<HandshakeSignatureValid, rustls::Error> {
+            Ok(HandshakeSignatureValid::assertion())
+        }
+
+        fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+            vec![SignatureScheme::ECDSA_NISTP256_SHA256]
+        }
+    }
+
+    /// A client's socket after its handshake.
+    fn shake_hands(port: u16) -> TcpStream {
+        let mut socket = TcpStream::connect(("127.0.0.1", port)).unwrap();
+        socket.set_read_timeout(Some(PATIENCE)).unwrap();
+        let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(Trusting))
+            .with_no_client_auth();
+        let name = ServerName::try_from("a").unwrap();
+        let mut client = ClientConnection::new(Arc::new(config), name).unwrap();
+        client.complete_io(&mut socket).unwrap();
+        socket
+    }
+
+    #[test]
+    fn what_the_peer_takes_of_a_sealed_burst_shows_before_all_of_it_is_taken() {
+        let address = Address::resolve("127.0.0.1", 0).unwrap();
+        let listener = Arc::new(Listener::bind(&address, 16).unwrap());
+        let port = listener.port();
+        let (mut poller, _waker) = Poller::new(Backend::Epoll).unwrap();
+        poller.listen(&listener).unwrap();
+        let client = std::thread::spawn(move || shake_hands(port));
+        let began = Instant::now();
+        let mut buffer = vec![0; Poller::LEAST_BUFFER];
+        let mut turn = |poller: &mut Poller| {
+            assert!(began.elapsed() < PATIENCE, "for too long");
+            poller.set_timer(Duration::from_millis(1)).unwrap();
+            poller.wait(true).unwrap();
+            poller.next(&mut buffer);
+        };
+        while !poller.take_acceptable() {
+            turn(&mut poller);
+        }
+        let (socket, _) = listener.accept().unwrap();
+        poller.add(socket, TOKEN, Some(&identity())).unwrap();
+        while poller.is_shaking_hands(TOKEN) {
+            turn(&mut poller);
+        }
+        let mut client = client.join().unwrap();
+
+        let acknowledged = |poller: &mut Poller| {
+            let unacknowledged = poller.unacknowledged(TOKEN).unwrap() as u32;
+            poller.accepted_ciphertext(TOKEN).unwrap() - unacknowledged
+        };
+        let block = vec![7; 1 << 20];
+        let mut before = acknowledged(&mut poller);
+        let mut partly = 0;
+        let mut taken = vec![0; 1 << 20];
+        while partly < 10 {
+            while poller.send(TOKEN, &block).is_ok() {}
+            partly += usize::from(poller.committed(TOKEN) > 0);
+            client.read_exact(&mut taken).unwrap();
+            while acknowledged(&mut poller) == before {
+                turn(&mut poller);
+            }
+            let now = acknowledged(&mut poller);
+            assert!(before < now, "{before} {now}");
+            before = now;
+        }
     }
 }

@@ -9,13 +9,12 @@
 use std::cell::RefCell;
 use std::io;
 use std::mem;
-use std::os::fd::{AsRawFd, RawFd};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
-use crate::net::{PollSet, Readiness, Union, Wait, Waited, process};
+use crate::net::{Descriptor, PollSet, Readiness, Union, Wait, Waited, process};
 use crate::server::dispatch::pull::{Batch, Puller};
 use crate::server::dispatch::sink::Sink;
 use crate::server::event_loop::Loop;
@@ -483,8 +482,8 @@ fn begin_wait(
 ) -> Option<Duration> {
     let host = &server.host;
     set.clear();
-    set.add(host.wake.as_raw_fd());
-    set.add(host.bell.as_raw_fd());
+    set.add(host.wake.descriptor());
+    set.add(host.bell.descriptor());
     host.waiting.fetch_add(1, Ordering::SeqCst);
     let loops = server.parked.iter();
     let ours = loops.filter(|place| place.is_open_to(visitor) && place.parked().is_some());
@@ -517,7 +516,7 @@ pub fn settle(server: &Arc<Server>) {
 }
 
 /// A descriptor that is readable while there is something to do.
-pub fn fd(server: u64) -> Result<RawFd, ServerError> {
+pub fn fd(server: u64) -> Result<Descriptor, ServerError> {
     let server = hosted(server)?;
     let host = &server.host;
     let refused = |error: io::Error| {
@@ -526,7 +525,7 @@ pub fn fd(server: u64) -> Result<RawFd, ServerError> {
     };
     let make = || {
         let union = Union::new()?;
-        union.add(host.wake.as_raw_fd())?;
+        union.add(host.wake.descriptor())?;
         Ok(union)
     };
     let is_first = host.union.get().is_none();
@@ -544,7 +543,7 @@ pub fn fd(server: u64) -> Result<RawFd, ServerError> {
         drop(parked);
         joined.map_err(refused)?;
     }
-    Ok(union.as_raw_fd())
+    Ok(union.descriptor())
 }
 
 /// Makes one waiting thread, present or next, look up.

@@ -10,7 +10,7 @@ use super::event_loop::Loop;
 use super::registry::{Server, find, find_or_join, join_ending, register};
 use super::shared::{Shared, refused};
 use super::{Dispatch, Options, ServerError, callback, host, refuse_in_child};
-use crate::net::{Address, Listener, memory, process};
+use crate::net::{self, Address, Listener, memory, process};
 
 /// Starts a server. `publish` is told its id before the first callback can run.
 pub fn start(
@@ -86,9 +86,9 @@ fn listen(port: u16, options: &Options) -> Result<Listener, ServerError> {
         Address::resolve(&options.host, port).and_then(|address| Listener::bind(&address, backlog));
     listener.map_err(|error| {
         log::error!("cannot listen on {} port {port}: {error}", options.host);
-        match error.raw_os_error() {
-            Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM) => ServerError::Io,
-            _ => ServerError::Address,
+        match net::lacks_resources(&error) {
+            true => ServerError::Io,
+            false => ServerError::Address,
         }
     })
 }

@@ -1,16 +1,16 @@
 //! HOST: where a loop lies while no thread serves it.
 
-use std::os::fd::RawFd;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use super::event_loop::Loop;
+use crate::net::Descriptor;
 
 /// One loop's place, and who has what of it.
 #[derive(Default)]
 pub struct Parked {
     /// Its poller's descriptor.
-    pub descriptor: OnceLock<RawFd>,
+    pub descriptor: OnceLock<Descriptor>,
     parked: Mutex<Option<Box<Loop>>>,
     /// The thread that holds a pulled batch of it; 0 is none.
     pub home: AtomicU64,

@@ -17,7 +17,7 @@ use std::sync::atomic::Ordering;
 
 use scoped_tls::scoped_thread_local;
 
-use crate::net::{Backend, Happening, Poller, Token, memory};
+use crate::net::{Backend, IoEvent, Poller, Token, memory};
 use crate::proto::{self, ProtoError, Step, WholeMessage};
 use crate::server::dispatch::sink::Sink;
 use crate::server::event::{Event, Target};
@@ -229,17 +229,17 @@ impl Loop {
             };
             let happening = self.core.borrow_mut().poller.next(&mut arena[free.clone()]);
             match happening {
-                Some(Happening::Received(token, count)) => {
+                Some(IoEvent::Received(token, count)) => {
                     let input = free.start..free.start + count;
                     if pulling {
                         filled = input.end;
                     }
                     self.received(turn, token, &mut arena[input]);
                 }
-                Some(Happening::Ended(token, error)) => {
+                Some(IoEvent::Ended(token, error)) => {
                     self.core.borrow_mut().client_left(token, error);
                 }
-                Some(Happening::Mistaken(token)) => {
+                Some(IoEvent::PlainOnTls(token)) => {
                     self.core.borrow_mut().refuse_plain(token);
                 }
                 None => break,

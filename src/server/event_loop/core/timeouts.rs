@@ -247,7 +247,7 @@ impl Core {
         let unacknowledged = self.poller.unacknowledged(token).unwrap_or(0);
         let waits = unacknowledged > 0 || conn.outbox.is_some();
         // Of what is encrypted the same bytes are to be compared: the sealed ones.
-        let taken = self.poller.taken_sealed(token).unwrap_or(conn.sent);
+        let taken = self.poller.accepted_ciphertext(token).unwrap_or(conn.sent);
         Some((taken.wrapping_sub(unacknowledged as u32), waits))
     }
 }

@@ -6,7 +6,7 @@
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::{Cell, UnsafeCell};
-use std::collections::TryReserveError;
+use std::collections::{TryReserveError, VecDeque};
 use std::io;
 use std::ptr::{self, NonNull};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -269,6 +269,27 @@ pub fn try_reserve_exact<T>(list: &mut Vec<T>, more: usize) -> Result<(), TryRes
 #[inline(never)]
 fn grow_exactly<T>(list: &mut Vec<T>, more: usize) -> Result<(), TryReserveError> {
     frugal(|| list.try_reserve_exact(more))
+}
+
+/// A block of this size is mapped apart from all others: the C library does so from 128 KiB on, unless it has
+/// that much left over.
+const MAPPED_BYTES: usize = 256 << 10;
+
+/// Creates an empty queue that may have to hold an entry for each client.
+///
+/// It begins so large that it is mapped apart: there, pages that were never used cost nothing, and it grows
+/// without a copy. One that grows from little leaves used pages behind, several bytes for each client.
+pub fn long_queue<T>() -> Result<VecDeque<T>, TryReserveError> {
+    let mut queue = VecDeque::new();
+    frugal(|| queue.try_reserve_exact(MAPPED_BYTES / size_of::<T>()))?;
+    Ok(queue)
+}
+
+/// Creates such a list.
+pub fn long_list<T>() -> Result<Vec<T>, TryReserveError> {
+    let mut list = Vec::new();
+    try_reserve_exact(&mut list, MAPPED_BYTES / size_of::<T>())?;
+    Ok(list)
 }
 
 /// Copies bytes.
