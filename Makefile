@@ -53,6 +53,11 @@ lint:
 	cargo clippy --locked --all-targets -- -D warnings
 	cargo clippy --locked --manifest-path bench/Cargo.toml --target-dir $(TARGET)/bench --all-targets -- -D warnings
 
+## oldest        does it compile with the oldest Rust that Cargo.toml names? needs rustup
+.PHONY: oldest
+oldest:
+	version=$$(scripts/install-oldest) && cargo +$$version check --locked --all-targets --target-dir $(TARGET)/oldest
+
 ## unit          the tests in Rust
 .PHONY: unit
 unit:

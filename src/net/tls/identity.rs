@@ -96,8 +96,8 @@ fn read_chain(file: &str) -> Result<Vec<CertificateDer<'static>>, IdentityError>
         let Some(certificate) = Certificate::parse(der) else {
             return Err(wrong(file, "contains an invalid certificate: not X.509"));
         };
-        let which = format_args!("certificate {} in {file}", index + 1);
-        warn_of_time(which, &certificate);
+        let which = format!("certificate {} in {file}", index + 1);
+        warn_of_time(&which, &certificate);
         if certificate.version < 3 {
             log::warn!(
                 "{which} is of X.509 version {}, which many clients refuse: {MAKE_VERSION_3}",

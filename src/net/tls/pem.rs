@@ -95,12 +95,12 @@ impl<'a> PemFile<'a> {
                 .strip_prefix(BEGIN)
                 .and_then(|line| line.strip_suffix(DASHES));
             let Some(label) = label else {
-                let what = format_args!("is not PEM: {line} does not end with {DASHES}");
+                let what = format!("is not PEM: {line} does not end with {DASHES}");
                 return Err(wrong(self.name, what));
             };
             let end = format!("{END}{label}{DASHES}");
             let Some(end_at) = find_line(from_begin, end.as_bytes()) else {
-                let what = format_args!("is not PEM, or is truncated: the line {end} is missing");
+                let what = format!("is not PEM, or is truncated: the line {end} is missing");
                 return Err(wrong(self.name, what));
             };
             let (text, behind) = from_begin.split_at(end_at + end.len());
