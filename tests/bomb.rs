@@ -1,7 +1,7 @@
 //! A compressed message that becomes a thousand times as large costs no more than the limit allows.
 
 #![cfg(feature = "deflate")]
-#![allow(unsafe_code)] // a limit of the system's
+#![allow(unsafe_code, reason = "a limit of the system's")]
 
 mod pair;
 

@@ -232,7 +232,7 @@ mod tests {
     impl Host {
         fn hear(user_data: *mut c_void, line: String) -> i32 {
             // SAFETY: each test passes its own host, which outlives its handlers.
-            let host = unsafe { &*user_data.cast::<Host>() };
+            let host = unsafe { &*user_data.cast::<Self>() };
             host.heard.borrow_mut().push(line);
             host.returns.get()
         }
@@ -284,7 +284,7 @@ mod tests {
     unsafe extern "C" fn disconnect(
         id: u64,
         code: u32,
-        reason: *const std::ffi::c_char,
+        reason: *const c_char,
         host: *mut c_void,
     ) -> i32 {
         // SAFETY: a reason ends in NUL.

@@ -67,10 +67,22 @@
 //! Numbers are never reused. Structs grow at their end, and `size` says how far.
 
 // This text opens the header; the text on top of each module below opens its section there.
-#![allow(non_camel_case_types)] // one search finds a name in C and in Rust
-#![allow(clippy::enum_variant_names)] // enumerators carry their type's name, as C needs it
-#![allow(rustdoc::broken_intra_doc_links)] // brackets in it belong to addresses and origins
-#![allow(clippy::missing_safety_doc)] // each function's comment is written for callers in C
+#![allow(
+    non_camel_case_types,
+    reason = "one search finds a name in C and in Rust"
+)]
+#![allow(
+    clippy::enum_variant_names,
+    reason = "enumerators carry their type's name, as C needs it"
+)]
+#![allow(
+    rustdoc::broken_intra_doc_links,
+    reason = "brackets in it belong to addresses and origins"
+)]
+#![allow(
+    clippy::missing_safety_doc,
+    reason = "each function's comment is written for callers in C"
+)]
 
 mod callback;
 mod guard;

@@ -4,7 +4,7 @@
 /// The type of a message; passed as uint32_t.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[allow(dead_code)] // for C
+#[allow(dead_code, reason = "C programs use these names")]
 pub enum portal_message {
     /// UTF-8.
     PORTAL_MESSAGE_TEXT = 1,
@@ -15,7 +15,7 @@ pub enum portal_message {
 /// The type of an event; passed as uint32_t. Ignore unknown ones: later versions may add more.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[allow(dead_code)] // for C
+#[allow(dead_code, reason = "C programs use these names")]
 pub enum portal_event {
     /// A client requests a websocket.
     PORTAL_EVENT_UPGRADE = 1,
@@ -36,7 +36,7 @@ pub enum portal_event {
 /// The state of a websocket, as portal_state_of returns it.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[allow(dead_code)] // for C
+#[allow(dead_code, reason = "C programs use these names")]
 pub enum portal_state {
     /// Inside `upgrade`.
     PORTAL_STATE_CONNECTING = 0,
@@ -51,7 +51,7 @@ pub enum portal_state {
 /// On which threads callbacks run; a value of PORTAL_OPTION_DISPATCH.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[allow(dead_code)] // for C
+#[allow(dead_code, reason = "C programs use these names")]
 pub enum portal_dispatch {
     /// On the server's own loop threads, THREADS of them. A websocket stays on its thread.
     PORTAL_DISPATCH_IO = 0,

@@ -15,7 +15,7 @@ use crate::server::Options;
 /// The settings of a server. Each is validated when it is set.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[allow(dead_code)] // for C
+#[allow(dead_code, reason = "C programs use these names")]
 pub enum portal_option {
     /// The address to listen on: a numeric address (brackets allowed) or a host name. A name is
     /// resolved once, at the start; the server then listens on all its addresses. "unix:/path" is a

@@ -31,7 +31,7 @@ use crate::server::{self, Call, Options, Step};
 /// server.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[allow(dead_code)] // for C
+#[allow(dead_code, reason = "C programs use these names")]
 pub enum portal_metric {
     /// Websockets open now.
     PORTAL_METRIC_CONNECTIONS = 1,

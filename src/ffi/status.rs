@@ -13,7 +13,7 @@ pub type portal_status = i32;
 /// The values of portal_status.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[allow(dead_code)] // for C
+#[allow(dead_code, reason = "C programs use these names")]
 pub enum portal_status_value {
     /// Success.
     PORTAL_STATUS_OK = 0,

@@ -86,7 +86,7 @@ pub(crate) struct Setting {
 /// What a setting takes.
 pub(crate) enum Value {
     Number {
-        #[allow(dead_code)] // the header's comments are compared with it
+        #[allow(dead_code, reason = "the header's comments are compared with it")]
         unit: &'static str,
         default: i64,
         range: RangeInclusive<i64>,

@@ -1,6 +1,6 @@
 //! A session and a client in memory.
 
-#![allow(dead_code)] // each test file uses what it needs
+#![allow(dead_code, reason = "each test file uses what it needs")]
 
 use portal::proto::{
     Agreement, Event, Kind, Limits, Opcode, Payload, ProtoError, Scratch, Session,

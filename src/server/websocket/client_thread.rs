@@ -99,7 +99,7 @@ impl Hand {
         let load = Arc::new(Load::default());
         let thread = {
             let load = Arc::clone(&load);
-            let builder = std::thread::Builder::new().name("portal-client".to_owned());
+            let builder = thread::Builder::new().name("portal-client".to_owned());
             let serve = move || {
                 let _ours = process::Uncancelled::begin();
                 let served = catch_unwind(AssertUnwindSafe(|| client.serve(&receiver, &load)));

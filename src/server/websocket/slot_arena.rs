@@ -19,7 +19,7 @@ pub struct Chunk {
     /// Its place among the chunks of its mailbox.
     position: u32,
     pub mailbox: &'static Mailbox,
-    pub slots: [Slot; Chunk::SLOTS],
+    pub slots: [Slot; Self::SLOTS],
 }
 
 impl Chunk {

@@ -341,7 +341,7 @@ impl From<Refused> for io::Error {
 /// The header of a promised block.
 struct Block {
     size: usize,
-    next: Option<NonNull<Block>>,
+    next: Option<NonNull<Self>>,
 }
 
 /// Runs `work`, in which one allocation for each of `sizes`, of at most that size, is guaranteed to succeed.
