@@ -43,13 +43,15 @@ fmt:
 	cargo fmt --manifest-path bench/Cargo.toml --all
 	cargo fmt --manifest-path fuzz/Cargo.toml
 
-## lint          is the code formatted, are licences listed, and does Clippy find nothing?
+## lint          is the code formatted, are dependencies in order, and does Clippy find nothing?
 .PHONY: lint
 lint:
 	cargo fmt --check
 	cargo fmt --manifest-path bench/Cargo.toml --all --check
 	cargo fmt --manifest-path fuzz/Cargo.toml --check
 	scripts/licences check
+	scripts/install-deny $(BUILD)/tools
+	scripts/deny $(BUILD)/tools/bin/cargo-deny
 	cargo clippy --locked --all-targets -- -D warnings
 	cargo clippy --locked --manifest-path bench/Cargo.toml --target-dir $(TARGET)/bench --all-targets -- -D warnings
 
