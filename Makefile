@@ -43,17 +43,24 @@ fmt:
 	cargo fmt --manifest-path bench/Cargo.toml --all
 	cargo fmt --manifest-path fuzz/Cargo.toml
 
-## lint          is the code formatted, are dependencies in order, and does Clippy find nothing?
+## lint          is the code formatted, are dependencies in order, and do Clippy and rustdoc find nothing?
 .PHONY: lint
-lint:
+lint: docs
 	cargo fmt --check
 	cargo fmt --manifest-path bench/Cargo.toml --all --check
 	cargo fmt --manifest-path fuzz/Cargo.toml --check
 	scripts/licences check
 	scripts/install-deny $(BUILD)/tools
 	scripts/deny $(BUILD)/tools/bin/cargo-deny
-	cargo clippy --locked --all-targets -- -D warnings
-	cargo clippy --locked --manifest-path bench/Cargo.toml --target-dir $(TARGET)/bench --all-targets -- -D warnings
+	$(CLIPPY) --locked -- -D warnings
+	$(CLIPPY) --locked --no-default-features -- -D warnings
+	$(CLIPPY) --locked --no-default-features --features deflate -- -D warnings
+	$(CLIPPY) --locked --no-default-features --features tls -- -D warnings
+	$(CLIPPY) --locked --manifest-path bench/Cargo.toml --target-dir $(TARGET)/bench -- -D warnings
+	CUSTOM_LIBFUZZER_PATH=/dev/null $(CLIPPY) --manifest-path fuzz/Cargo.toml --target-dir $(TARGET) -- -D warnings
+
+# Clippy links nothing, so the fuzz targets need no engine for it.
+CLIPPY = cargo clippy --all-targets
 
 ## oldest        does it compile with the oldest Rust that Cargo.toml names? needs rustup
 .PHONY: oldest

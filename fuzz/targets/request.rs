@@ -31,7 +31,7 @@ fn serve(bytes: &[u8], piece_len: usize) -> Option<Result<Offer, Refusal>> {
         let mut out = Vec::new();
         match &answer {
             Ok(offer) => {
-                let agreement = agree(&offer.extensions, piece_len % 2 == 0);
+                let agreement = agree(&offer.extensions, piece_len.is_multiple_of(2));
                 write_accept(&mut out, &offer.accept, None, agreement, "portal", &[]);
             }
             Err(refusal) => refusal.write(&mut out, "portal", false),
