@@ -6,6 +6,7 @@
  * For people who look for one: a second argument names one phase, two more the first allocation that is
  * refused and the first that is not. */
 #include "check.h"
+#include "crew.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -661,29 +662,39 @@ static int allowed(FILE *file, const char *name, const char *manner)
     return 0;
 }
 
+/* Runs one phase in one manner. Ends the process, with 0 if nothing was wrong. */
+static _Noreturn void judge(const struct phase *phase, int lasting, FILE *file)
+{
+    const char *manner = lasting ? "lasting" : "single";
+    const struct count count = run_phase(phase, lasting);
+    const int limit = allowed(file, phase->name, manner);
+
+    printf("%-32s %-8s %4d runs, %4d aborts, %4d allowed, %d wrong\n", phase->name, manner, count.runs,
+           count.aborts, limit, count.wrong);
+    CHECK(fclose(file) == 0);
+    exit(count.aborts > limit || count.wrong > 0);
+}
+
+/* A run waits most of the time, for silence or an end. */
+enum { AT_ONCE = 6 };
+
 int main(int argc, char **argv)
 {
-    FILE *file;
-    int failed = 0;
+    struct crew crew = { AT_ONCE, 0, 0 };
 
     CHECK(argc >= 2);
-    file = fopen(argv[1], "r");
-    CHECK(file != NULL);
-    for (size_t at = 0; at < COUNT(phases); ++at) {
-        if (argc > 2 && strcmp(argv[2], phases[at].name) != 0)
+    for (size_t job = 0; job < 2 * COUNT(phases); ++job) {
+        const struct phase *phase = &phases[job / 2];
+        const int lasting = job % 2 == 1;
+        if (argc > 2 && strcmp(argv[2], phase->name) != 0)
             continue;
         if (argc == 5)
-            run_once(&phases[at], atol(argv[3]), atol(argv[4]), STDERR_FILENO);
-        for (int lasting = 0; lasting < 2; ++lasting) {
-            const char *manner = lasting ? "lasting" : "single";
-            const struct count count = run_phase(&phases[at], lasting);
-            const int limit = allowed(file, phases[at].name, manner);
-            printf("%-32s %-8s %4d runs, %4d aborts, %4d allowed, %d wrong\n", phases[at].name, manner,
-                   count.runs, count.aborts, limit, count.wrong);
-            fflush(stdout);
-            failed += count.aborts > limit || count.wrong > 0;
+            run_once(phase, atol(argv[3]), atol(argv[4]), STDERR_FILENO);
+        if (crew_fork(&crew)) {
+            FILE *file = fopen(argv[1], "r");
+            CHECK(file != NULL);
+            judge(phase, lasting, file);
         }
     }
-    CHECK(fclose(file) == 0);
-    return failed > 0;
+    return crew_wait(&crew) > 0;
 }

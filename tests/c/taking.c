@@ -1,6 +1,7 @@
 /* Time and control frames while a client is busy receiving: who takes bytes lives, who takes none dies. */
 #include "check.h"
 #include "client.h"
+#include "crew.h"
 #include "journal.h"
 #include "serve.h"
 
@@ -150,29 +151,30 @@ static void pings_that_have_left_make_room_for_others_while_messages_wait(void)
     CHECK_OK(portal_server_close(server));
 }
 
-static void a_close_waits_for_who_takes_what_is_before_it(void)
+static void expect_a_close_to_wait(int by_server)
 {
-    for (int by_server = 0; by_server < 2; ++by_server) {
-        portal_websocket websocket;
-        const portal_server server = SERVE({ PORTAL_OPTION_CLOSE_TIMEOUT, SHORT_MS * 2 });
-        client *self = enter(server, &websocket);
-        const uint32_t code = by_server ? 1001 : 4000;
-        struct frame last;
+    portal_websocket websocket;
+    const portal_server server = SERVE({ PORTAL_OPTION_CLOSE_TIMEOUT, SHORT_MS * 2 });
+    client *self = enter(server, &websocket);
+    const uint32_t code = by_server ? 1001 : 4000;
+    struct frame last;
 
-        if (by_server)
-            CHECK_OK(portal_server_begin_close(server));
-        else
-            CHECK_OK(portal_close(websocket, code, NULL));
-        last = read_slowly(self, SHORT_MS * 5);
-        CHECK_NUMBER(last.opcode, CLOSE);
-        CHECK_NUMBER(last.payload[0] << 8 | last.payload[1], code);
-        client_close(self, code, "");
-        client_expect_end(self);
-        client_destroy(self);
-        CHECK_NUMBER(journal_expect(PORTAL_EVENT_DISCONNECT).type, code);
-        portal_server_close(server);
-    }
+    if (by_server)
+        CHECK_OK(portal_server_begin_close(server));
+    else
+        CHECK_OK(portal_close(websocket, code, NULL));
+    last = read_slowly(self, SHORT_MS * 5);
+    CHECK_NUMBER(last.opcode, CLOSE);
+    CHECK_NUMBER(last.payload[0] << 8 | last.payload[1], code);
+    client_close(self, code, "");
+    client_expect_end(self);
+    client_destroy(self);
+    CHECK_NUMBER(journal_expect(PORTAL_EVENT_DISCONNECT).type, code);
+    portal_server_close(server);
 }
+
+static void a_close_waits_for_who_takes_what_is_before_it(void) { expect_a_close_to_wait(0); }
+static void a_server_s_close_waits_for_who_takes_what_is_before_it(void) { expect_a_close_to_wait(1); }
 
 static void who_drips_holds_a_close_up_for_twelve_timeouts_at_most(void)
 {
@@ -207,23 +209,44 @@ static void who_takes_nothing_before_a_close_is_ended_in_time(void)
     client_destroy(self);
 }
 
+#define TEST(test) { #test, test }
+
+static const struct test {
+    const char *name;
+    void (*run)(void);
+} tests[] = {
+    TEST(who_reads_slowly_and_answers_pings_stays),
+    TEST(who_takes_nothing_is_gone),
+    TEST(control_frames_do_not_wait_behind_messages),
+    TEST(pings_that_have_left_make_room_for_others_while_messages_wait),
+    TEST(a_close_waits_for_who_takes_what_is_before_it),
+    TEST(a_server_s_close_waits_for_who_takes_what_is_before_it),
+    TEST(who_drips_holds_a_close_up_for_twelve_timeouts_at_most),
+    TEST(who_takes_nothing_before_a_close_is_ended_in_time),
+};
+
+static _Noreturn void run(const struct test *test, enum way way)
+{
+    portal_handlers much = recording;
+
+    serve_by(way);
+    much.connect = send_much;
+    define("/much", &much, NULL);
+    printf("%s\n", test->name);
+    fflush(stdout);
+    test->run();
+    CHECK(journal_is_empty());
+    exit(0);
+}
+
 int main(void)
 {
     static const enum way ways[] = { BY_LOOP, BY_POLL };
-    portal_handlers much = recording;
+    struct crew crew = { COUNT(tests), 0, 0 };
 
-    much.connect = send_much;
-    define("/much", &much, NULL);
-    for (size_t i = 0; i < COUNT(ways); ++i) {
-        serve_by(ways[i]);
-        RUN(who_reads_slowly_and_answers_pings_stays);
-        RUN(who_takes_nothing_is_gone);
-        RUN(control_frames_do_not_wait_behind_messages);
-        RUN(pings_that_have_left_make_room_for_others_while_messages_wait);
-        RUN(a_close_waits_for_who_takes_what_is_before_it);
-        RUN(who_drips_holds_a_close_up_for_twelve_timeouts_at_most);
-        RUN(who_takes_nothing_before_a_close_is_ended_in_time);
-    }
-    CHECK(journal_is_empty());
-    return 0;
+    for (size_t i = 0; i < COUNT(ways); ++i)
+        for (size_t j = 0; j < COUNT(tests); ++j)
+            if (crew_fork(&crew))
+                run(&tests[j], ways[i]);
+    return crew_wait(&crew) > 0;
 }
