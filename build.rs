@@ -16,10 +16,11 @@ const SONAME: &str = "libportal-ws.so.0";
 
 /// The modules of `src/ffi` that C sees, in the header's order. The text on top of each opens its
 /// section; a line `# Name` in it begins a new one.
-const SECTIONS: [&str; 12] = [
+const SECTIONS: [&str; 13] = [
     "types",
     "status",
     "numbers",
+    "handlers",
     "path",
     "server",
     "pull",

@@ -320,21 +320,8 @@ typedef enum portal_dispatch {
 
 /*
  * ================================================================================================
- * Paths and handlers
+ * Handlers
  * ================================================================================================
- *
- * Paths are process-wide: every server serves them. They may be defined, redefined and undefined
- * at any time, also while clients are connected. The next event of a connected websocket goes to
- * the newest definition; websockets of an undefined path keep its last definition until they end.
- *
- * A path is exact ("/echo"), may contain parameters ("/room/{name}") and may end in a catch-all
- * ("/files/{*rest}"). An exact match takes precedence over a parameter, and a parameter over a
- * catch-all. "{{" is a literal brace. Case and trailing slashes are significant, and nothing is
- * normalised. The query string is not part of a path: a path with "?" or "#" gives
- * PORTAL_STATUS_ARGUMENT. ":id" and "*" are literal; the log warns about them, at level 2. The
- * path of a request is split at "/" before it is decoded, so "%2F" stays inside a parameter.
- * Malformed escapes, "%00" and escapes that decode to invalid UTF-8 are refused with 400, an
- * unknown path with 404.
  *
  * A handler fails when it returns a number other than 0 and PORTAL_STATUS_GONE, so `return
  * portal_send(...)` is a correct handler. `upgrade` fails with PORTAL_STATUS_GONE, too, so that no
@@ -451,6 +438,25 @@ typedef struct portal_handlers {
    */
   void (*release)(void *user_data);
 } portal_handlers;
+
+/*
+ * ================================================================================================
+ * Paths
+ * ================================================================================================
+ *
+ * Paths are process-wide: every server serves them. They may be defined, redefined and undefined
+ * at any time, also while clients are connected. The next event of a connected websocket goes to
+ * the newest definition; websockets of an undefined path keep its last definition until they end.
+ *
+ * A path is exact ("/echo"), may contain parameters ("/room/{name}") and may end in a catch-all
+ * ("/files/{*rest}"). An exact match takes precedence over a parameter, and a parameter over a
+ * catch-all. "{{" is a literal brace. Case and trailing slashes are significant, and nothing is
+ * normalised. The query string is not part of a path: a path with "?" or "#" gives
+ * PORTAL_STATUS_ARGUMENT. ":id" and "*" are literal; the log warns about them, at level 2. The
+ * path of a request is split at "/" before it is decoded, so "%2F" stays inside a parameter.
+ * Malformed escapes, "%00" and escapes that decode to invalid UTF-8 are refused with 400, an
+ * unknown path with 404.
+ */
 
 /**
  * Defines the handlers of a path, or replaces them.

@@ -5,8 +5,8 @@ use std::ptr;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::guard::outside;
+use super::handlers::{portal_error, portal_handlers};
 use super::numbers::portal_message::{PORTAL_MESSAGE_BINARY, PORTAL_MESSAGE_TEXT};
-use super::path::{portal_error, portal_handlers};
 use super::status::portal_status_value;
 use super::types::{portal_request, portal_websocket};
 use crate::proto::Kind;

@@ -5,8 +5,6 @@ use std::panic::{self, AssertUnwindSafe, PanicHookInfo, catch_unwind};
 use std::sync::Once;
 use std::thread;
 
-use super::status::portal_status_value::{PORTAL_STATUS_INTERNAL, PORTAL_STATUS_OK};
-use super::status::{Outcome, portal_status};
 use crate::net::process;
 use crate::server;
 
@@ -15,22 +13,7 @@ const _: () = assert!(
     "a panic must end at the border, not end the process"
 );
 
-/// Runs the body of one entry point and turns its outcome into a status.
-///
-/// A panic ends here. The hook has already reported it; C sees `PORTAL_STATUS_INTERNAL`.
-pub(super) fn guard(body: impl FnOnce() -> Outcome) -> portal_status {
-    let _uncancelled = process::Uncancelled::begin();
-    quick_guard(body)
-}
-
-/// The same for entry points that return a number, which is never negative, or a negative status.
-pub(super) fn guard_number(body: impl FnOnce() -> Outcome<i32>) -> i32 {
-    guard_or(PORTAL_STATUS_INTERNAL as i32, || {
-        body().unwrap_or_else(|status| status as i32)
-    })
-}
-
-/// The same for entry points that return anything else: `neutral` after a panic.
+/// Runs the body of one entry point; returns `neutral` after a panic, which the hook has reported.
 ///
 /// The thread is not cancelled before the end: cancellation unwinds, which must not pass through
 /// us.
@@ -39,17 +22,8 @@ pub(super) fn guard_or<T>(neutral: T, body: impl FnOnce() -> T) -> T {
     quick_guard_or(neutral, body)
 }
 
-/// [`guard`] for functions that reach no cancellation point, except on threads that cannot be
+/// [`guard_or`] for functions that reach no cancellation point, except on threads that cannot be
 /// cancelled. So the quick functions pay nothing for it.
-pub(super) fn quick_guard(body: impl FnOnce() -> Outcome) -> portal_status {
-    let status = quick_guard_or(PORTAL_STATUS_INTERNAL, || match body() {
-        Ok(()) => PORTAL_STATUS_OK,
-        Err(status) => status,
-    });
-    status as portal_status
-}
-
-/// The same as [`quick_guard`] for entry points that return anything else.
 pub(super) fn quick_guard_or<T>(neutral: T, body: impl FnOnce() -> T) -> T {
     install_hook();
     let _mark = Mark::put(Running::Ours);
@@ -127,16 +101,6 @@ fn one_line(panic: &PanicHookInfo<'_>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ffi::status::portal_status_value::PORTAL_STATUS_FULL;
-
-    #[test]
-    fn what_a_body_ends_in_becomes_a_status() {
-        assert_eq!(guard(|| Ok(())), 0);
-        assert_eq!(guard(|| Err(PORTAL_STATUS_FULL)), -3);
-        assert_eq!(guard_number(|| Ok(7)), 7);
-        assert_eq!(guard_number(|| Err(PORTAL_STATUS_FULL)), -3);
-        assert_eq!(guard(|| panic!("a bug")), -11);
-    }
 
     #[test]
     fn a_thread_is_ours_inside_a_guard_and_not_inside_foreign_code() {

@@ -4,7 +4,8 @@ use std::ffi::{CStr, c_char, c_void};
 use std::sync::Arc;
 
 use super::callback::UserData;
-use super::guard::{guard, outside};
+use super::entry::guard;
+use super::guard::outside;
 use super::status::portal_status;
 use super::status::portal_status_value::PORTAL_STATUS_ARGUMENT;
 use crate::server::{self, LogCallback};

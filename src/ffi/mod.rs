@@ -85,7 +85,9 @@
 )]
 
 mod callback;
+mod entry;
 mod guard;
+mod handlers;
 mod log;
 mod numbers;
 mod options;

@@ -6,7 +6,8 @@
 use std::ffi::c_char;
 use std::ptr;
 
-use super::guard::{guard, guard_or};
+use super::entry::guard;
+use super::guard::guard_or;
 use super::pointer::{borrow_mut, text};
 use super::status::portal_status;
 use super::types::portal_options;

@@ -2,7 +2,7 @@
 
 use std::ffi::{c_char, c_void};
 
-use super::guard::guard;
+use super::entry::guard;
 use super::pointer::{bytes, text};
 use super::status::portal_status;
 use crate::server;

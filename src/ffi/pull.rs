@@ -7,7 +7,7 @@ use std::ffi::c_void;
 use std::ptr;
 
 use super::callback::{Report, lend, message_number};
-use super::path::portal_error;
+use super::handlers::portal_error;
 use super::pointer::place;
 use super::server::serve;
 use super::status::Outcome;
@@ -186,7 +186,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::super::callback::Handlers;
-    use super::super::path::portal_handlers;
+    use super::super::handlers::portal_handlers;
     use super::super::request::portal_request_target;
     use crate::proto::{Kind, Payload};
     use crate::server::{Batch, Event, Failure, FailureKind, Paths, Puller, Request, Target};

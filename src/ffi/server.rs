@@ -20,7 +20,8 @@
 //! Time during which Portal itself does not read from a socket (a busy handler, a host that does not
 //! poll) does not count towards any timeout.
 
-use super::guard::{guard, guard_number, guard_or};
+use super::entry::{guard, guard_number};
+use super::guard::guard_or;
 use super::pointer::{borrow, place};
 use super::status::portal_status_value::PORTAL_STATUS_ARGUMENT;
 use super::status::{Outcome, portal_status};

@@ -13,7 +13,8 @@
 use std::ffi::{c_char, c_void};
 use std::ptr;
 
-use super::guard::{guard, quick_guard, quick_guard_or};
+use super::entry::{guard, quick_guard};
+use super::guard::quick_guard_or;
 use super::numbers::portal_message::{PORTAL_MESSAGE_BINARY, PORTAL_MESSAGE_TEXT};
 use super::numbers::portal_state::PORTAL_STATE_CLOSED;
 use super::pointer::{bytes, string};

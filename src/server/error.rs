@@ -4,6 +4,9 @@ use std::fmt;
 
 use crate::net::memory::Refused;
 
+/// What most calls end in.
+pub type Answer<T = ()> = Result<T, ServerError>;
+
 /// Why a call failed. Nothing was changed by a call that failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ServerError {

@@ -9,8 +9,17 @@ use super::dispatch::sink::Sink;
 use super::event_loop::Loop;
 use super::registry::{Server, find, find_or_join, join_ending, register};
 use super::shared::{Shared, refused};
-use super::{Dispatch, Options, ServerError, callback, host, refuse_in_child};
+use super::{Dispatch, Options, ServerError, callback, host};
 use crate::net::{self, Address, Listener, memory, process};
+
+/// Refuses what would take a lock in a forked child: it may have been held at the fork, by a thread that
+/// the child does not have.
+pub fn refuse_in_child() -> Result<(), ServerError> {
+    match process::is_forked_child() {
+        true => Err(ServerError::Unsupported),
+        false => Ok(()),
+    }
+}
 
 /// Starts a server. `publish` is told its id before the first callback can run.
 pub fn start(

@@ -45,18 +45,8 @@ pub(crate) use {
 
 use std::sync::Arc;
 
-use crate::net::process;
-
-type Answer<T = ()> = Result<T, ServerError>;
-
-/// Refuses what would take a lock in a forked child: it may have been held at the fork, by a thread that
-/// the child does not have.
-fn refuse_in_child() -> Answer {
-    match process::is_forked_child() {
-        true => Err(ServerError::Unsupported),
-        false => Ok(()),
-    }
-}
+use error::Answer;
+use lifecycle::refuse_in_child;
 
 /// Defines a path, or gives a defined one to another application.
 pub fn define_path(path: &str, application: Arc<dyn Application>) -> Answer {

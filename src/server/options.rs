@@ -3,7 +3,8 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::ops::RangeInclusive;
 
-use super::{Answer, ServerError};
+use super::ServerError;
+use super::error::Answer;
 use crate::net::{self, IdentityFiles};
 
 /// On which threads the application is told.

@@ -12,7 +12,8 @@ use super::websocket::mailbox::{Mail, Mailbox, ping_cost};
 use super::websocket::reservation::Reservation;
 use super::websocket::slot_arena::{self, Address};
 
-use super::{Answer, ServerError, host};
+use super::error::Answer;
+use super::{ServerError, host};
 use crate::net::memory;
 use crate::proto::{self, FrameHead, Kind};
 

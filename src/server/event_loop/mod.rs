@@ -4,7 +4,6 @@
 //! borrow crosses a callback: state sits in a `RefCell`, bytes that foreign code sees are moved out
 //! of it first, and a callback that sends finds the loop by [`Loop::current`].
 
-mod clock;
 pub mod core;
 mod delivery;
 mod opening;
@@ -21,17 +20,14 @@ use crate::net::{Backend, IoEvent, Poller, Token, memory};
 use crate::proto::{self, ProtoError, Step, WholeMessage};
 use crate::server::dispatch::sink::Sink;
 use crate::server::event::{Event, Target};
-use crate::server::event_loop::clock::Ticks;
-use crate::server::event_loop::core::{Core, Due};
+use crate::server::event_loop::core::clock::Ticks;
+use crate::server::event_loop::core::{ARENA, Core, Due};
 use crate::server::handshake::paths::{self, Paths};
 use crate::server::shared::Shared;
 use crate::server::slot::State;
 use crate::server::websocket::connections::{Conn, Conns, Phase};
 use crate::server::websocket::mailbox::Mailbox;
 use crate::server::{Application, EventKind, callback, log};
-
-/// The receive buffer of a loop, shared by all its clients.
-pub const ARENA: usize = 512 * 1024;
 
 /// A pulled batch's messages share one receive buffer; no read begins with less room than this.
 const LEAST_READ: usize = Poller::LEAST_BUFFER;

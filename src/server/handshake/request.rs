@@ -6,7 +6,8 @@ use std::io::Write as _;
 
 use crate::net::{Peer, memory};
 use crate::proto::{self, Names, RequestHead};
-use crate::server::{Answer, ServerError};
+use crate::server::ServerError;
+use crate::server::error::Answer;
 
 /// What a request is made of.
 pub struct RequestParts<'a> {

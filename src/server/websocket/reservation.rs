@@ -1,7 +1,7 @@
 //! What is counted for a websocket before it is queued, and uncounted if it never is.
 
 use crate::net::Token;
-use crate::server::Answer;
+use crate::server::error::Answer;
 use crate::server::slot::Released;
 use crate::server::websocket::mailbox::Mail;
 use crate::server::websocket::slot_arena::Address;

@@ -4,6 +4,7 @@
 
 mod accepting;
 mod backlog;
+pub mod clock;
 mod closing;
 mod deflating;
 mod timeouts;
@@ -20,8 +21,7 @@ use crate::proto::{Deflaters, Limits, Scratch};
 use crate::server::callback::Verdict;
 use crate::server::dispatch::pull::Batch;
 use crate::server::event::Event;
-use crate::server::event_loop::ARENA;
-use crate::server::event_loop::clock::Clock;
+use crate::server::event_loop::core::clock::Clock;
 use crate::server::metrics::Traffic;
 use crate::server::shared::Shared;
 use crate::server::slot::Slot;
@@ -32,6 +32,9 @@ use crate::server::websocket::outbox::Outbox;
 use crate::server::websocket::reservation::Reservation;
 use crate::server::websocket::slot_arena::Address;
 use crate::server::{EventKind, Failure, FailureKind, Request};
+
+/// The receive buffer of a loop, shared by all its clients.
+pub const ARENA: usize = 512 * 1024;
 
 /// A connection that was answered with a page stays open for so many milliseconds.
 const KEPT: u32 = 2_000;

@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::Core;
 use crate::net::Token;
 use crate::proto;
-use crate::server::event_loop::clock::{ROUND, Ticks};
+use crate::server::event_loop::core::clock::{ROUND, Ticks};
 use crate::server::websocket::connections::{Conn, Phase};
 
 /// Who takes little by little what is left at the end has so many times CLOSE_TIMEOUT.

@@ -6,12 +6,13 @@ use std::io::{self, IoSlice};
 use super::{Core, Due};
 use crate::net::{Token, memory};
 use crate::proto::{self, FrameHead, Kind, MAX_CONTROL_FRAME};
+use crate::server::ServerError;
+use crate::server::error::Answer;
 use crate::server::websocket::connections::{Conn, Extra, Phase};
 use crate::server::websocket::mailbox::ping_cost;
 use crate::server::websocket::outbox::Outbox;
 use crate::server::websocket::piece::PIECE;
 use crate::server::websocket::reservation::Reservation;
-use crate::server::{Answer, ServerError};
 
 /// A message of so many bytes is written at once, without a copy, if nothing is queued before it.
 const DIRECT: usize = 16 * 1024;
