@@ -10,7 +10,7 @@
 
 #![forbid(unsafe_code)]
 
-mod close;
+mod close_code;
 mod deflate;
 mod error;
 mod extension;
@@ -32,7 +32,7 @@ mod session;
 mod token;
 mod utf8;
 
-pub use close::{may_application_send, may_receive};
+pub use close_code::{may_application_send, may_receive};
 pub use deflate::{Agreement, Deflater, Deflaters, agree};
 pub use error::ProtoError;
 pub use extension::Extension;

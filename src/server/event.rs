@@ -9,7 +9,7 @@ use std::sync::atomic::Ordering;
 
 use super::metrics::Metrics;
 use super::slot::{Slot, State};
-use super::{Application, EventKind, Failure, Request, callback};
+use super::{Application, EventKind, Failure, Request, handler_calls};
 use crate::net::{Token, memory};
 use crate::proto::{Kind, Payload};
 
@@ -50,11 +50,11 @@ impl<'a> Event<'a> {
         let failed = match self {
             Self::Connect(request) => {
                 let connect = || application.connect(websocket, request);
-                callback::handle(application, websocket, EventKind::Connect, connect)
+                handler_calls::handle(application, websocket, EventKind::Connect, connect)
             }
             Self::Message(kind, payload) => {
                 let message = || application.message(websocket, *kind, payload.terminated());
-                callback::handle(application, websocket, EventKind::Message, message)
+                handler_calls::handle(application, websocket, EventKind::Message, message)
             }
             Self::Pong(payload) => {
                 application.pong(websocket, payload.terminated());
@@ -71,7 +71,7 @@ impl<'a> Event<'a> {
             Self::Disconnect(code, reason) => {
                 target.close();
                 let disconnect = || application.disconnect(websocket, *code, reason);
-                callback::handle(application, websocket, EventKind::Disconnect, disconnect)
+                handler_calls::handle(application, websocket, EventKind::Disconnect, disconnect)
             }
         };
         if failed {

@@ -22,20 +22,20 @@ use crate::server::parked::Parked;
 use crate::server::registry::{Server, find};
 use crate::server::shared::LoopShare;
 use crate::server::websocket::mailbox::{Mail, Mailbox};
-use crate::server::{Dispatch, Records, ServerError, callback};
+use crate::server::{Dispatch, Records, ServerError, handler_calls};
 
-/// A closer leaves a server to the threads inside it for so long.
+/// A closing thread leaves a server to the threads inside it for so long.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// A closer looks up at least this often.
-const GLANCE: Duration = Duration::from_millis(50);
+/// A closing thread wakes at least this often.
+const POLL_INTERVAL: Duration = Duration::from_millis(50);
 
 // ---- the calling thread ----
 
 /// What a thread has of servers: it goes with the thread.
 struct Visitor {
     number: u64,
-    seats: Vec<Weak<Server>>,
+    permits: Vec<Weak<Server>>,
     held: Vec<Held>,
     /// The server for which it waits, and for what there.
     waiting: Option<Arc<Server>>,
@@ -55,7 +55,7 @@ static VISITORS: AtomicU64 = AtomicU64::new(1);
 thread_local! {
     static VISITOR: RefCell<Visitor> = RefCell::new(Visitor {
         number: VISITORS.fetch_add(1, Ordering::Relaxed),
-        seats: Vec::new(),
+        permits: Vec::new(),
         held: Vec::new(),
         waiting: None,
         set: PollSet::default(),
@@ -66,7 +66,7 @@ impl Drop for Visitor {
     fn drop(&mut self) {
         if process::is_forked_child() {
             // All of it is the parent's, and a lock may be held for ever.
-            let theirs = (&mut self.seats, &mut self.held, &mut self.waiting);
+            let theirs = (&mut self.permits, &mut self.held, &mut self.waiting);
             mem::forget((
                 mem::take(theirs.0),
                 mem::take(theirs.1),
@@ -75,8 +75,11 @@ impl Drop for Visitor {
             return;
         }
         self.end_wait();
-        for server in self.seats.drain(..).filter_map(|server| server.upgrade()) {
-            server.host.seats().retain(|&seat| seat != self.number);
+        for server in self.permits.drain(..).filter_map(|server| server.upgrade()) {
+            server
+                .host
+                .permits()
+                .retain(|&permit| permit != self.number);
             server.host.ring();
         }
         self.held.drain(..).for_each(Held::give_back);
@@ -107,18 +110,18 @@ impl Held {
 }
 
 /// A thread's place inside a server.
-struct Seat {
+struct Permit {
     server: Arc<Server>,
     visitor: u64,
     /// It stays the thread's, which comes back from a wait, or ends.
     stays: bool,
 }
 
-impl Seat {
-    /// Takes one of as many seats as there are loops.
+impl Permit {
+    /// Takes one of as many permits as there are loops.
     fn take(server: u64) -> Result<Self, ServerError> {
         let server = find(server)?;
-        if callback::is_inside() {
+        if handler_calls::is_inside() {
             return Err(ServerError::Busy);
         }
         if server.options.dispatch != Dispatch::Host {
@@ -128,16 +131,16 @@ impl Seat {
             visitor.end_wait();
             visitor.number
         });
-        let mut seats = server.host.seats();
-        // A thread that was thrown out of a wait still has its seat.
-        if !seats.contains(&visitor) {
-            if seats.len() >= server.loops.len() {
+        let mut permits = server.host.permits();
+        // A thread that was thrown out of a wait still has its permit.
+        if !permits.contains(&visitor) {
+            if permits.len() >= server.loops.len() {
                 return Err(ServerError::Busy);
             }
-            seats.push(visitor);
-            VISITOR.with_borrow_mut(|visitor| visitor.seats.push(Arc::downgrade(&server)));
+            permits.push(visitor);
+            VISITOR.with_borrow_mut(|visitor| visitor.permits.push(Arc::downgrade(&server)));
         }
-        drop(seats);
+        drop(permits);
         Ok(Self {
             server,
             visitor,
@@ -183,18 +186,18 @@ impl Seat {
     }
 }
 
-impl Drop for Seat {
+impl Drop for Permit {
     fn drop(&mut self) {
         if self.stays {
             return;
         }
         self.server
             .host
-            .seats()
-            .retain(|&seat| seat != self.visitor);
+            .permits()
+            .retain(|&permit| permit != self.visitor);
         VISITOR.with_borrow_mut(|visitor| {
             visitor
-                .seats
+                .permits
                 .retain(|server| !std::ptr::eq(server.as_ptr(), Arc::as_ptr(&self.server)));
         });
         self.server.host.ring();
@@ -235,18 +238,18 @@ impl Call {
         self.waited = Some(waited);
     }
 
-    /// Takes a seat, or comes back to it; answers also how the wait has ended, if there was one.
-    fn enter(&mut self) -> Result<(Seat, Option<Readiness>), ServerError> {
+    /// Takes a permit, or comes back to it; returns also how the wait has ended, if there was one.
+    fn enter(&mut self) -> Result<(Permit, Option<Readiness>), ServerError> {
         let Some(waited) = self.waited.take() else {
-            return Ok((Seat::take(self.server)?, None));
+            return Ok((Permit::take(self.server)?, None));
         };
-        let seat = match Seat::come_back(self.server) {
-            Some(seat) => seat,
+        let permit = match Permit::come_back(self.server) {
+            Some(permit) => permit,
             // Somebody has used the thread, during the wait, for another call.
-            None => Seat::take(self.server)?,
+            None => Permit::take(self.server)?,
         };
-        let readiness = seat.server.host.readiness(waited.readiness());
-        Ok((seat, Some(readiness)))
+        let readiness = permit.server.host.readiness(waited.readiness());
+        Ok((permit, Some(readiness)))
     }
 
     /// How much time is left; None is without limit.
@@ -264,58 +267,61 @@ impl Call {
 /// Serves on this thread until the server has closed.
 pub fn run(call: &mut Call) -> Result<Step, ServerError> {
     let came_back = call.waited.is_some();
-    let (seat, readiness) = match call.enter() {
+    let (permit, readiness) = match call.enter() {
         Err(ServerError::Gone) if came_back => return Ok(Step::Done(0)),
         answer => answer?,
     };
     if readiness.is_some() {
-        seat.server.host.take_wake();
+        permit.server.host.take_wake();
     }
-    let mut held = seat.take_held();
+    let mut held = permit.take_held();
     loop {
-        let found = visit(&seat.server, Some(seat.visitor), &mut held, &mut serve);
-        if seat.server.has_ended() {
+        let found = visit(&permit.server, Some(permit.visitor), &mut held, &mut serve);
+        if permit.server.has_ended() {
             return Ok(Step::Done(0));
         }
         if !found.work_left {
-            return Ok(seat.prepare_wait(None));
+            return Ok(permit.prepare_wait(None));
         }
     }
 }
 
-/// One turn; answers how many callbacks have run.
+/// One turn; returns how many callbacks have run.
 pub fn poll(call: &mut Call) -> Result<Step, ServerError> {
     until_found(call, &mut |_, one, place| serve(one, place))
 }
 
-/// One turn without callbacks; answers how many events were written.
+/// One turn without callbacks; returns how many events were written.
 pub fn pull(call: &mut Call, records: &mut dyn Records) -> Result<Step, ServerError> {
-    until_found(call, &mut |seat, one, place| {
-        pull_from(seat, one, place, records)
+    until_found(call, &mut |permit, one, place| {
+        pull_from(permit, one, place, records)
     })
 }
 
-/// Serves until something was found, the time is up, or somebody wants the thread to look up.
+/// Serves until something was found, the time is up, or the thread is woken.
 fn until_found(
     call: &mut Call,
-    serve: &mut dyn FnMut(&Seat, &Loop, &Parked) -> u32,
+    serve: &mut dyn FnMut(&Permit, &Loop, &Parked) -> u32,
 ) -> Result<Step, ServerError> {
-    let (seat, readiness) = call.enter()?;
+    let (permit, readiness) = call.enter()?;
     if readiness == Some(Readiness::Interrupted) {
         return Ok(Step::Done(0));
     }
     let left = call.left();
-    let visitor = seat.visitor;
-    let mut held = seat.take_held();
+    let visitor = permit.visitor;
+    let mut held = permit.take_held();
     loop {
-        let found = visit(&seat.server, Some(visitor), &mut held, &mut |one, place| {
-            serve(&seat, one, place)
-        });
-        let woken = seat.server.host.take_wake();
+        let found = visit(
+            &permit.server,
+            Some(visitor),
+            &mut held,
+            &mut |one, place| serve(&permit, one, place),
+        );
+        let woken = permit.server.host.take_wake();
         if found.count > 0 {
             return Ok(Step::Done(found.count));
         }
-        if seat.server.has_ended() {
+        if permit.server.has_ended() {
             return Err(ServerError::Gone);
         }
         let left = left.and_then(|_| call.left());
@@ -323,19 +329,19 @@ fn until_found(
             return Ok(Step::Done(0));
         }
         if !found.work_left {
-            return Ok(seat.prepare_wait(left));
+            return Ok(permit.prepare_wait(left));
         }
     }
 }
 
 fn serve(one: &Loop, place: &Parked) -> u32 {
     place.pulled.store(false, Ordering::Relaxed);
-    let before = callback::handled();
+    let before = handler_calls::handled();
     one.turn(false, &mut Sink::Call);
-    callback::handled().wrapping_sub(before)
+    handler_calls::handled().wrapping_sub(before)
 }
 
-fn pull_from(seat: &Seat, one: &Loop, place: &Parked, records: &mut dyn Records) -> u32 {
+fn pull_from(permit: &Permit, one: &Loop, place: &Parked, records: &mut dyn Records) -> u32 {
     place.pulled.store(true, Ordering::Relaxed);
     if records.room() == 0 {
         return 0;
@@ -349,9 +355,9 @@ fn pull_from(seat: &Seat, one: &Loop, place: &Parked, records: &mut dyn Records)
         one.core.borrow_mut().take_back(batch);
         return 0;
     }
-    place.home.store(seat.visitor, Ordering::SeqCst);
+    place.home.store(permit.visitor, Ordering::SeqCst);
     let held = Held {
-        server: Arc::downgrade(&seat.server),
+        server: Arc::downgrade(&permit.server),
         loop_number: one.number(),
         mailbox: one.mailbox,
         batch: Box::new(batch),
@@ -369,7 +375,7 @@ struct Found {
     work_left: bool,
 }
 
-/// Serves the loops that no other thread serves. A closer, which is nobody, serves also those
+/// Serves the loops that no other thread serves. A closing thread, which is nobody, serves also those
 /// whose batch a thread still uses.
 fn visit(
     server: &Arc<Server>,
@@ -399,7 +405,7 @@ fn visit(
     found
 }
 
-/// Does something with a parked loop and parks it again; answers also whether work is left in it. None
+/// Does something with a parked loop and parks it again; returns also whether work is left in it. None
 /// when another thread serves it.
 fn with_loop<T>(
     server: &Arc<Server>,
@@ -431,7 +437,7 @@ fn borrow_loop(server: &Arc<Server>, number: usize, work: impl FnOnce(&Loop)) {
     server.host.ring();
 }
 
-/// Parks a loop; answers whether work is left in it.
+/// Parks a loop; returns whether work is left in it.
 fn park(server: &Server, number: usize, one: Box<Loop>) -> bool {
     let place = &server.parked[number];
     if one.core.borrow().is_finished() {
@@ -472,8 +478,8 @@ fn join(union: &Union, place: &Parked, one: &Loop) -> io::Result<()> {
     Ok(())
 }
 
-/// Puts together what is to be waited for: work in the loops that nobody serves, and wishes. Answers how long
-/// that may last; [`HostThreads::end_wait`] must follow.
+/// Puts together what is to be waited for: work in the loops that nobody serves, and wishes. Returns how long
+/// that may last; `HostThreads::end_wait` must follow.
 fn begin_wait(
     server: &Server,
     visitor: Option<u64>,
@@ -483,7 +489,7 @@ fn begin_wait(
     let host = &server.host;
     set.clear();
     set.add(host.wake.descriptor());
-    set.add(host.bell.descriptor());
+    set.add(host.recheck.descriptor());
     host.waiting.fetch_add(1, Ordering::SeqCst);
     let loops = server.parked.iter();
     let ours = loops.filter(|place| place.is_open_to(visitor) && place.parked().is_some());
@@ -491,16 +497,16 @@ fn begin_wait(
         .for_each(|descriptor| set.add(*descriptor));
     let closing = server.is_closing() && !server.has_ended();
     if closing {
-        timeout.into_iter().chain([GLANCE]).min()
+        timeout.into_iter().chain([POLL_INTERVAL]).min()
     } else {
         timeout
     }
 }
 
-/// A closer's wait.
+/// A closing thread's wait.
 fn wait_a_glance(server: &Server) {
     let mut set = PollSet::default();
-    let timeout = begin_wait(server, None, Some(GLANCE), &mut set);
+    let timeout = begin_wait(server, None, Some(POLL_INTERVAL), &mut set);
     let waited = set.wait(timeout);
     server.host.end_wait();
     server.host.readiness(waited);
@@ -546,7 +552,7 @@ pub fn fd(server: u64) -> Result<Descriptor, ServerError> {
     Ok(union.descriptor())
 }
 
-/// Makes one waiting thread, present or next, look up.
+/// Wakes one waiting thread, present or next.
 pub fn wake(server: u64) -> Result<(), ServerError> {
     let server = hosted(server)?;
     server.host.wakes.fetch_add(1, Ordering::AcqRel);
@@ -581,9 +587,9 @@ pub fn drive_to_end(server: &Arc<Server>) {
     let began = Instant::now();
     let mine = VISITOR.with_borrow(|visitor| visitor.number);
     while !server.has_ended() {
-        let others = server.host.seats().iter().any(|&seat| seat != mine);
+        let others = server.host.permits().iter().any(|&permit| permit != mine);
         if others && began.elapsed() < PATIENCE {
-            server.wait_a_while(GLANCE);
+            server.wait_a_while(POLL_INTERVAL);
             continue;
         }
         let mut quiet = 0;
@@ -602,7 +608,7 @@ pub fn drive_to_end(server: &Arc<Server>) {
     }
 }
 
-/// A closer's turn of a loop: the events of a host that pulls wait for it.
+/// A closing thread's turn of a loop: the events of a host that pulls wait for it.
 fn finish(one: &Loop, place: &Parked) -> u32 {
     if !place.pulled.load(Ordering::Relaxed) {
         return serve(one, place);

@@ -16,12 +16,12 @@ const PAUSE: Duration = Duration::from_millis(10);
 /// What a server has for threads of the host.
 pub struct HostThreads {
     /// The threads inside `run`, `poll` or `pull`.
-    seats: Mutex<Vec<u64>>,
-    /// `portal_server_wake`: each gift makes one thread look up.
+    permits: Mutex<Vec<u64>>,
+    /// `portal_server_wake`: each wake-up is for one thread.
     pub wake: Signal,
     pub wakes: AtomicU32,
     /// Something is to be looked at anew by a thread that waits.
-    pub bell: Signal,
+    pub recheck: Signal,
     pub waiting: AtomicU32,
     /// That waiting fails was told.
     failing: AtomicBool,
@@ -32,20 +32,20 @@ pub struct HostThreads {
 impl HostThreads {
     pub fn new() -> io::Result<Self> {
         Ok(Self {
-            seats: Mutex::default(),
+            permits: Mutex::default(),
             wake: Signal::semaphore()?,
             wakes: AtomicU32::new(0),
-            bell: Signal::semaphore()?,
+            recheck: Signal::semaphore()?,
             waiting: AtomicU32::new(0),
             failing: AtomicBool::new(false),
             union: OnceCell::new(),
         })
     }
 
-    /// Lets every thread that waits look up.
+    /// Wakes every thread that waits.
     pub fn ring(&self) {
         for _ in 0..self.waiting.load(Ordering::SeqCst) {
-            self.bell.give();
+            self.recheck.give();
         }
     }
 
@@ -60,7 +60,7 @@ impl HostThreads {
     /// One thread waits no more.
     pub fn end_wait(&self) {
         self.waiting.fetch_sub(1, Ordering::SeqCst);
-        self.bell.take();
+        self.recheck.take();
     }
 
     /// How a thread's wait has ended. When it has failed there is a pause, since it will fail again.
@@ -80,7 +80,7 @@ impl HostThreads {
         }
     }
 
-    pub fn seats(&self) -> MutexGuard<'_, Vec<u64>> {
-        self.seats.lock().unwrap_or_else(PoisonError::into_inner)
+    pub fn permits(&self) -> MutexGuard<'_, Vec<u64>> {
+        self.permits.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -9,7 +9,7 @@ use super::dispatch::sink::Sink;
 use super::event_loop::Loop;
 use super::registry::{Server, find, find_or_join, join_ending, register};
 use super::shared::{Shared, refused};
-use super::{Dispatch, Options, ServerError, callback, host};
+use super::{Dispatch, Options, ServerError, handler_calls, host};
 use crate::net::{self, Address, Listener, memory, process};
 
 /// Refuses what would take a lock in a forked child: it may have been held at the fork, by a thread that
@@ -106,7 +106,7 @@ fn listen(port: u16, options: &Options) -> Result<Listener, ServerError> {
 pub fn close(server: u64) -> Result<(), ServerError> {
     let server = find_or_join(server)?;
     server.begin_close();
-    if !callback::is_inside() {
+    if !handler_calls::is_inside() {
         wait_until_ended(&server);
     }
     Ok(())
@@ -115,7 +115,7 @@ pub fn close(server: u64) -> Result<(), ServerError> {
 /// Waits until a server has closed.
 pub fn wait(server: u64) -> Result<(), ServerError> {
     let server = find_or_join(server)?;
-    if callback::is_inside() {
+    if handler_calls::is_inside() {
         return Err(ServerError::Busy);
     }
     wait_until_ended(&server);
@@ -161,7 +161,7 @@ fn start_thread(server: &Arc<Server>, number: usize, one: Box<Loop>) -> io::Resu
         let _ours = process::Uncancelled::begin();
         let served = catch_unwind(AssertUnwindSafe(|| {
             one.serve(&mut match server.options.dispatch {
-                Dispatch::PerClient => Sink::Hand,
+                Dispatch::PerClient => Sink::ClientThread,
                 _ => Sink::Call,
             });
         }));

@@ -4,11 +4,11 @@
 
 mod admission;
 mod application;
-mod callback;
 mod dispatch;
 mod error;
 mod event;
 mod event_loop;
+mod handler_calls;
 mod handshake;
 mod host;
 mod host_threads;
@@ -26,8 +26,8 @@ mod websocket;
 pub use application::{
     Application, EventKind, Failure, FailureKind, Happened, Kept, Pulled, Records,
 };
-pub use callback::{count_handler, run_foreign, set_debug_on_error};
 pub use error::ServerError;
+pub use handler_calls::{count_handler, run_foreign, set_debug_on_error};
 pub use handshake::request::Request;
 pub use host::{Call, Step, fd, poll, pull, run, wake};
 pub use lifecycle::{close, metric, start, wait};

@@ -197,7 +197,7 @@ impl Shared {
 
     /// Deals a new connection to a loop: its number and its mailbox. None when the accepting one keeps
     /// it.
-    pub fn deal(&self, accepting: usize) -> Option<(usize, &'static Mailbox)> {
+    pub fn assign(&self, accepting: usize) -> Option<(usize, &'static Mailbox)> {
         let deals = self.options.dispatch != Dispatch::Host;
         let load = |place: &LoopShare| place.connections.load(Ordering::Relaxed);
         let least = (0..self.loops.len())

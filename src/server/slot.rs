@@ -113,7 +113,7 @@ pub struct Slot {
 /// A release that the loop has to be told of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Released {
-    /// `drain` has become due by it.
+    /// `drain` has become pending by it.
     pub drain: bool,
 }
 
@@ -272,7 +272,7 @@ impl Slot {
         aborted.map(|_| ())
     }
 
-    /// Goes on to a later state. Answers the word before, or Gone if it was there already.
+    /// Goes on to a later state. Returns the word before, or Gone if it was there already.
     pub fn advance(&self, generation: u32, to: State) -> Result<Word, ServerError> {
         self.update(generation, |word| {
             if word.state() as u64 >= to as u64 {
@@ -317,7 +317,7 @@ impl Slot {
         word.state() == State::Free && word.generation() < LAST_GENERATION
     }
 
-    /// Gives a free slot to a new client and answers its generation.
+    /// Gives a free slot to a new client and returns its generation.
     pub fn occupy(&self) -> u32 {
         self.data.store(ptr::null_mut(), Ordering::Release);
         self.pings.store(0, Ordering::Release);
@@ -329,10 +329,10 @@ impl Slot {
     }
 
     /// Ends the websocket's id, if nothing is on its way to it any more.
-    pub fn vacate(&self) -> Vacated {
+    pub fn vacate(&self) -> Freed {
         let word = self.word();
         if word.queued() != 0 {
-            return Vacated::NotYet;
+            return Freed::NotYet;
         }
         let retired = word.generation() + 1 == LAST_GENERATION;
         let generation = u64::from(word.generation()) + 1;
@@ -341,16 +341,16 @@ impl Slot {
             .word
             .compare_exchange(word.0, free, Ordering::SeqCst, Ordering::Relaxed)
         {
-            Ok(_) if retired => Vacated::Retired,
-            Ok(_) => Vacated::Free,
-            Err(_) => Vacated::NotYet,
+            Ok(_) if retired => Freed::Retired,
+            Ok(_) => Freed::Free,
+            Err(_) => Freed::NotYet,
         }
     }
 }
 
 /// What became of a slot whose websocket has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Vacated {
+pub enum Freed {
     /// The next client may have it.
     Free,
     /// Its generations are used up.
@@ -426,9 +426,9 @@ mod tests {
         let (slot, generation) = open();
         slot.reserve(generation, 5, LIMIT).unwrap();
         slot.advance(generation, State::Closed).unwrap();
-        assert_eq!(slot.vacate(), Vacated::NotYet);
+        assert_eq!(slot.vacate(), Freed::NotYet);
         slot.release(5, 0);
-        assert_eq!(slot.vacate(), Vacated::Free);
+        assert_eq!(slot.vacate(), Freed::Free);
         assert_eq!(slot.reserve(generation, 5, LIMIT), Err(ServerError::Gone));
         assert_eq!(slot.occupy(), generation + 1);
     }
@@ -436,7 +436,7 @@ mod tests {
     #[test]
     fn an_id_that_is_not_given_out_yet_is_gone() {
         let (slot, generation) = open();
-        assert_eq!(slot.vacate(), Vacated::Free);
+        assert_eq!(slot.vacate(), Freed::Free);
         let data = ptr::without_provenance_mut(8);
         assert_eq!(
             slot.set_data(generation + 1, data, 0),
@@ -453,7 +453,7 @@ mod tests {
     fn whoever_comes_late_changes_nothing_for_the_next_client() {
         let (slot, generation) = open();
         slot.advance(generation, State::Closed).unwrap();
-        assert_eq!(slot.vacate(), Vacated::Free);
+        assert_eq!(slot.vacate(), Freed::Free);
         assert_eq!(slot.occupy(), generation + 1);
         slot.advance(generation + 1, State::Open).unwrap();
         let word = slot.word().0;

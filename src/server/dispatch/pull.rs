@@ -40,7 +40,7 @@ impl Batch {
         self.messages.push(bytes);
     }
 
-    /// Keeps bytes that end in NUL; answers where.
+    /// Keeps bytes that end in NUL; returns where.
     fn keep_terminated(&mut self, bytes: Vec<u8>) -> Kept {
         let kept = Kept {
             start: bytes.as_ptr(),
@@ -50,7 +50,7 @@ impl Batch {
         kept
     }
 
-    /// Keeps a request; answers where.
+    /// Keeps a request; returns where.
     fn keep_request(&mut self, request: Request) -> *const Request {
         let request = vec![request];
         let place = request.as_ptr();

@@ -7,7 +7,7 @@ pub enum Sink<'a> {
     /// Callbacks run here and now.
     Call,
     /// Callbacks run on a thread of each client's own.
-    Hand,
+    ClientThread,
     /// Events are written down for a host that pulls.
     Pull(Puller<'a>),
     /// Events wait for a host that pulls and is not here.
@@ -19,7 +19,7 @@ impl Sink<'_> {
     #[inline]
     pub fn has_room(&self) -> bool {
         match self {
-            Self::Call | Self::Hand => true,
+            Self::Call | Self::ClientThread => true,
             Self::Pull(puller) => puller.has_room(),
             Self::Nowhere => false,
         }

@@ -26,8 +26,8 @@ impl Loop {
                     self.forget(token);
                 }
             }
-            Sink::Hand => match event.into_owned() {
-                Ok(event) => self.core.borrow_mut().hand(token, event),
+            Sink::ClientThread => match event.into_owned() {
+                Ok(event) => self.core.borrow_mut().hand_over(token, event),
                 Err(_) => self.core.borrow_mut().fail_for_memory(token),
             },
             Sink::Pull(puller) => {

@@ -21,13 +21,13 @@ use crate::proto::{self, ProtoError, Step, WholeMessage};
 use crate::server::dispatch::sink::Sink;
 use crate::server::event::{Event, Target};
 use crate::server::event_loop::core::clock::Ticks;
-use crate::server::event_loop::core::{ARENA, Core, Due};
+use crate::server::event_loop::core::{ARENA, Core, Pending};
 use crate::server::handshake::paths::{self, Paths};
 use crate::server::shared::Shared;
 use crate::server::slot::State;
 use crate::server::websocket::connections::{Conn, Conns, Phase};
 use crate::server::websocket::mailbox::Mailbox;
-use crate::server::{Application, EventKind, callback, log};
+use crate::server::{Application, EventKind, handler_calls, log};
 
 /// A pulled batch's messages share one receive buffer; no read begins with less room than this.
 const LEAST_READ: usize = Poller::LEAST_BUFFER;
@@ -93,8 +93,8 @@ impl Loop {
     pub fn new(server: Arc<Shared>, number: usize) -> io::Result<Self> {
         let (poller, waker) = Poller::new(server.options.backend())?;
         let conns = Conns::new();
-        let mailbox = conns.estate().mailbox;
-        mailbox.rent(waker, server.options.max_queued);
+        let mailbox = conns.slot_arena().mailbox;
+        mailbox.attach(waker, server.options.max_queued);
         let core = RefCell::new(Core::new(Arc::clone(&server), number, poller, conns)?);
         Ok(Self {
             core,
@@ -139,8 +139,8 @@ impl Loop {
             paths: Paths::current(),
             sink,
         };
-        self.tell_due(&mut turn);
-        self.deliver_kept(&mut turn);
+        self.run_pending(&mut turn);
+        self.deliver_backlog(&mut turn);
         self.core.borrow_mut().accept();
         self.receive(&mut turn);
         {
@@ -149,7 +149,7 @@ impl Loop {
             core.sweep(ticks);
             core.take_mail();
         }
-        self.tell_due(&mut turn);
+        self.run_pending(&mut turn);
         // The last use of a definition may be its `release`.
         drop(turn);
         let mut core = self.core.borrow_mut();
@@ -171,7 +171,7 @@ impl Loop {
         log::tell_waiting();
     }
 
-    /// Waits for something to do; answers the ticks that have passed.
+    /// Waits for something to do; returns the ticks that have passed.
     fn wait(&self, may_wait: bool) -> Ticks {
         let mut core = self.core.borrow_mut();
         self.mailbox.stay_awake();
@@ -264,24 +264,24 @@ impl Loop {
             let rest = memory::copy(&input[taken..]);
             let mut core = self.core.borrow_mut();
             match rest {
-                Ok(rest) => core.keep(token, rest, 0),
+                Ok(rest) => core.pause_reading(token, rest, 0),
                 Err(_) => return core.fail_for_memory(token),
             }
             if hold == Hold::NextTurn {
-                core.enlist(token);
+                core.schedule_backlog(token);
             }
         }
     }
 
     /// Goes on with kept input.
-    fn deliver_kept(&self, turn: &mut Turn<'_, '_>) {
+    fn deliver_backlog(&self, turn: &mut Turn<'_, '_>) {
         let count = self.core.borrow().waiting.len();
         for _ in 0..count {
             let mut core = self.core.borrow_mut();
             let Some(token) = core.waiting.pop_front() else {
                 return;
             };
-            let Some((mut kept, from)) = core.take_kept(token) else {
+            let Some((mut kept, from)) = core.take_backlog(token) else {
                 continue;
             };
             drop(core);
@@ -308,17 +308,17 @@ impl Loop {
             };
             match hold {
                 Some(hold) => {
-                    core.keep(token, kept, from);
+                    core.pause_reading(token, kept, from);
                     if hold == Hold::NextTurn {
-                        core.enlist(token);
+                        core.schedule_backlog(token);
                     }
                 }
-                None => core.let_read(token),
+                None => core.resume_reading(token),
             }
         }
     }
 
-    /// Delivers input until it is used up or held; answers how much was taken.
+    /// Delivers input until it is used up or held; returns how much was taken.
     fn deliver(
         &self,
         turn: &mut Turn<'_, '_>,
@@ -347,11 +347,11 @@ impl Loop {
                 Next::Ignore => return (input.len(), None),
             }
         }
-        let full = self.core.borrow_mut().is_over_mark(token);
+        let full = self.core.borrow_mut().is_above_low_water(token);
         (at, full.then_some(Hold::Later))
     }
 
-    /// Tells the whole messages at the front of a client's input; answers how many bytes they were.
+    /// Tells the whole messages at the front of a client's input; returns how many bytes they were.
     ///
     /// Nothing is borrowed on the way: as long as the slot says that the websocket is open, whatever
     /// the handlers do, it takes messages, and its session reads on where it was.
@@ -428,7 +428,7 @@ impl Loop {
                 if !in_budget || !turn.sink.has_room() {
                     return Next::Hold(Hold::NextTurn);
                 }
-                if word.queued() > low || conn.hand().is_some_and(|hand| !hand.has_room()) {
+                if word.queued() > low || conn.client_queue().is_some_and(|hand| !hand.has_room()) {
                     return Next::Hold(Hold::Later);
                 }
                 if word.state() != State::Open {
@@ -496,7 +496,7 @@ impl Loop {
         event: EventKind,
         handler: impl FnOnce() -> i32,
     ) {
-        if callback::handle(&**application, websocket, event, handler) {
+        if handler_calls::handle(&**application, websocket, event, handler) {
             self.server
                 .metrics
                 .handler_errors
@@ -511,37 +511,39 @@ impl Loop {
 
     // ---- what is due ----
 
-    /// Runs the callbacks that have become due.
-    fn tell_due(&self, turn: &mut Turn<'_, '_>) {
+    /// Runs the callbacks that have become pending.
+    fn run_pending(&self, turn: &mut Turn<'_, '_>) {
         log::tell_waiting();
-        let count = self.core.borrow().due.len();
+        let count = self.core.borrow().pending.len();
         for _ in 0..count {
             if !turn.sink.has_room() {
                 return;
             }
-            let Some((token, due)) = self.core.borrow_mut().due.pop_front() else {
+            let Some((token, due)) = self.core.borrow_mut().pending.pop_front() else {
                 return;
             };
             turn.paths.renew();
-            self.tell_one_due(turn, token, due);
+            self.run_one_pending(turn, token, due);
         }
     }
 
-    fn tell_one_due(&self, turn: &mut Turn<'_, '_>, token: Token, due: Due) {
+    fn run_one_pending(&self, turn: &mut Turn<'_, '_>, token: Token, due: Pending) {
         let Some(target) = self.target(token) else {
             return;
         };
         let event = match due {
-            Due::Verdict(verdict, request) => return self.decided(turn, token, verdict, request),
-            Due::Finished => return self.finished(token),
-            Due::Drain if target.slot.word().state() != State::Open => return,
-            Due::Drain => Event::Drain,
-            Due::Failure(failure) => Event::Failure(failure),
-            Due::Disconnect if !self.core.borrow().is_connected(token) => {
+            Pending::Verdict(verdict, request) => {
+                return self.apply_decision(turn, token, verdict, request);
+            }
+            Pending::Finished => return self.finished(token),
+            Pending::Drain if target.slot.word().state() != State::Open => return,
+            Pending::Drain => Event::Drain,
+            Pending::Failure(failure) => Event::Failure(failure),
+            Pending::Disconnect if !self.core.borrow().is_connected(token) => {
                 return self.forget(token);
             }
-            Due::Disconnect => {
-                let (code, reason) = self.farewell(token);
+            Pending::Disconnect => {
+                let (code, reason) = self.close_status(token);
                 Event::Disconnect(code, reason)
             }
         };
@@ -555,7 +557,7 @@ impl Loop {
             return;
         };
         let in_order = conn.phase == Phase::Ended;
-        let hand = conn.extra().hand.take();
+        let hand = conn.extra().client_queue.take();
         if in_order {
             core.vacate(token);
         } else {
@@ -569,17 +571,17 @@ impl Loop {
     }
 
     /// What `disconnect` is told.
-    fn farewell(&self, token: Token) -> (u16, CString) {
+    fn close_status(&self, token: Token) -> (u16, CString) {
         let mut core = self.core.borrow_mut();
         let Some(conn) = core.conns.get(token) else {
             return (1006, CString::default());
         };
-        let farewell = std::mem::take(&mut conn.extra().farewell);
-        let code = farewell.code();
+        let close_status = std::mem::take(&mut conn.extra().close_status);
+        let code = close_status.code();
         ::log::debug!("disconnected with {code}");
         // A reason may hold U+0000; as a C string it ends there.
-        let end = farewell.reason.iter().position(|&byte| byte == 0);
-        let reason = &farewell.reason[..end.unwrap_or(farewell.reason.len())];
+        let end = close_status.reason.iter().position(|&byte| byte == 0);
+        let reason = &close_status.reason[..end.unwrap_or(close_status.reason.len())];
         (code, CString::new(reason).unwrap_or_default())
     }
 
@@ -591,12 +593,15 @@ impl Loop {
                 return;
             };
             let path = conn.entered.then_some(conn.path);
-            let hand = conn.extra.as_mut().and_then(|extra| extra.hand.take());
+            let hand = conn
+                .extra
+                .as_mut()
+                .and_then(|extra| extra.client_queue.take());
             core.vacate(token);
             (path, hand)
         };
         if let Some(hand) = hand {
-            hand.dismiss();
+            hand.stop();
         }
         if let Some(path) = path {
             paths::leave(path);

@@ -6,17 +6,17 @@ use std::sync::atomic::Ordering;
 
 use crate::net::{Peer, Token, memory};
 use crate::proto::{self, Agreement, Offer, Refusal, RequestHead, Session};
-use crate::server::callback::{self, Verdict};
 use crate::server::dispatch::sink::Sink;
 use crate::server::event::{Event, Target};
-use crate::server::event_loop::core::Due;
+use crate::server::event_loop::core::Pending;
 use crate::server::event_loop::{Loop, Turn};
+use crate::server::handler_calls::{self, Verdict};
 use crate::server::handshake::page::{Page, Wish};
 use crate::server::handshake::paths::{self, Entered, Found, Place};
 use crate::server::handshake::request::RequestParts;
 use crate::server::options::Deflate;
 use crate::server::slot::State;
-use crate::server::websocket::client_thread::{Client, Hand, Handed};
+use crate::server::websocket::client_thread::{Client, ClientEvent, ClientQueue};
 use crate::server::websocket::connections::{Conn, Phase};
 use crate::server::{EventKind, Failure, Request, ServerError};
 
@@ -34,7 +34,7 @@ enum Answer {
 }
 
 impl Loop {
-    /// Reads a request, and acts on it when it is whole. Answers how much of the input was taken;
+    /// Reads a request, and acts on it when it is whole. Returns how much of the input was taken;
     /// None when it must wait.
     pub fn read_request(
         &self,
@@ -65,7 +65,7 @@ impl Loop {
         let blocks = if head.len() > LONG { COPIES } else { 0 };
         let blocks = std::iter::repeat_n(head.len() + 64, blocks);
         let judged = memory::promise(blocks, || match proto::parse_head(head) {
-            Ok(request) => (self.judge(&request, &peer), request.method == "HEAD"),
+            Ok(request) => (self.route(&request, &peer), request.method == "HEAD"),
             Err(refusal) => (Err(refusal), false),
         });
         let (answer, head_only) = judged.unwrap_or((Err(Refusal::unavailable()), false));
@@ -78,14 +78,16 @@ impl Loop {
                     keep_alive: wish.keep_alive && alone,
                     ..wish
                 };
-                self.show(token, &page, wish);
+                self.send_page(token, &page, wish);
             }
-            Ok(Answer::Ask(place, request, offer)) => self.ask(turn, token, place, request, &offer),
+            Ok(Answer::Ask(place, request, offer)) => {
+                self.call_upgrade(turn, token, place, request, &offer)
+            }
         }
         Some(taken)
     }
 
-    fn show(&self, token: Token, page: &Page, wish: Wish) {
+    fn send_page(&self, token: Token, page: &Page, wish: Wish) {
         let server_header = &self.server.options.server_header;
         let mut core = self.core.borrow_mut();
         let mut written = Ok(());
@@ -103,7 +105,7 @@ impl Loop {
     }
 
     /// Decides what a request is answered; the application is not asked yet.
-    fn judge(&self, request: &RequestHead<'_>, peer: &Peer) -> Result<Answer, Refusal> {
+    fn route(&self, request: &RequestHead<'_>, peer: &Peer) -> Result<Answer, Refusal> {
         let found = paths::enter(request.route());
         let Found { entered, page } = found.map_err(|_| Refusal::unavailable())?;
         if entered.is_none() && page.is_none() {
@@ -164,7 +166,7 @@ impl Loop {
     }
 
     /// Asks `upgrade`, and lets the client in if it agrees.
-    fn ask(
+    fn call_upgrade(
         &self,
         turn: &mut Turn<'_, '_>,
         token: Token,
@@ -187,8 +189,8 @@ impl Loop {
         let Some(target) = self.target(token) else {
             return;
         };
-        if matches!(turn.sink, Sink::Hand) {
-            return self.ask_on_own_thread(target, request);
+        if matches!(turn.sink, Sink::ClientThread) {
+            return self.call_upgrade_on_own_thread(target, request);
         }
         turn.paths.renew();
         let Some(application) = turn.paths.application(target.path).map(Arc::clone) else {
@@ -196,16 +198,16 @@ impl Loop {
         };
         let verdict = match turn.sink {
             Sink::Pull(_) => {
-                let verdict = callback::ask_only(&*application, target.websocket, &request);
+                let verdict = handler_calls::ask_only(&*application, target.websocket, &request);
                 if let Verdict::Failed(code) = verdict {
                     let failure = Box::new(Failure::of_handler(EventKind::Upgrade, code));
                     self.deliver_event(turn, target, Event::Failure(failure));
                 }
                 verdict
             }
-            _ => callback::ask(&*application, target.websocket, &request),
+            _ => handler_calls::ask(&*application, target.websocket, &request),
         };
-        self.decided(turn, token, verdict, request);
+        self.apply_decision(turn, token, verdict, request);
     }
 
     /// What of a client's offers is taken.
@@ -217,7 +219,7 @@ impl Loop {
         }
     }
 
-    fn ask_on_own_thread(&self, target: Target, request: Box<Request>) {
+    fn call_upgrade_on_own_thread(&self, target: Target, request: Box<Request>) {
         let mut core = self.core.borrow_mut();
         let token = target.token;
         let client = Client {
@@ -225,13 +227,13 @@ impl Loop {
             mailbox: self.mailbox,
             metrics: Arc::clone(&self.server.metrics),
         };
-        match Hand::start(client) {
+        match ClientQueue::start(client) {
             Ok(hand) => {
-                hand.give(Handed::Upgrade(request));
+                hand.push(ClientEvent::Upgrade(request));
                 let Some(conn) = core.conns.get(token) else {
                     return;
                 };
-                conn.extra().hand = Some(hand);
+                conn.extra().client_queue = Some(hand);
                 conn.phase = Phase::Deciding;
             }
             Err(error) => {
@@ -242,7 +244,7 @@ impl Loop {
     }
 
     /// Does what `upgrade` has decided.
-    pub fn decided(
+    pub fn apply_decision(
         &self,
         turn: &mut Turn<'_, '_>,
         token: Token,
@@ -252,7 +254,7 @@ impl Loop {
         let Some(target) = self.target(token) else {
             return;
         };
-        let is_deciding = |conn: &Conn| conn.hand().is_some();
+        let is_deciding = |conn: &Conn| conn.client_queue().is_some();
         let was_deciding = self
             .core
             .borrow()
@@ -279,13 +281,13 @@ impl Loop {
             .get(token)
             .is_some_and(|conn| conn.phase == Phase::Ended);
         if was_deciding && ended {
-            core.due.push_back((token, Due::Disconnect));
+            core.pending.push_back((token, Pending::Disconnect));
         } else if was_deciding {
-            core.reconsider(token);
+            core.reconsider_backlog(token);
         }
     }
 
-    /// Answers 101: from now on the websocket is open, unless it has ended meanwhile.
+    /// Returns 101: from now on the websocket is open, unless it has ended meanwhile.
     fn admit(&self, token: Token, request: &Request) {
         let mut core = self.core.borrow_mut();
         let now = core.clock.now();
@@ -332,9 +334,9 @@ impl Loop {
             return;
         };
         if conn.phase == Phase::Ended {
-            let deciding = conn.hand().is_some();
+            let deciding = conn.client_queue().is_some();
             if deciding {
-                core.due.push_back((token, Due::Disconnect));
+                core.pending.push_back((token, Pending::Disconnect));
             }
             return;
         }

@@ -103,7 +103,7 @@ pub struct Entered {
 pub struct Place(u32);
 
 impl Place {
-    /// Answers the path's number; [`leave`] must follow.
+    /// Returns the path's number; [`leave`] must follow.
     pub fn stay(self) -> u32 {
         ManuallyDrop::new(self).0
     }

@@ -17,7 +17,7 @@ use crate::server::event::{Event, Target};
 use crate::server::handshake::paths::{self, Paths};
 use crate::server::metrics::Metrics;
 use crate::server::websocket::mailbox::{Mail, Mailbox};
-use crate::server::{Request, callback};
+use crate::server::{Request, handler_calls};
 
 /// No more is handed over while so many messages wait.
 const MAX_MESSAGES: usize = 64;
@@ -25,13 +25,13 @@ const MAX_MESSAGES: usize = 64;
 const MAX_BYTES: usize = 1 << 20;
 
 /// What the loop hands over.
-pub enum Handed {
+pub enum ClientEvent {
     /// `upgrade` is to be asked.
     Upgrade(Box<Request>),
     Event(Event<'static>),
 }
 
-impl Handed {
+impl ClientEvent {
     /// Its weight in the queue, if it is of the kind that is bounded.
     fn bytes(&self) -> Option<usize> {
         match self {
@@ -42,10 +42,10 @@ impl Handed {
 }
 
 /// The loop's end of the queue.
-pub struct Hand {
-    sender: Sender<Handed>,
+pub struct ClientQueue {
+    sender: Sender<ClientEvent>,
     /// Dropped after the sender, so that who is woken by it sees that there is none.
-    bell: Bell,
+    recheck: Bell,
     load: Arc<Load>,
     thread: JoinHandle<()>,
 }
@@ -92,7 +92,7 @@ pub struct Client {
     pub metrics: Arc<Metrics>,
 }
 
-impl Hand {
+impl ClientQueue {
     /// Starts the thread.
     pub fn start(client: Client) -> io::Result<Self> {
         let (sender, receiver) = unbounded();
@@ -113,20 +113,20 @@ impl Hand {
         };
         Ok(Self {
             sender,
-            bell: Bell(thread.thread().clone()),
+            recheck: Bell(thread.thread().clone()),
             load,
             thread,
         })
     }
 
-    pub fn give(&self, event: Handed) {
+    pub fn push(&self, event: ClientEvent) {
         if let Some(bytes) = event.bytes() {
             self.load.messages.fetch_add(1, Ordering::SeqCst);
             self.load.bytes.fetch_add(bytes, Ordering::SeqCst);
         }
         // A thread that has ended has run `disconnect`, and wants nothing more.
         let _ = self.sender.send(event);
-        self.bell.ring(&self.load);
+        self.recheck.ring(&self.load);
     }
 
     /// Whether another message may be handed over; if not, [`Mail::Room`] will come.
@@ -148,14 +148,14 @@ impl Hand {
     }
 
     /// Ends a thread whose client was not let in.
-    pub fn dismiss(self) {
+    pub fn stop(self) {
         let Self {
             sender,
-            bell,
+            recheck,
             thread,
             ..
         } = self;
-        drop((sender, bell));
+        drop((sender, recheck));
         if thread.join().is_err() {
             log::error!("the thread of a websocket panicked");
         }
@@ -164,7 +164,7 @@ impl Hand {
 
 /// Sleeps until there is an event; None when there will be none. A channel's own waiting would try for
 /// a while first, which is dear where many threads share few processors.
-fn wait(events: &Receiver<Handed>, load: &Load) -> Option<Handed> {
+fn wait(events: &Receiver<ClientEvent>, load: &Load) -> Option<ClientEvent> {
     loop {
         load.asleep.store(true, Ordering::Relaxed);
         fence(Ordering::SeqCst);
@@ -181,7 +181,7 @@ fn wait(events: &Receiver<Handed>, load: &Load) -> Option<Handed> {
 
 impl Client {
     /// Runs callbacks until the last one; false when there was none.
-    fn serve(&self, events: &Receiver<Handed>, load: &Load) -> bool {
+    fn serve(&self, events: &Receiver<ClientEvent>, load: &Load) -> bool {
         let mut paths = None;
         loop {
             let event = match events.try_recv() {
@@ -223,7 +223,7 @@ impl Client {
     }
 
     /// Runs one callback; true when it was the last.
-    fn run(&self, event: Handed, paths: &Paths) -> bool {
+    fn run(&self, event: ClientEvent, paths: &Paths) -> bool {
         let Target {
             websocket,
             token,
@@ -234,9 +234,9 @@ impl Client {
             return true;
         };
         let event = match event {
-            Handed::Event(event) => event,
-            Handed::Upgrade(request) => {
-                let verdict = callback::ask(&**application, websocket, &request);
+            ClientEvent::Event(event) => event,
+            ClientEvent::Upgrade(request) => {
+                let verdict = handler_calls::ask(&**application, websocket, &request);
                 self.mailbox.post(Mail::Verdict(token, verdict, request));
                 return false;
             }

@@ -3,11 +3,11 @@
 use crate::net::{Peer, Token, memory};
 use crate::proto::{Agreement, Deflater, HeadScanner, Refusal, Session, TLS_HANDSHAKE};
 use crate::server::event::Target;
-use crate::server::slot::{IdKind, Slot, State, Vacated, id};
-use crate::server::websocket::client_thread::Hand;
+use crate::server::slot::{Freed, IdKind, Slot, State, id};
+use crate::server::websocket::client_thread::ClientQueue;
 use crate::server::websocket::mailbox::Mail;
 use crate::server::websocket::outbox::Outbox;
-use crate::server::websocket::slot_arena::{Chunk, Estate};
+use crate::server::websocket::slot_arena::{Chunk, SlotArena};
 
 /// Where a connection stands.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -53,9 +53,9 @@ pub struct Conn {
     /// The kernel took no more; writability is awaited.
     pub blocked: bool,
     /// Input is kept, and nothing more is read.
-    pub keeping: bool,
+    pub read_paused: bool,
     /// Stands in the loop's list of those whose kept input is to be delivered.
-    pub listed: bool,
+    pub backlog_scheduled: bool,
     /// Portal's own ping has not been answered.
     pub pinged: bool,
     /// `connect` has run, or is about to: `disconnect` is owed.
@@ -65,7 +65,7 @@ pub struct Conn {
     /// Counts against MAX_CONNECTIONS.
     pub counted: bool,
     /// The client's stream has ended.
-    pub deaf: bool,
+    pub read_closed: bool,
 }
 
 /// What a connection needs only at times.
@@ -75,14 +75,14 @@ pub struct Extra {
     /// The answer to the client's key, until `upgrade` has decided.
     pub accept: Option<[u8; 28]>,
     /// Input that waits until it may be delivered, from `kept_from` on.
-    pub kept: Vec<u8>,
-    pub kept_from: usize,
+    pub backlog: Vec<u8>,
+    pub backlog_from: usize,
     /// The newest ping's payload, to be answered when the client takes bytes again.
     pub pong: Option<Vec<u8>>,
-    pub farewell: Farewell,
+    pub close_status: CloseStatus,
     /// Our close frame, until all that was sent before it is in the outbox.
-    pub goodbye: Option<(Option<u16>, Vec<u8>)>,
-    pub said_goodbye: bool,
+    pub pending_close: Option<(Option<u16>, Vec<u8>)>,
+    pub close_queued: bool,
     /// The tick in which the end began; [`Conn::since`] may begin again.
     pub ending_since: u32,
     /// The bytes that the peer's system had acknowledged when that was last asked, wrapping.
@@ -93,7 +93,7 @@ pub struct Extra {
     /// shorter.
     pub deflater: Option<Box<Deflater>>,
     /// The way to the client's own thread.
-    pub hand: Option<Hand>,
+    pub client_queue: Option<ClientQueue>,
 }
 
 /// A request that is being read.
@@ -115,7 +115,7 @@ pub enum Unread {
 }
 
 impl Opening {
-    /// Takes what has come now. Answers how long the head is, once that is complete: if nothing of it
+    /// Takes what has come now. Returns how long the head is, once that is complete: if nothing of it
     /// was kept before, it stands in `input` alone.
     pub fn read(&mut self, input: &[u8], max_header_size: usize) -> Result<Option<usize>, Unread> {
         let Self { head, scanner, .. } = self;
@@ -146,7 +146,7 @@ fn keep(head: &mut Vec<u8>, input: &[u8]) -> Result<(), Unread> {
 
 /// What `disconnect` is told.
 #[derive(Default)]
-pub struct Farewell {
+pub struct CloseStatus {
     /// The code in the client's close frame; 1005 when it had none.
     pub received: Option<u16>,
     /// What Portal sent on failing the connection.
@@ -154,7 +154,7 @@ pub struct Farewell {
     pub reason: Vec<u8>,
 }
 
-impl Farewell {
+impl CloseStatus {
     pub fn code(&self) -> u16 {
         self.received.or(self.failed).unwrap_or(1006)
     }
@@ -171,19 +171,19 @@ impl Conn {
         outbox.first_piece()
     }
 
-    pub fn hand(&self) -> Option<&Hand> {
-        self.extra.as_ref()?.hand.as_ref()
+    pub fn client_queue(&self) -> Option<&ClientQueue> {
+        self.extra.as_ref()?.client_queue.as_ref()
     }
 
     /// Whether a frame whose bytes were counted may still be queued.
     #[inline]
     pub fn takes_frames(&self) -> bool {
-        self.phase == Phase::Open || self.phase == Phase::Closing && !self.has_said_goodbye()
+        self.phase == Phase::Open || self.phase == Phase::Closing && !self.has_queued_close()
     }
 
     /// Whether our close frame is queued or has left.
-    pub fn has_said_goodbye(&self) -> bool {
-        self.extra.as_ref().is_some_and(|extra| extra.said_goodbye)
+    pub fn has_queued_close(&self) -> bool {
+        self.extra.as_ref().is_some_and(|extra| extra.close_queued)
     }
 
     /// Goes on to the first phase of the end.
@@ -209,14 +209,14 @@ impl Conn {
     pub fn shed(&mut self) {
         let needed = self.extra.as_ref().is_some_and(|extra| {
             extra.opening.is_some()
-                || extra.kept_from < extra.kept.len()
+                || extra.backlog_from < extra.backlog.len()
                 || extra.pong.is_some()
                 || extra.deflater.is_some()
-                || extra.hand.is_some()
-                || extra.goodbye.is_some()
-                || extra.said_goodbye
+                || extra.client_queue.is_some()
+                || extra.pending_close.is_some()
+                || extra.close_queued
                 || extra.acknowledged.is_some()
-                || extra.farewell.received.is_some()
+                || extra.close_status.received.is_some()
         });
         if !needed {
             self.extra = None;
@@ -226,7 +226,7 @@ impl Conn {
 
 /// The connections of a loop, beside the slots that show them to the public.
 pub struct Conns {
-    estate: Estate,
+    slot_arena: SlotArena,
     chunks: Vec<Box<[Conn; Chunk::SLOTS]>>,
     /// The free place that is taken next, and the one that is taken last; each knows the next.
     first_free: u32,
@@ -240,7 +240,7 @@ const NONE: u32 = u32::MAX;
 impl Conns {
     pub fn new() -> Self {
         Self {
-            estate: Estate::take(),
+            slot_arena: SlotArena::take(),
             chunks: Vec::new(),
             first_free: NONE,
             last_free: NONE,
@@ -248,8 +248,8 @@ impl Conns {
         }
     }
 
-    pub fn estate(&self) -> &Estate {
-        &self.estate
+    pub fn slot_arena(&self) -> &SlotArena {
+        &self.slot_arena
     }
 
     /// How many places are taken.
@@ -301,9 +301,9 @@ impl Conns {
         memory::try_reserve_exact(&mut places, Chunk::SLOTS).ok()?;
         places.resize_with(Chunk::SLOTS, Conn::default);
         memory::try_reserve(&mut self.chunks, 1).ok()?;
-        let chunk = match self.estate.chunks.get(group) {
+        let chunk = match self.slot_arena.chunks.get(group) {
             Some(chunk) => chunk,
-            None => self.estate.grow()?,
+            None => self.slot_arena.grow()?,
         };
         self.chunks.push(places.into_boxed_slice().try_into().ok()?);
         let first = (group * Chunk::SLOTS) as u32;
@@ -379,13 +379,13 @@ impl Conns {
     #[inline]
     pub fn slot(&self, index: u32) -> &'static Slot {
         let index = index as usize;
-        &self.estate.chunks[index / Chunk::SLOTS].slots[index % Chunk::SLOTS]
+        &self.slot_arena.chunks[index / Chunk::SLOTS].slots[index % Chunk::SLOTS]
     }
 
     /// The public id.
     #[inline]
     pub fn id(&self, token: Token) -> u64 {
-        let chunk = self.estate.chunks[token.index as usize / Chunk::SLOTS].number;
+        let chunk = self.slot_arena.chunks[token.index as usize / Chunk::SLOTS].number;
         let slot = (chunk << 8) | (token.index % Chunk::SLOTS as u32);
         id(IdKind::Websocket, token.generation, slot)
     }
@@ -395,14 +395,14 @@ impl Conns {
         if self.get(token).is_none() {
             return true;
         }
-        let vacated = self.slot(token.index).vacate();
-        if vacated == Vacated::NotYet {
+        let freed = self.slot(token.index).vacate();
+        if freed == Freed::NotYet {
             return false;
         }
         let index = token.index as usize;
         self.chunks[index / Chunk::SLOTS][index % Chunk::SLOTS] = Conn::default();
         self.live -= 1;
-        if vacated == Vacated::Free {
+        if freed == Freed::Free {
             self.give_free(token.index);
         }
         true
@@ -413,7 +413,7 @@ impl Drop for Conns {
     fn drop(&mut self) {
         // A loop that ends in order has no websocket, and no mail that counts for one; after a panic
         // the ids of the rest are gone, too.
-        let mails = self.estate.mailbox.vacate();
+        let mails = self.slot_arena.mailbox.detach();
         for (token, cost) in mails.iter().filter_map(Mail::cost) {
             self.slot(token.index).release(cost, 0);
         }
@@ -425,10 +425,10 @@ impl Drop for Conns {
             }
         }
         let chunks = Vec::new();
-        let empty = Estate {
-            mailbox: self.estate.mailbox,
+        let empty = SlotArena {
+            mailbox: self.slot_arena.mailbox,
             chunks,
         };
-        std::mem::replace(&mut self.estate, empty).give_back();
+        std::mem::replace(&mut self.slot_arena, empty).give_back();
     }
 }

@@ -7,14 +7,14 @@ use crossbeam_channel::{Receiver, Sender, unbounded};
 
 use crate::net::{Peer, Socket, Token, Waker};
 use crate::server::Request;
-use crate::server::callback::Verdict;
 use crate::server::dispatch::pull::Batch;
+use crate::server::handler_calls::Verdict;
 use crate::server::slot::Released;
 
 /// One wish of another thread.
 pub enum Mail {
     /// A connection that another loop accepted.
-    Adopt(Socket, Peer),
+    Connection(Socket, Peer),
     /// A whole frame to send; its length and [`Mail::COST`] are counted in the slot.
     Message(Token, Vec<u8>),
     /// A ping's payload; its cost is counted as for a message, and as a ping.
@@ -65,12 +65,12 @@ pub struct Mailbox {
     /// The loop waits, or lies parked, and wants to be woken for mail.
     asleep: AtomicBool,
     max_queued: AtomicU64,
-    tenant: Mutex<Tenant>,
+    attached: Mutex<Attached>,
 }
 
 /// Who has a mailbox now.
 #[derive(Default)]
-struct Tenant {
+struct Attached {
     waker: Option<Arc<Waker>>,
     /// The server's id; 0 until it has one.
     server: u64,
@@ -85,40 +85,40 @@ impl Default for Mailbox {
             has_mail: AtomicBool::new(false),
             asleep: AtomicBool::new(false),
             max_queued: AtomicU64::new(0),
-            tenant: Mutex::default(),
+            attached: Mutex::default(),
         }
     }
 }
 
 impl Mailbox {
-    /// Lets a loop move in.
-    pub fn rent(&self, waker: Arc<Waker>, max_queued: u64) {
+    /// Attaches a loop.
+    pub fn attach(&self, waker: Arc<Waker>, max_queued: u64) {
         self.max_queued.store(max_queued, Ordering::Release);
-        *self.tenant() = Tenant {
+        *self.attached() = Attached {
             waker: Some(waker),
             server: 0,
         };
     }
 
-    /// The server of the loop that has moved in has this id.
+    /// The server of the loop that is attached has this id.
     pub fn serve(&self, server: u64) {
-        self.tenant().server = server;
+        self.attached().server = server;
     }
 
-    /// The loop moves out. Returns the mail that it has not taken; the next tenant gets none of it.
-    pub fn vacate(&self) -> Vec<Mail> {
-        let mut tenant = self.tenant();
-        *tenant = Tenant::default();
+    /// Detaches the loop. Returns the mail that it has not taken; the next loop gets none of it.
+    pub fn detach(&self) -> Vec<Mail> {
+        let mut attached = self.attached();
+        *attached = Attached::default();
         self.receiver.try_iter().collect()
     }
 
     /// The id of the server whose loop this is; 0 is none.
     pub fn server(&self) -> u64 {
-        self.tenant().server
+        self.attached().server
     }
 
-    fn tenant(&self) -> MutexGuard<'_, Tenant> {
-        self.tenant.lock().unwrap_or_else(PoisonError::into_inner)
+    fn attached(&self) -> MutexGuard<'_, Attached> {
+        self.attached.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// MAX_QUEUED of the server that has this mailbox now.
@@ -144,13 +144,13 @@ impl Mailbox {
     /// closed, when this loop has ended: a connection, unlike what names a websocket, would be
     /// anybody's who has the mailbox next.
     pub fn post_connection(&self, server: u64, socket: Socket, peer: Peer) -> bool {
-        let tenant = self.tenant();
-        if tenant.server != server {
+        let attached = self.attached();
+        if attached.server != server {
             return false;
         }
-        // Before `tenant` is let go: the loop cannot move out meanwhile.
-        let _ = self.sender.send(Mail::Adopt(socket, peer));
-        drop(tenant);
+        // Before `attached` is unlocked: the loop cannot be detached meanwhile.
+        let _ = self.sender.send(Mail::Connection(socket, peer));
+        drop(attached);
         self.announce();
         true
     }
@@ -169,7 +169,7 @@ impl Mailbox {
     /// Wakes the loop if it sleeps.
     pub fn wake(&self) {
         if self.asleep.swap(false, Ordering::AcqRel)
-            && let Some(waker) = &self.tenant().waker
+            && let Some(waker) = &self.attached().waker
         {
             waker.wake();
         }

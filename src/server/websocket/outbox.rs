@@ -190,7 +190,7 @@ impl Outbox {
     }
 
     /// Hands to the kernel what it takes; `first` is its answer to the first piece, if that was
-    /// offered already. Answers how many bytes it took, and how many of these were counted in the
+    /// offered already. Returns how many bytes it took, and how many of these were counted in the
     /// slot; an error says that it takes no more.
     pub fn send(
         &mut self,

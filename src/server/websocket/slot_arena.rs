@@ -77,30 +77,30 @@ pub fn queued_of(mailbox: &Mailbox) -> u64 {
 }
 
 /// A mailbox and the chunks that belong to it for ever; lent to one loop after the other.
-pub struct Estate {
+pub struct SlotArena {
     pub mailbox: &'static Mailbox,
     pub chunks: Vec<&'static Chunk>,
 }
 
 #[derive(Default)]
-struct Land {
+struct Arenas {
     chunks: u32,
-    free: Vec<Estate>,
+    free: Vec<SlotArena>,
 }
 
-static LAND: Mutex<Land> = Mutex::new(Land {
+static ARENAS: Mutex<Arenas> = Mutex::new(Arenas {
     chunks: 0,
     free: Vec::new(),
 });
 
-fn land() -> MutexGuard<'static, Land> {
-    LAND.lock().unwrap_or_else(PoisonError::into_inner)
+fn arenas() -> MutexGuard<'static, Arenas> {
+    ARENAS.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-impl Estate {
+impl SlotArena {
     /// Takes one that is free, or makes one.
     pub fn take() -> Self {
-        land().free.pop().unwrap_or_else(|| Self {
+        arenas().free.pop().unwrap_or_else(|| Self {
             mailbox: Box::leak(Box::default()),
             chunks: Vec::new(),
         })
@@ -109,12 +109,12 @@ impl Estate {
     /// Adds a chunk; None when all 65,536 are in use.
     pub fn grow(&mut self) -> Option<&'static Chunk> {
         let number = {
-            let mut land = land();
-            let number = land.chunks;
+            let mut arenas = arenas();
+            let number = arenas.chunks;
             if number as usize == ROW * ROW {
                 return None;
             }
-            land.chunks += 1;
+            arenas.chunks += 1;
             number
         };
         let position = self.chunks.len() as u32;
@@ -133,8 +133,8 @@ impl Estate {
         Some(chunk)
     }
 
-    /// Gives it back for the next loop.
+    /// Returns it for the next loop.
     pub fn give_back(self) {
-        land().free.push(self);
+        arenas().free.push(self);
     }
 }

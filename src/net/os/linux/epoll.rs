@@ -17,7 +17,7 @@ use super::batch::{self, Batches};
 use super::listener::Listener;
 use super::signal::Signal;
 use super::socket::Socket;
-use super::sys::{events, memory};
+use super::sys::{epoll_wait, memory};
 use super::waker::Waker;
 use crate::net::event::{IoEvent, Token};
 use crate::net::sockets::Sockets;
@@ -360,7 +360,7 @@ impl Sockets for EpollSockets {
 
     fn wait(&mut self, may_wait: bool) -> io::Result<()> {
         let mut room = [const { MaybeUninit::uninit() }; MAX_EVENTS];
-        let events = match events::wait(self.epoll.as_fd(), &mut room, may_wait) {
+        let events = match epoll_wait::wait(self.epoll.as_fd(), &mut room, may_wait) {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(()),
             result => result?,
         };

@@ -42,7 +42,7 @@ impl Core {
             }
             match listener.accept() {
                 Ok((socket, peer)) => match self.server.admit(&peer) {
-                    Ok(()) => self.deal(socket, peer),
+                    Ok(()) => self.assign(socket, peer),
                     Err(refusal) => self.turn_away(socket, peer, &refusal),
                 },
                 Err(error) => {
@@ -76,15 +76,15 @@ impl Core {
     }
 
     /// Gives a connection that was let in to the loop with fewest of them.
-    fn deal(&mut self, socket: Socket, peer: Peer) {
-        match self.server.deal(self.number) {
+    fn assign(&mut self, socket: Socket, peer: Peer) {
+        match self.server.assign(self.number) {
             Some((number, other)) => {
                 if !other.post_connection(self.server.id(), socket, peer) {
                     let address = self.server.counted_address(&peer);
                     self.server.leave(number, true, address);
                 }
             }
-            None => self.adopt(socket, peer),
+            None => self.register(socket, peer),
         }
     }
 
@@ -109,7 +109,7 @@ impl Core {
     }
 
     /// Takes a new connection that was let in into this loop.
-    pub(super) fn adopt(&mut self, socket: Socket, peer: Peer) {
+    pub(super) fn register(&mut self, socket: Socket, peer: Peer) {
         if self.closing {
             let address = self.server.counted_address(&peer);
             return self.server.leave(self.number, true, address);
@@ -165,16 +165,16 @@ impl Core {
         memory::frugal(|| {
             let Self {
                 dirty,
-                zombies,
+                pending_frees,
                 waiting,
-                due,
+                pending,
                 addresses,
                 ..
             } = self;
             dirty.try_reserve(clients.saturating_sub(dirty.len()))?;
-            zombies.try_reserve(clients.saturating_sub(zombies.len()))?;
+            pending_frees.try_reserve(clients.saturating_sub(pending_frees.len()))?;
             waiting.try_reserve(clients.saturating_sub(waiting.len()))?;
-            due.try_reserve((2 * clients).saturating_sub(due.len()))?;
+            pending.try_reserve((2 * clients).saturating_sub(pending.len()))?;
             addresses.try_reserve(usize::from(has_address))
         })
         .ok()
@@ -223,7 +223,7 @@ impl Core {
         self.respond(alert.len(), token, |out| out.extend_from_slice(alert));
     }
 
-    /// Answers a request, and waits for the next one on the same connection.
+    /// Returns a request, and waits for the next one on the same connection.
     pub fn respond_and_read_on(&mut self, token: Token, write: impl FnOnce(&mut Vec<u8>)) {
         let now = self.clock.now();
         let Some(conn) = self.conns.get(token) else {
@@ -239,7 +239,7 @@ impl Core {
         self.say_response(0, token, write);
     }
 
-    /// Answers a request, by at most `len` bytes, with the last that is said on its connection.
+    /// Returns a request, by at most `len` bytes, with the last that is said on its connection.
     pub fn respond(&mut self, len: usize, token: Token, write: impl FnOnce(&mut Vec<u8>)) {
         let now = self.clock.now();
         let Some(conn) = self.conns.get(token) else {

@@ -6,7 +6,7 @@ use crate::server::websocket::connections::Phase;
 
 impl Core {
     /// Keeps input, from `from` on, until it may be delivered; nothing is read meanwhile.
-    pub fn keep(&mut self, token: Token, input: Vec<u8>, from: usize) {
+    pub fn pause_reading(&mut self, token: Token, input: Vec<u8>, from: usize) {
         let Some(conn) = self
             .conns
             .get(token)
@@ -14,65 +14,65 @@ impl Core {
         else {
             return;
         };
-        conn.keeping = true;
+        conn.read_paused = true;
         if from < input.len() {
             let extra = conn.extra();
-            extra.kept = input;
-            extra.kept_from = from;
+            extra.backlog = input;
+            extra.backlog_from = from;
         }
         self.poller.pause(token);
     }
 
     /// Takes what was kept, to deliver it.
-    pub fn take_kept(&mut self, token: Token) -> Option<(Vec<u8>, usize)> {
+    pub fn take_backlog(&mut self, token: Token) -> Option<(Vec<u8>, usize)> {
         let conn = self.conns.get(token)?;
-        conn.listed = false;
-        if !conn.keeping {
+        conn.backlog_scheduled = false;
+        if !conn.read_paused {
             return None;
         }
         let Some(extra) = conn.extra.as_mut() else {
             return Some((Vec::new(), 0));
         };
         Some((
-            std::mem::take(&mut extra.kept),
-            std::mem::take(&mut extra.kept_from),
+            std::mem::take(&mut extra.backlog),
+            std::mem::take(&mut extra.backlog_from),
         ))
     }
 
     /// Reads from the client again: nothing is kept any more.
-    pub fn let_read(&mut self, token: Token) {
+    pub fn resume_reading(&mut self, token: Token) {
         let Some(conn) = self.conns.get(token) else {
             return;
         };
-        conn.keeping = false;
+        conn.read_paused = false;
         conn.shed();
         self.poller.resume(token);
     }
 
     /// Whether a client is not to be read from for now.
-    pub fn is_over_mark(&mut self, token: Token) -> bool {
+    pub fn is_above_low_water(&mut self, token: Token) -> bool {
         let queued = self.slot(token).word().queued();
         let low = self.mailbox.low();
         self.conns.get(token).is_some_and(|conn| {
             conn.phase == Phase::Open
-                && (queued > low || conn.hand().is_some_and(|hand| !hand.has_room()))
+                && (queued > low || conn.client_queue().is_some_and(|hand| !hand.has_room()))
         })
     }
 
     /// Delivers kept input again, if nothing speaks against it any more.
-    pub fn reconsider(&mut self, token: Token) {
-        let Some(conn) = self.conns.get(token).filter(|conn| conn.keeping) else {
+    pub fn reconsider_backlog(&mut self, token: Token) {
+        let Some(conn) = self.conns.get(token).filter(|conn| conn.read_paused) else {
             return;
         };
         if conn.phase != Phase::Open || self.slot(token).word().queued() <= self.mailbox.low() {
-            self.enlist(token);
+            self.schedule_backlog(token);
         }
     }
 
     /// The next turn delivers what is kept of this client's input.
-    pub fn enlist(&mut self, token: Token) {
-        if let Some(conn) = self.conns.get(token).filter(|conn| !conn.listed) {
-            conn.listed = true;
+    pub fn schedule_backlog(&mut self, token: Token) {
+        if let Some(conn) = self.conns.get(token).filter(|conn| !conn.backlog_scheduled) {
+            conn.backlog_scheduled = true;
             self.waiting.push_back(token);
         }
     }

@@ -72,7 +72,7 @@ impl Clock {
         u32::try_from(ticks).unwrap_or(u32::MAX).max(1)
     }
 
-    /// Plans a wait that ends in `ticks`. Answers how long that is, if a timer must be set to it: one
+    /// Plans a wait that ends in `ticks`. Returns how long that is, if a timer must be set to it: one
     /// that was set before and ends the wait early enough is left alone.
     pub fn plan(&mut self, ticks: u32) -> Option<Duration> {
         self.planned = u64::from(ticks);
@@ -90,7 +90,7 @@ impl Clock {
         self.alarm = None;
     }
 
-    /// Counts what has passed; answers the ticks that began since.
+    /// Counts what has passed; returns the ticks that began since.
     pub fn advance(&mut self) -> Ticks {
         let passed = self.elapsed() / self.tick;
         let counted = (passed - self.passed).min(self.planned + GRACE) as u32;

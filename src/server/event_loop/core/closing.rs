@@ -3,7 +3,7 @@
 use std::io;
 use std::sync::atomic::Ordering;
 
-use super::{Core, Due};
+use super::{Core, Pending};
 use crate::net::Token;
 use crate::proto::{self, ProtoError};
 use crate::server::FailureKind;
@@ -22,14 +22,14 @@ impl Core {
             conn.begin_ending(Phase::Closing, now);
         }
         let extra = conn.extra();
-        extra.farewell.received = Some(code.unwrap_or(1005));
-        extra.farewell.reason = reason.to_vec();
+        extra.close_status.received = Some(code.unwrap_or(1005));
+        extra.close_status.reason = reason.to_vec();
         if ours {
-            extra.goodbye = Some((code, Vec::new()));
+            extra.pending_close = Some((code, Vec::new()));
             // It fails if the application has closed at the same time; then its mail comes late.
             let _ = self.slot(token).advance(token.generation, State::Closing);
         }
-        self.say_goodbye(token);
+        self.queue_close_frame(token);
         self.finish_closing(token);
     }
 
@@ -39,14 +39,14 @@ impl Core {
         let Some(conn) = self.conns.get(token) else {
             return;
         };
-        let said = conn.has_said_goodbye();
+        let said = conn.has_queued_close();
         conn.session.abandon(&mut self.scratch);
         conn.begin_ending(Phase::Finishing, now);
         let code = error.close_code();
         let extra = conn.extra();
-        extra.goodbye = None;
-        extra.farewell.failed = Some(code);
-        extra.said_goodbye = true;
+        extra.pending_close = None;
+        extra.close_status.failed = Some(code);
+        extra.close_queued = true;
         // Fails if the application has closed at the same time.
         let _ = self.slot(token).advance(token.generation, State::Closing);
         log::info!("failing connection: {code}, {error}");
@@ -60,8 +60,8 @@ impl Core {
             _ if error.is_memory() => FailureKind::Memory,
             _ => FailureKind::Protocol,
         };
-        self.due
-            .push_back((token, Due::failure(kind, code, error.to_string())));
+        self.pending
+            .push_back((token, Pending::failure(kind, code, error.to_string())));
         if !said {
             self.say(token, |out| proto::write_close(out, Some(code), b""));
         }
@@ -88,10 +88,10 @@ impl Core {
         };
         conn.begin_ending(Phase::Closing, now);
         conn.session.drop_messages();
-        conn.extra().goodbye = Some((Some(code), reason));
+        conn.extra().pending_close = Some((Some(code), reason));
         // The client's close frame may be among what was kept.
-        self.reconsider(token);
-        self.say_goodbye(token);
+        self.reconsider_backlog(token);
+        self.queue_close_frame(token);
     }
 
     /// Closes a websocket with 1001: not the application wants it, but the server.
@@ -107,7 +107,7 @@ impl Core {
     }
 
     /// Queues our close frame, once all that was sent before it is in the outbox.
-    pub(super) fn say_goodbye(&mut self, token: Token) {
+    pub(super) fn queue_close_frame(&mut self, token: Token) {
         let queued = self.slot(token).word().queued();
         let Some(conn) = self.conns.get(token) else {
             return;
@@ -119,10 +119,10 @@ impl Core {
         let Some(extra) = conn.extra.as_mut() else {
             return;
         };
-        let Some((code, reason)) = extra.goodbye.take() else {
+        let Some((code, reason)) = extra.pending_close.take() else {
             return;
         };
-        extra.said_goodbye = true;
+        extra.close_queued = true;
         self.say(token, |out| proto::write_close(out, code, &reason));
         self.finish_closing(token);
     }
@@ -133,7 +133,10 @@ impl Core {
             return;
         };
         let extra = conn.extra();
-        if extra.said_goodbye && extra.farewell.received.is_some() && conn.phase == Phase::Closing {
+        if extra.close_queued
+            && extra.close_status.received.is_some()
+            && conn.phase == Phase::Closing
+        {
             conn.phase = Phase::Finishing;
             self.mark_dirty(token);
         }
@@ -153,12 +156,12 @@ impl Core {
         if error.is_some() || conn.phase == Phase::Lingering {
             return self.end(token, error);
         }
-        conn.deaf = true;
+        conn.read_closed = true;
         // It may still read: what is queued leaves first.
         let last_is_queued = match conn.phase {
             // A page.
             Phase::Opening => conn.outbox.is_some(),
-            Phase::Closing => conn.has_said_goodbye(),
+            Phase::Closing => conn.has_queued_close(),
             phase => phase == Phase::Finishing,
         };
         if last_is_queued {
@@ -192,11 +195,11 @@ impl Core {
             .map_or((0, 0), |out| (out.counted(), out.pings()));
         if let Some(extra) = conn.extra.as_mut() {
             extra.opening = None;
-            extra.kept = Vec::new();
-            extra.kept_from = 0;
+            extra.backlog = Vec::new();
+            extra.backlog_from = 0;
             extra.deflater = None;
         }
-        conn.keeping = false;
+        conn.read_paused = false;
         self.poller.remove(token);
         self.drop_outbox(token);
         let slot = self.slot(token);
@@ -222,25 +225,30 @@ impl Core {
                 _ => FailureKind::Io,
             };
             let text = format!("connection failed: {error}");
-            self.due.push_back((token, Due::failure(kind, 1006, text)));
+            self.pending
+                .push_back((token, Pending::failure(kind, 1006, text)));
         }
         // While `upgrade` decides on the client's own thread, its verdict comes first.
         if !deciding {
-            self.due.push_back((token, Due::Disconnect));
+            self.pending.push_back((token, Pending::Disconnect));
         }
     }
 
     /// Frees an ended connection's place and id, now or as soon as nothing is on its way to it.
     pub fn vacate(&mut self, token: Token) {
         if !self.conns.remove(token) {
-            self.zombies.push(token);
+            self.pending_frees.push(token);
         }
     }
 
     /// Tries again to free the places of those to whom something was on its way.
-    pub(super) fn bury_zombies(&mut self) {
-        let Self { zombies, conns, .. } = self;
-        zombies.retain(|token| !conns.remove(*token));
+    pub(super) fn retry_pending_frees(&mut self) {
+        let Self {
+            pending_frees,
+            conns,
+            ..
+        } = self;
+        pending_frees.retain(|token| !conns.remove(*token));
     }
 
     /// Stops accepting, and closes every websocket with 1001.

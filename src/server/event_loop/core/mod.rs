@@ -1,6 +1,6 @@
 //! What a loop owns, and everything it does with it that calls no foreign code.
 //!
-//! Callbacks are noted as due here and run by [`crate::server::worker`] when nothing is borrowed.
+//! Callbacks are recorded as pending here and run by [`crate::server::event_loop`] when nothing is borrowed.
 
 mod accepting;
 mod backlog;
@@ -18,14 +18,14 @@ use std::sync::Arc;
 
 use crate::net::{Listener, Poller, Token, memory};
 use crate::proto::{Deflaters, Limits, Scratch};
-use crate::server::callback::Verdict;
 use crate::server::dispatch::pull::Batch;
 use crate::server::event::Event;
 use crate::server::event_loop::core::clock::Clock;
+use crate::server::handler_calls::Verdict;
 use crate::server::metrics::Traffic;
 use crate::server::shared::Shared;
 use crate::server::slot::Slot;
-use crate::server::websocket::client_thread::Handed;
+use crate::server::websocket::client_thread::ClientEvent;
 use crate::server::websocket::connections::{Conns, Phase};
 use crate::server::websocket::mailbox::{Mail, Mailbox, ping_cost};
 use crate::server::websocket::outbox::Outbox;
@@ -37,10 +37,10 @@ use crate::server::{EventKind, Failure, FailureKind, Request};
 pub const ARENA: usize = 512 * 1024;
 
 /// A connection that was answered with a page stays open for so many milliseconds.
-const KEPT: u32 = 2_000;
+const PAGE_KEEP_ALIVE_MS: u32 = 2_000;
 
 /// A callback that is to run when nothing is borrowed.
-pub enum Due {
+pub enum Pending {
     Drain,
     Failure(Box<Failure>),
     Disconnect,
@@ -74,7 +74,7 @@ pub struct Core {
     pub arena: Option<Vec<u8>>,
     /// Connections whose kept input is to be delivered.
     pub waiting: VecDeque<Token>,
-    pub due: VecDeque<(Token, Due)>,
+    pub pending: VecDeque<(Token, Pending)>,
     /// The server closes, and every client has been told.
     pub closing: bool,
     server: Arc<Shared>,
@@ -99,7 +99,7 @@ pub struct Core {
     outboxes: Vec<Box<Outbox>>,
     dirty: Vec<Token>,
     /// Ended connections to whose ids something is still on its way.
-    zombies: Vec<Token>,
+    pending_frees: Vec<Token>,
     /// Whose address counts against MAX_CONNECTIONS_PER_IP.
     addresses: HashMap<u32, IpAddr>,
 }
@@ -116,7 +116,7 @@ impl Core {
         let ticks = |time| if time == 0 { 0 } else { clock.ticks(time) };
         let periods = Periods {
             handshake: ticks(options.handshake_timeout),
-            kept: ticks(options.handshake_timeout.min(KEPT)),
+            kept: ticks(options.handshake_timeout.min(PAGE_KEEP_ALIVE_MS)),
             idle: ticks(options.idle_timeout),
             ping: ticks(options.ping_interval),
             close: ticks(options.close_timeout),
@@ -126,7 +126,7 @@ impl Core {
             max_fragments: options.max_fragments,
         };
         Ok(Self {
-            mailbox: conns.estate().mailbox,
+            mailbox: conns.slot_arena().mailbox,
             poller,
             conns,
             scratch: Scratch::on_promise(memory::promise_one),
@@ -138,7 +138,7 @@ impl Core {
             traffic: Traffic::default(),
             arena: Some(memory::zeros(ARENA)?),
             waiting: memory::long_queue()?,
-            due: memory::long_queue()?,
+            pending: memory::long_queue()?,
             closing: false,
             server,
             number,
@@ -152,7 +152,7 @@ impl Core {
             periods,
             outboxes: Vec::new(),
             dirty: memory::long_list()?,
-            zombies: memory::long_list()?,
+            pending_frees: memory::long_list()?,
             addresses: HashMap::new(),
         })
     }
@@ -169,7 +169,7 @@ impl Core {
         self.poller.has_work()
             || self.accepting
             || !self.waiting.is_empty()
-            || !self.due.is_empty()
+            || !self.pending.is_empty()
             || !self.dirty.is_empty()
     }
 
@@ -207,8 +207,8 @@ impl Core {
         if self.mailbox.has_mail() {
             self.open_all_mail();
         }
-        if !self.zombies.is_empty() {
-            self.bury_zombies();
+        if !self.pending_frees.is_empty() {
+            self.retry_pending_frees();
         }
     }
 
@@ -237,17 +237,18 @@ impl Core {
             Mail::Flush(token) => self.mark_dirty(token),
             Mail::Released(token, released) => {
                 if released.drain {
-                    self.due.push_back((token, Due::Drain));
+                    self.pending.push_back((token, Pending::Drain));
                 }
-                self.reconsider(token);
-                self.say_goodbye(token);
+                self.reconsider_backlog(token);
+                self.queue_close_frame(token);
             }
-            Mail::Room(token) => self.reconsider(token),
+            Mail::Room(token) => self.reconsider_backlog(token),
             Mail::Verdict(token, verdict, request) => {
-                self.due.push_back((token, Due::Verdict(verdict, request)));
+                self.pending
+                    .push_back((token, Pending::Verdict(verdict, request)));
             }
-            Mail::Finished(token) => self.due.push_back((token, Due::Finished)),
-            Mail::Adopt(socket, peer) => self.adopt(socket, peer),
+            Mail::Finished(token) => self.pending.push_back((token, Pending::Finished)),
+            Mail::Connection(socket, peer) => self.register(socket, peer),
             Mail::Returned(batch) => self.take_back(*batch),
         }
     }
@@ -285,14 +286,14 @@ impl Core {
     }
 
     /// Hands an event to the client's own thread.
-    pub fn hand(&mut self, token: Token, event: Event<'static>) {
-        if let Some(hand) = self.conns.get(token).and_then(|conn| conn.hand()) {
-            hand.give(Handed::Event(event));
+    pub fn hand_over(&mut self, token: Token, event: Event<'static>) {
+        if let Some(hand) = self.conns.get(token).and_then(|conn| conn.client_queue()) {
+            hand.push(ClientEvent::Event(event));
         }
     }
 }
 
-impl Due {
+impl Pending {
     fn failure(kind: FailureKind, close_code: u16, message: String) -> Self {
         let message = CString::new(message).unwrap_or_default();
         let event = EventKind::Message;

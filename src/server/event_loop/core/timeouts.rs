@@ -108,13 +108,15 @@ impl Core {
             let mut group = (ticks.first.wrapping_add(passed) % ROUND) as usize;
             while group < self.conns.groups() {
                 let tokens: Vec<Token> = self.conns.group(group).collect();
-                tokens.into_iter().for_each(|token| self.look_after(token));
+                tokens
+                    .into_iter()
+                    .for_each(|token| self.check_timeouts(token));
                 group += ROUND as usize;
             }
         }
     }
 
-    fn look_after(&mut self, token: Token) {
+    fn check_timeouts(&mut self, token: Token) {
         let now = self.clock.now();
         let Self { conns, periods, .. } = self;
         let Some(conn) = conns.get(token) else { return };
@@ -141,19 +143,19 @@ impl Core {
                 }
                 self.end(token, None);
             }
-            Phase::Closing | Phase::Finishing | Phase::Lingering => self.look_after_ending(token),
-            Phase::Open if conn.keeping && !conn.blocked => {
+            Phase::Closing | Phase::Finishing | Phase::Lingering => self.check_close_timeout(token),
+            Phase::Open if conn.read_paused && !conn.blocked => {
                 // It waits for us, and not we for it.
                 conn.heard = now;
-                self.reconsider(token);
+                self.reconsider_backlog(token);
             }
-            Phase::Open if periods.idle > 0 && silence >= periods.idle && !conn.keeping => {
+            Phase::Open if periods.idle > 0 && silence >= periods.idle && !conn.read_paused => {
                 self.close_by_server(token);
             }
             Phase::Open if periods.ping > 0 && silence >= periods.ping => {
                 if !conn.pinged {
                     self.ping(token);
-                } else if age >= periods.ping && !self.goes_on_taking(token) {
+                } else if age >= periods.ping && !self.peer_is_acknowledging(token) {
                     log::info!("ping timed out");
                     self.end(token, None);
                 }
@@ -183,7 +185,7 @@ impl Core {
     }
 
     /// The end of a connection may take CLOSE_TIMEOUT; it begins again with bytes that the peer takes.
-    fn look_after_ending(&mut self, token: Token) {
+    fn check_close_timeout(&mut self, token: Token) {
         let now = self.clock.now();
         let Self { conns, periods, .. } = self;
         let Some(conn) = conns.get(token) else { return };
@@ -191,14 +193,14 @@ impl Core {
         let whole = now.wrapping_sub(conn.extra().ending_since);
         let is_bounded = conn.connected || self.closing;
         let over = is_bounded && whole >= periods.close.saturating_mul(MAX_CLOSE_TIMEOUTS);
-        if over || age >= periods.close && !self.goes_on_taking(token) {
+        if over || age >= periods.close && !self.peer_is_acknowledging(token) {
             return self.end(token, None);
         }
         let Some(conn) = self.conns.get(token) else {
             return;
         };
         if conn.phase == Phase::Closing {
-            self.say_goodbye(token);
+            self.queue_close_frame(token);
         }
         let noted = |conn: &mut Conn| conn.extra().acknowledged.is_some();
         if !self.conns.get(token).is_none_or(noted) {
@@ -208,7 +210,7 @@ impl Core {
 
     /// Whether the peer's system has acknowledged bytes since this was last asked; then its time
     /// begins again. A clock that ends must ask, and no other.
-    fn goes_on_taking(&mut self, token: Token) -> bool {
+    fn peer_is_acknowledging(&mut self, token: Token) -> bool {
         let now = self.clock.now();
         let Some((acknowledged, _)) = self.acknowledged(token) else {
             return false;

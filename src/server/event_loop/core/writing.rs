@@ -3,7 +3,7 @@
 use std::collections::TryReserveError;
 use std::io::{self, IoSlice};
 
-use super::{Core, Due};
+use super::{Core, Pending};
 use crate::net::{Token, memory};
 use crate::proto::{self, FrameHead, Kind, MAX_CONTROL_FRAME};
 use crate::server::ServerError;
@@ -44,7 +44,7 @@ impl Core {
         }
         reservation.queued();
         self.mark_dirty(token);
-        self.say_goodbye(token);
+        self.queue_close_frame(token);
         true
     }
 
@@ -97,7 +97,7 @@ impl Core {
         };
         self.traffic.messages_out += u64::from(sent.is_ok());
         if closing {
-            self.say_goodbye(token);
+            self.queue_close_frame(token);
         }
         sent
     }
@@ -187,7 +187,7 @@ impl Core {
         });
     }
 
-    /// Answers a ping: at once, or with the newest payload when the client takes bytes again.
+    /// Returns a ping: at once, or with the newest payload when the client takes bytes again.
     pub fn answer_ping(&mut self, token: Token, payload: &[u8]) {
         let Some(conn) = self.conns.get(token) else {
             return;
@@ -344,7 +344,7 @@ impl Core {
             return;
         };
         let Some(outbox) = conn.outbox.as_mut() else {
-            return self.said_all(token);
+            return self.outbox_drained(token);
         };
         if let Some(extra) = conn.extra.as_mut()
             && extra.pong.is_some()
@@ -371,7 +371,7 @@ impl Core {
             self.release(token, counted as u64);
         }
         match result {
-            Ok(()) => self.said_all(token),
+            Ok(()) => self.outbox_drained(token),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 self.await_writability(token)
             }
@@ -395,7 +395,7 @@ impl Core {
 
     /// Goes on after the kernel has taken everything.
     #[inline]
-    fn said_all(&mut self, token: Token) {
+    fn outbox_drained(&mut self, token: Token) {
         let Some(conn) = self.conns.get(token) else {
             return;
         };
@@ -410,7 +410,7 @@ impl Core {
         let conn = self.conns.place(token);
         conn.phase = Phase::Lingering;
         conn.since = now;
-        if conn.deaf || self.poller.shutdown_write(token).is_err() {
+        if conn.read_closed || self.poller.shutdown_write(token).is_err() {
             self.end(token, None);
         }
     }
@@ -419,13 +419,13 @@ impl Core {
     pub(super) fn release(&mut self, token: Token, cost: u64) {
         let low = self.mailbox.low();
         if self.slot(token).release(cost, low) {
-            self.due.push_back((token, Due::Drain));
+            self.pending.push_back((token, Pending::Drain));
         }
-        self.reconsider(token);
+        self.reconsider_backlog(token);
     }
 }
 
-/// Answers the newest ping, ahead of what is queued.
+/// Returns the newest ping, ahead of what is queued.
 #[cold]
 fn put_pong(outbox: &mut Outbox, extra: &mut Extra) -> Result<(), TryReserveError> {
     let Some(pong) = extra.pong.take() else {

@@ -1,7 +1,7 @@
 //! The only door to system calls that neither std nor rustix offers, and to the system's memory.
 #![allow(unsafe_code, reason = "system calls, and memory of its own")]
 
-pub mod events;
+pub mod epoll_wait;
 pub mod memory;
 pub mod process;
 pub mod ring;
