@@ -187,13 +187,16 @@ impl Core {
     /// The end of a connection may take CLOSE_TIMEOUT; it begins again with bytes that the peer takes.
     fn check_close_timeout(&mut self, token: Token) {
         let now = self.clock.now();
+        // Asked at each check, not only at the end: else bytes taken long ago would give it a whole
+        // CLOSE_TIMEOUT more.
+        self.peer_is_acknowledging(token);
         let Self { conns, periods, .. } = self;
         let Some(conn) = conns.get(token) else { return };
         let age = now.wrapping_sub(conn.since);
         let whole = now.wrapping_sub(conn.extra().ending_since);
         let is_bounded = conn.connected || self.closing;
         let over = is_bounded && whole >= periods.close.saturating_mul(MAX_CLOSE_TIMEOUTS);
-        if over || age >= periods.close && !self.peer_is_acknowledging(token) {
+        if over || age >= periods.close {
             return self.end(token, None);
         }
         let Some(conn) = self.conns.get(token) else {
@@ -208,8 +211,8 @@ impl Core {
         }
     }
 
-    /// Whether the peer's system has acknowledged bytes since this was last asked; then its time
-    /// begins again. A clock that ends must ask, and no other.
+    /// Returns whether the peer's system has acknowledged bytes since this was last asked; then its time
+    /// begins again.
     fn peer_is_acknowledging(&mut self, token: Token) -> bool {
         let now = self.clock.now();
         let Some((acknowledged, _)) = self.acknowledged(token) else {
