@@ -135,9 +135,7 @@ impl Channel {
             return Ok(plain);
         }
         if buffer.len() - at > MAX_CUT_BYTES {
-            return Err(invalid(
-                "a message of the handshake comes in too many records",
-            ));
+            return Err(invalid("handshake message in too many records"));
         }
         self.cut = buffer[at..].to_vec();
         Ok(plain)

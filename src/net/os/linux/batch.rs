@@ -41,7 +41,7 @@ impl Batches {
             *self = match Ring::new(count, size) {
                 Ok(ring) => Self::Ready(Box::new(ring)),
                 Err(error) => {
-                    log::debug!("many messages are sent one by one: {error}");
+                    log::debug!("io_uring is unavailable, messages are sent one by one: {error}");
                     Self::Never
                 }
             };
