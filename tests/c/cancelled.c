@@ -159,7 +159,7 @@ static void a_close_is_done_before_its_thread_is_cancelled(void)
     static const uint32_t dispatches[] = { PORTAL_DISPATCH_IO, PORTAL_DISPATCH_PER_CLIENT, PORTAL_DISPATCH_HOST };
 
     for (size_t i = 0; i < COUNT(dispatches); ++i) {
-        pthread_t closer, host;
+        pthread_t closer = 0, host = 0;
         client *self;
         void *answer;
 
