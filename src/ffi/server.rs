@@ -129,6 +129,10 @@ pub extern "C" fn portal_server_port(server: portal_server) -> u32 {
 /// thread serves the loops that no other thread serves. A concurrent second call waits as well and
 /// returns OK.
 ///
+/// A host that pulls calls portal_server_begin_close instead, and pulls until PORTAL_STATUS_GONE: as
+/// long as a thread holds pulled records, or events wait for its next pull, this call returns OK
+/// before the server has ended, and the server ends only with that thread's further calls.
+///
 /// @param server  Any id.
 ///
 /// @return PORTAL_STATUS_OK
