@@ -11,6 +11,7 @@
 
 #[allow(unsafe_code, reason = "what C hands in, and calls out to C")]
 mod ffi;
+mod locks;
 mod net;
 pub mod proto;
 mod server;

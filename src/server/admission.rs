@@ -2,10 +2,11 @@
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
 
 use super::Options;
+use crate::locks;
 use crate::net::Peer;
 use crate::proto::Refusal;
 
@@ -40,10 +41,7 @@ impl Admission {
             return Err(Refusal::unavailable());
         }
         if let Some(ip) = self.counted_address(peer) {
-            let mut addresses = self
-                .addresses
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner);
+            let mut addresses = locks::lock(&self.addresses);
             let count = addresses.entry(ip).or_default();
             if *count >= self.max_per_address {
                 self.connections.fetch_sub(1, Ordering::AcqRel);
@@ -67,10 +65,7 @@ impl Admission {
             self.connections.fetch_sub(1, Ordering::AcqRel);
         }
         let Some(ip) = address else { return };
-        let mut addresses = self
-            .addresses
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut addresses = locks::lock(&self.addresses);
         if let Some(count) = addresses.get_mut(&ip) {
             *count -= 1;
             if *count == 0 {

@@ -2,12 +2,13 @@
 
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 use std::thread;
 use std::time::Duration;
 
 use once_cell::sync::OnceCell;
 
+use crate::locks;
 use crate::net::{Readiness, Signal, Union};
 
 /// The pause after a wait that has failed.
@@ -81,6 +82,6 @@ impl HostThreads {
     }
 
     pub fn permits(&self) -> MutexGuard<'_, Vec<u64>> {
-        self.permits.lock().unwrap_or_else(PoisonError::into_inner)
+        locks::lock(&self.permits)
     }
 }

@@ -6,10 +6,11 @@
 use std::cell::{Cell, RefCell};
 use std::ffi::{CStr, CString};
 use std::fmt::{self, Write as _};
-use std::sync::{Arc, Condvar, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Condvar, Mutex, RwLock};
 
 use log::{Level, LevelFilter, Log, Metadata, Record};
 
+use crate::locks;
 use crate::net::{memory, process};
 
 /// What takes log lines: level 1 (error) to 5 (trace), and a line without its end.
@@ -55,11 +56,11 @@ pub fn set(level: u32, callback: Option<Arc<LogCallback>>) {
     let _ = log::set_logger(&Logger);
     log::set_max_level(filter);
     let old = {
-        let mut listener = LISTENER.write().unwrap_or_else(PoisonError::into_inner);
+        let mut listener = locks::write(&LISTENER);
         std::mem::replace(&mut *listener, new)
     };
     if let Some(old) = old.filter(|_| !TELLING.get()) {
-        let calls = old.calls.lock().unwrap_or_else(PoisonError::into_inner);
+        let calls = locks::lock(&old.calls);
         let _none = old.ended.wait_while(calls, |calls| *calls > 0);
     }
 }
@@ -154,20 +155,14 @@ fn tell_what_waits() {
 
 fn tell(level: Level, line: &CStr) {
     let listener = {
-        let listener = LISTENER.read().unwrap_or_else(PoisonError::into_inner);
+        let listener = locks::read(&LISTENER);
         let Some(listener) = &*listener else { return };
-        *listener
-            .calls
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner) += 1;
+        *locks::lock(&listener.calls) += 1;
         Arc::clone(listener)
     };
     TELLING.set(true);
     (listener.callback)(level as u32, line);
     TELLING.set(false);
-    *listener
-        .calls
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner) -= 1;
+    *locks::lock(&listener.calls) -= 1;
     listener.ended.notify_all();
 }

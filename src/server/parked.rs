@@ -1,9 +1,10 @@
 //! HOST: where a loop lies while no thread serves it.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Mutex, MutexGuard, OnceLock};
 
 use super::event_loop::Loop;
+use crate::locks;
 use crate::net::Descriptor;
 
 /// One loop's place, and who has what of it.
@@ -28,6 +29,6 @@ impl Parked {
     }
 
     pub fn parked(&self) -> MutexGuard<'_, Option<Box<Loop>>> {
-        self.parked.lock().unwrap_or_else(PoisonError::into_inner)
+        locks::lock(&self.parked)
     }
 }

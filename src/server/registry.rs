@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::ops::Deref;
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, RwLock};
 use std::thread::JoinHandle;
 
 use once_cell::sync::Lazy;
@@ -11,6 +11,7 @@ use super::ServerError;
 use super::parked::Parked;
 use super::shared::Shared;
 use super::slot::{self, IdKind, LAST_GENERATION};
+use crate::locks;
 use crate::net::process;
 
 static SERVERS: Lazy<RwLock<Registry>> = Lazy::new(RwLock::default);
@@ -46,18 +47,15 @@ impl Server {
 
     /// Takes a thread that serves a loop; it is joined after the last one has ended.
     pub fn keep_thread(&self, thread: JoinHandle<()>) {
-        let mut threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut threads = locks::lock(&self.threads);
         threads.push(thread);
     }
 
     /// One loop has ended; after the last one the server's id is gone.
     pub fn loop_ended(&self) {
         self.shared.loop_ended(|| {
-            let mut threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
-            ENDING
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .append(&mut threads);
+            let mut threads = locks::lock(&self.threads);
+            locks::lock(&ENDING).append(&mut threads);
             unregister(self.id());
         });
     }
@@ -67,7 +65,7 @@ impl Server {
 pub fn find(server: u64) -> Result<Arc<Server>, ServerError> {
     let gone = ServerError::Gone;
     let (generation, slot) = slot::parts(IdKind::Server, server).ok_or(gone)?;
-    let registry = SERVERS.read().unwrap_or_else(PoisonError::into_inner);
+    let registry = locks::read(&SERVERS);
     let entry = registry
         .entries
         .get(slot as usize)
@@ -87,7 +85,7 @@ pub fn join_ending() {
         return;
     }
     // Locked until they have ended, so that whoever comes meanwhile waits, too.
-    let mut ending = ENDING.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut ending = locks::lock(&ENDING);
     for thread in ending.drain(..) {
         // A panic was caught inside.
         let _ = thread.join();
@@ -108,7 +106,7 @@ struct Entry {
 
 /// Gives a server its id.
 pub fn register(server: &Arc<Server>) -> Result<u64, ServerError> {
-    let mut registry = SERVERS.write().unwrap_or_else(PoisonError::into_inner);
+    let mut registry = locks::write(&SERVERS);
     let slot = match registry.free.pop_front() {
         Some(slot) => slot,
         None => {
@@ -134,7 +132,7 @@ fn unregister(id: u64) {
     let Some((_, slot)) = slot::parts(IdKind::Server, id) else {
         return;
     };
-    let mut registry = SERVERS.write().unwrap_or_else(PoisonError::into_inner);
+    let mut registry = locks::write(&SERVERS);
     let Some(entry) = registry.entries.get_mut(slot as usize) else {
         return;
     };

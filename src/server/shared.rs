@@ -3,7 +3,7 @@
 use std::io;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, RwLock};
 use std::time::Duration;
 
 use super::admission::Admission;
@@ -12,6 +12,7 @@ use super::metrics::{Metrics, PublishedTraffic};
 use super::websocket::mailbox::Mailbox;
 use super::websocket::slot_arena;
 use super::{Dispatch, Options, ServerError};
+use crate::locks;
 use crate::net::{Identity, Listener, Peer, memory};
 use crate::proto::Refusal;
 
@@ -106,11 +107,7 @@ impl Shared {
             return;
         }
         log::info!("closing the server on port {}", self.port);
-        let listener = self
-            .listener
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take();
+        let listener = locks::lock(&self.listener).take();
         drop(listener);
         for place in &self.loops {
             if let Some(mailbox) = place.mailbox.get() {
@@ -157,7 +154,7 @@ impl Shared {
     }
 
     fn running(&self) -> MutexGuard<'_, usize> {
-        self.running.lock().unwrap_or_else(PoisonError::into_inner)
+        locks::lock(&self.running)
     }
 
     /// Bytes in all send queues.
@@ -173,7 +170,7 @@ impl Shared {
     /// What a client that comes now is shown, if it is to speak TLS.
     pub fn identity(&self) -> Option<Identity> {
         let identity = self.identity.as_ref()?;
-        let current = identity.read().unwrap_or_else(PoisonError::into_inner);
+        let current = locks::read(identity);
         Some(current.clone())
     }
 
@@ -187,7 +184,7 @@ impl Shared {
         }
         let new = memory::promise(self.options.long_texts(), || read_identity(&self.options))??;
         let identity = self.identity.as_ref().ok_or(ServerError::Tls)?;
-        *identity.write().unwrap_or_else(PoisonError::into_inner) = new;
+        *locks::write(identity) = new;
         log::info!(
             "reloaded the certificate of the server on port {}",
             self.port

@@ -8,11 +8,12 @@
 use std::collections::BTreeMap;
 use std::mem::{self, ManuallyDrop};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use matchit::{Params, Router};
 use once_cell::sync::Lazy;
 
+use crate::locks;
 use crate::net::memory;
 use crate::server::handshake::page::Page;
 use crate::server::{Application, ServerError};
@@ -21,7 +22,7 @@ static TABLE: Lazy<Mutex<Table>> = Lazy::new(Mutex::default);
 static VERSION: AtomicU64 = AtomicU64::new(0);
 
 fn table() -> MutexGuard<'static, Table> {
-    TABLE.lock().unwrap_or_else(PoisonError::into_inner)
+    locks::lock(&TABLE)
 }
 
 #[derive(Default)]

@@ -1,10 +1,11 @@
 //! What other threads ask of a loop.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use crossbeam_channel::{Receiver, Sender, unbounded};
 
+use crate::locks;
 use crate::net::{Peer, Socket, Token, Waker};
 use crate::server::Request;
 use crate::server::dispatch::pull::Batch;
@@ -118,7 +119,7 @@ impl Mailbox {
     }
 
     fn attached(&self) -> MutexGuard<'_, Attached> {
-        self.attached.lock().unwrap_or_else(PoisonError::into_inner)
+        locks::lock(&self.attached)
     }
 
     /// MAX_QUEUED of the server that has this mailbox now.

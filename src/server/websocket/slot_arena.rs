@@ -4,11 +4,12 @@
 //! never dead memory. Chunks belong to a mailbox for ever; a mailbox and its chunks are lent to one loop
 //! after the other.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 
 use once_cell::sync::OnceCell;
 
 use super::mailbox::Mailbox;
+use crate::locks;
 use crate::net::Token;
 use crate::server::ServerError;
 use crate::server::slot::{IdKind, Slot, Word, parts};
@@ -94,7 +95,7 @@ static ARENAS: Mutex<Arenas> = Mutex::new(Arenas {
 });
 
 fn arenas() -> MutexGuard<'static, Arenas> {
-    ARENAS.lock().unwrap_or_else(PoisonError::into_inner)
+    locks::lock(&ARENAS)
 }
 
 impl SlotArena {

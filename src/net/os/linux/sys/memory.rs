@@ -9,8 +9,10 @@ use std::cell::{Cell, UnsafeCell};
 use std::collections::{TryReserveError, VecDeque};
 use std::io;
 use std::ptr::{self, NonNull};
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
+
+use crate::locks;
 
 /// Size of the reserve. Pages of it that were never used cost nothing.
 const RESERVE_BYTES: usize = 4 << 20;
@@ -171,7 +173,7 @@ impl Reserve {
 
     fn take(&self, size: usize) -> *mut u8 {
         let count = size.div_ceil(UNIT_BYTES);
-        let mut used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut used = locks::lock(&self.used);
         let mut free = 0;
         for unit in 0..UNITS {
             free = if used[unit / 64] >> (unit % 64) & 1 == 0 {
@@ -204,7 +206,7 @@ impl Reserve {
     fn give_back(&self, block: *mut u8, size: usize) {
         let count = size.div_ceil(UNIT_BYTES);
         let first = (block.addr() - self.start().addr()) / UNIT_BYTES;
-        let mut used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut used = locks::lock(&self.used);
         (first..first + count).for_each(|unit| used[unit / 64] &= !(1 << (unit % 64)));
         self.in_use.fetch_sub(count * UNIT_BYTES, Ordering::Relaxed);
     }
