@@ -9,7 +9,7 @@ use crate::Outcome;
 
 /// What a function's comment says, by its tags.
 #[derive(Default)]
-pub struct Documentation {
+pub(super) struct Documentation {
     pub text: String,
     pub parameters: BTreeMap<String, String>,
     pub returns: String,
@@ -19,7 +19,7 @@ pub struct Documentation {
 }
 
 impl Documentation {
-    pub fn parse(attributes: &[Attribute]) -> Outcome<Self> {
+    pub(super) fn parse(attributes: &[Attribute]) -> Outcome<Self> {
         let lines = comment_lines(attributes)?;
         let tagged = lines.iter().position(|line| line.starts_with('@'));
         let (text, mut rest) = lines.split_at(tagged.unwrap_or(lines.len()));
@@ -73,7 +73,7 @@ impl Documentation {
 }
 
 /// The comment of what has no tags.
-pub fn comment(attributes: &[Attribute]) -> Outcome<String> {
+pub(super) fn comment(attributes: &[Attribute]) -> Outcome<String> {
     Ok(flow(&comment_lines(attributes)?))
 }
 

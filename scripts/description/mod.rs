@@ -16,7 +16,7 @@ use documentation::{Documentation, comment};
 
 /// The whole file.
 #[derive(Serialize)]
-pub struct Description {
+pub(crate) struct Description {
     pub version: String,
     pub soname: String,
     pub pointer_size: usize,
@@ -31,7 +31,7 @@ pub struct Description {
 
 /// A macro that stands for a number.
 #[derive(Serialize)]
-pub struct Constant {
+pub(crate) struct Constant {
     name: String,
     value: i64,
     comment: String,
@@ -39,7 +39,7 @@ pub struct Constant {
 
 /// Another name of a number's type.
 #[derive(Serialize)]
-pub struct Typedef {
+pub(crate) struct Typedef {
     name: String,
     r#type: String,
     comment: String,
@@ -47,20 +47,20 @@ pub struct Typedef {
 
 /// A type that C sees by pointer alone.
 #[derive(Serialize)]
-pub struct Opaque {
+pub(crate) struct Opaque {
     name: String,
     comment: String,
 }
 
 #[derive(Serialize)]
-pub struct Enumeration {
+pub(crate) struct Enumeration {
     name: String,
     comment: String,
     values: Vec<Constant>,
 }
 
 #[derive(Serialize)]
-pub struct Struct {
+pub(crate) struct Struct {
     name: String,
     comment: String,
     size: usize,
@@ -82,7 +82,7 @@ struct Field {
 
 /// A named type of functions that the program gives to the library.
 #[derive(Serialize)]
-pub struct Callback {
+pub(crate) struct Callback {
     name: String,
     r#type: String,
     comment: String,
@@ -96,7 +96,7 @@ struct Signature {
 }
 
 #[derive(Serialize)]
-pub struct Function {
+pub(crate) struct Function {
     name: String,
     comment: String,
     parameters: Vec<Parameter>,
@@ -131,7 +131,7 @@ struct Status {
 const POINTER_SIZE: usize = 8;
 
 impl Description {
-    pub fn new(version: String, soname: &str) -> Self {
+    pub(crate) fn new(version: String, soname: &str) -> Self {
         Self {
             version,
             soname: soname.to_owned(),
@@ -147,7 +147,7 @@ impl Description {
     }
 
     /// Adds what a source declares for C: whatever is public and has one of our names.
-    pub fn add_source(&mut self, source: &Path) -> Outcome<()> {
+    pub(crate) fn add_source(&mut self, source: &Path) -> Outcome<()> {
         for item in syn::parse_file(&std::fs::read_to_string(source)?)?.items {
             self.add(&item)
                 .map_err(|error| format!("{}: {error}", source.display()))?;

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 /// Where to listen.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Address {
+pub(crate) enum Address {
     /// All addresses of a name, with the same port.
     Inet(Vec<SocketAddr>),
     Unix(PathBuf),
@@ -15,7 +15,7 @@ pub enum Address {
 
 impl Address {
     /// Parses a numeric address (brackets allowed), `unix:/path`, or a name, which is resolved now.
-    pub fn resolve(host: &str, port: u16) -> io::Result<Self> {
+    pub(crate) fn resolve(host: &str, port: u16) -> io::Result<Self> {
         if let Some(path) = host.strip_prefix("unix:") {
             return Ok(Self::Unix(path.into()));
         }
@@ -35,14 +35,14 @@ impl Address {
 
 /// Who has connected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Peer {
+pub(crate) enum Peer {
     Inet(SocketAddr),
     Unix,
 }
 
 impl Peer {
     /// Returns the peer's IP address; None for a Unix socket.
-    pub fn ip(&self) -> Option<IpAddr> {
+    pub(crate) fn ip(&self) -> Option<IpAddr> {
         match self {
             Self::Inet(address) => Some(address.ip()),
             Self::Unix => None,

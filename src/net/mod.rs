@@ -7,13 +7,13 @@ mod poller;
 mod sockets;
 mod tls;
 
-pub use address::{Address, Peer};
-pub use event::{IoEvent, Token};
-pub use os::{
+pub(crate) use address::{Address, Peer};
+pub(crate) use event::{IoEvent, Token};
+pub(crate) use os::{
     Backend, Descriptor, Listener, PollSet, Readiness, Signal, Socket, Union, Wait, Waited, Waker,
     lacks_resources, memory, process,
 };
 #[cfg(test)]
-pub use os::{Network, RemoteEnd, Write};
-pub use poller::Poller;
-pub use tls::{Identity, IdentityFiles};
+pub(crate) use os::{Network, RemoteEnd, Write};
+pub(crate) use poller::Poller;
+pub(crate) use tls::{Identity, IdentityFiles};

@@ -15,7 +15,7 @@ use super::os::{AnySockets, Backend, Descriptor, Listener, Socket, Waker, memory
 use super::sockets::Sockets;
 use super::tls::{self, Channel, Identity};
 
-pub struct Poller {
+pub(crate) struct Poller {
     sockets: AnySockets,
     /// By the tokens' indices; empty while no connection speaks TLS.
     channels: Vec<Option<Box<Encrypted>>>,
@@ -46,7 +46,7 @@ struct Encrypted {
 }
 
 impl Poller {
-    pub fn new(backend: Backend) -> io::Result<(Self, Arc<Waker>)> {
+    pub(crate) fn new(backend: Backend) -> io::Result<(Self, Arc<Waker>)> {
         let waker = Arc::new(Waker::new()?);
         let sockets = AnySockets::new(backend, &waker)?;
         Ok((Self::over(sockets), waker))
@@ -54,7 +54,7 @@ impl Poller {
 
     /// Polls connections of a network in memory.
     #[cfg(test)]
-    pub fn in_memory(network: &Network) -> io::Result<(Self, Arc<Waker>)> {
+    pub(crate) fn in_memory(network: &Network) -> io::Result<(Self, Arc<Waker>)> {
         let waker = Arc::new(Waker::new()?);
         let sockets = AnySockets::in_memory(network, &waker);
         Ok((Self::over(sockets), waker))
@@ -73,26 +73,26 @@ impl Poller {
 
     /// Changes to io_uring, if the system permits it. Called by the thread that will serve, and before there
     /// is any connection or timer.
-    pub fn use_ring(&mut self) {
+    pub(crate) fn use_ring(&mut self) {
         self.sockets.use_ring();
     }
 
-    pub fn listen(&mut self, listener: &Listener) -> io::Result<()> {
+    pub(crate) fn listen(&mut self, listener: &Listener) -> io::Result<()> {
         self.sockets.listen(listener)
     }
 
-    pub fn stop_listening(&mut self, listener: &Listener) -> io::Result<()> {
+    pub(crate) fn stop_listening(&mut self, listener: &Listener) -> io::Result<()> {
         self.sockets.stop_listening(listener)
     }
 
     /// Whether connections may be waiting to be accepted. Returns true once for each arrival: accept all of
     /// them, or try again later without being notified.
-    pub fn take_acceptable(&mut self) -> bool {
+    pub(crate) fn take_acceptable(&mut self) -> bool {
         self.sockets.take_acceptable()
     }
 
     /// Takes over a connection's socket. With an identity the peer must speak TLS.
-    pub fn add(
+    pub(crate) fn add(
         &mut self,
         socket: Socket,
         token: Token,
@@ -123,7 +123,7 @@ impl Poller {
     }
 
     /// Closes a connection's socket.
-    pub fn remove(&mut self, token: Token) {
+    pub(crate) fn remove(&mut self, token: Token) {
         if let Some(encrypted) = self.encrypted(token) {
             if encrypted.channel.is_closed_by_peer() {
                 encrypted.channel.close();
@@ -136,14 +136,14 @@ impl Poller {
     }
 
     /// Reports nothing more that this connection receives, until it is resumed. Nothing is lost.
-    pub fn pause(&mut self, token: Token) {
+    pub(crate) fn pause(&mut self, token: Token) {
         if let Some(encrypted) = self.encrypted(token) {
             encrypted.paused = true;
         }
         self.sockets.pause(token);
     }
 
-    pub fn resume(&mut self, token: Token) {
+    pub(crate) fn resume(&mut self, token: Token) {
         if let Some(encrypted) = self.encrypted(token) {
             encrypted.paused = false;
             if encrypted.end_pending {
@@ -154,7 +154,7 @@ impl Poller {
     }
 
     /// Reports once, by [`Poller::take_writable`], when this connection can be written to again.
-    pub fn arm_writes(&mut self, token: Token) -> io::Result<()> {
+    pub(crate) fn arm_writes(&mut self, token: Token) -> io::Result<()> {
         if let Some(encrypted) = self.encrypted(token) {
             encrypted.writes_armed = true;
             if encrypted.channel.unsent().is_empty() {
@@ -173,7 +173,7 @@ impl Poller {
     /// When it would block, the next call must begin with the same bytes, because they may have been
     /// encrypted.
     #[inline]
-    pub fn send(&mut self, token: Token, bytes: &[u8]) -> io::Result<usize> {
+    pub(crate) fn send(&mut self, token: Token, bytes: &[u8]) -> io::Result<usize> {
         if self.encrypted(token).is_some() {
             return self.send_encrypted(token, &[IoSlice::new(bytes)]);
         }
@@ -182,7 +182,11 @@ impl Poller {
 
     /// [`Poller::send`] for bytes in several pieces.
     #[inline]
-    pub fn send_vectored(&mut self, token: Token, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
+    pub(crate) fn send_vectored(
+        &mut self,
+        token: Token,
+        pieces: &[IoSlice<'_>],
+    ) -> io::Result<usize> {
         if self.encrypted(token).is_some() {
             return self.send_encrypted(token, pieces);
         }
@@ -191,19 +195,19 @@ impl Poller {
 
     /// Whether so many sends cost less by one call of [`Poller::send_all`] than one by one.
     #[inline]
-    pub fn sends_together(&self, sends: usize) -> bool {
+    pub(crate) fn sends_together(&self, sends: usize) -> bool {
         self.sockets.sends_together(sends)
     }
 
     /// Whether what is sent to this connection is encrypted.
-    pub fn is_encrypted(&self, token: Token) -> bool {
+    pub(crate) fn is_encrypted(&self, token: Token) -> bool {
         let channel = self.channels.get(token.index as usize);
         channel.is_some_and(Option::is_some)
     }
 
     /// Sends to several connections without encryption, and reports for each what [`Poller::send`] would
     /// return, in order.
-    pub fn send_all(
+    pub(crate) fn send_all(
         &mut self,
         batch: &[(Token, &[u8])],
         report: impl FnMut(Token, io::Result<usize>),
@@ -212,23 +216,23 @@ impl Poller {
     }
 
     /// Returns how many of the bytes to be sent next are encrypted already, and cannot change any more.
-    pub fn committed(&mut self, token: Token) -> usize {
+    pub(crate) fn committed(&mut self, token: Token) -> usize {
         let encrypted = self.encrypted(token);
         encrypted.map_or(0, |encrypted| encrypted.channel.committed())
     }
 
     /// Returns how many bytes of ciphertext the kernel has accepted, wrapping; None without TLS.
-    pub fn accepted_ciphertext(&mut self, token: Token) -> Option<u32> {
+    pub(crate) fn accepted_ciphertext(&mut self, token: Token) -> Option<u32> {
         self.encrypted(token).map(|encrypted| encrypted.accepted)
     }
 
     /// Returns how many of the bytes sent, ciphertext if there is TLS, the peer's system has not acknowledged.
-    pub fn unacknowledged(&self, token: Token) -> io::Result<usize> {
+    pub(crate) fn unacknowledged(&self, token: Token) -> io::Result<usize> {
         self.sockets.unacknowledged(token)
     }
 
     /// Ends the stream to the peer; reading goes on.
-    pub fn shutdown_write(&mut self, token: Token) -> io::Result<()> {
+    pub(crate) fn shutdown_write(&mut self, token: Token) -> io::Result<()> {
         if let Some(encrypted) = self.encrypted(token) {
             encrypted.channel.close();
             encrypted.closing = true;
@@ -241,24 +245,24 @@ impl Poller {
     }
 
     /// Whether there is something to do without waiting.
-    pub fn has_work(&self) -> bool {
+    pub(crate) fn has_work(&self) -> bool {
         !self.writable.is_empty() || !self.ended.is_empty() || self.sockets.has_work()
     }
 
     /// Learns what has happened. If it may, which is while there is no work, it waits for something first: an
     /// event, the waker, the timer or a signal handler.
-    pub fn wait(&mut self, may_wait: bool) -> io::Result<()> {
+    pub(crate) fn wait(&mut self, may_wait: bool) -> io::Result<()> {
         self.sockets.wait(may_wait)
     }
 
     /// Returns how many connections are waiting to be read; as many calls of [`Poller::next`] visit each of
     /// them once.
-    pub fn readable(&self) -> usize {
+    pub(crate) fn readable(&self) -> usize {
         self.ended.len() + self.sockets.readable()
     }
 
     /// Returns the connections that can be written to again, each once.
-    pub fn take_writable(&mut self) -> Vec<Token> {
+    pub(crate) fn take_writable(&mut self) -> Vec<Token> {
         let mut writable = self.sockets.take_writable();
         if !self.channels.is_empty() {
             writable.append(&mut self.writable);
@@ -270,7 +274,7 @@ impl Poller {
     /// Visits the next connection that may hold bytes, and reads into `buffer`, which holds
     /// [`Poller::LEAST_BUFFER`] bytes or more.
     #[inline]
-    pub fn next(&mut self, buffer: &mut [u8]) -> Option<IoEvent> {
+    pub(crate) fn next(&mut self, buffer: &mut [u8]) -> Option<IoEvent> {
         if self.channels.is_empty() {
             return self.sockets.next(buffer);
         }
@@ -278,10 +282,10 @@ impl Poller {
     }
 
     /// The smallest buffer that can be read into.
-    pub const LEAST_BUFFER: usize = 2 * tls::HEADROOM_BYTES;
+    pub(crate) const LEAST_BUFFER: usize = 2 * tls::HEADROOM_BYTES;
 
     /// Returns a descriptor that is readable when [`Poller::wait`] would not wait.
-    pub fn descriptor(&self) -> Descriptor {
+    pub(crate) fn descriptor(&self) -> Descriptor {
         self.sockets.descriptor()
     }
 
@@ -290,7 +294,7 @@ impl Poller {
     ///
     /// A timeout for each wait would cost the kernel as much as a system call of its own, and hardly any wait
     /// reaches it. A timer that is left alone costs nothing.
-    pub fn set_timer(&self, after: Duration) -> io::Result<()> {
+    pub(crate) fn set_timer(&self, after: Duration) -> io::Result<()> {
         self.sockets.set_timer(after)
     }
 

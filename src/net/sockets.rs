@@ -9,7 +9,7 @@ use super::event::{IoEvent, Token};
 ///
 /// A call that names a connection which is not there, because it was removed or its place has been given to
 /// another, does nothing, or fails with `NotConnected`.
-pub trait Sockets {
+pub(crate) trait Sockets {
     /// A connection that is not yet polled.
     type Socket;
     /// What connections are accepted from.

@@ -17,7 +17,7 @@ pub(super) struct Assembly {
 
 impl Assembly {
     /// Begins a message in an empty buffer.
-    pub fn new(kind: Kind, is_compressed: bool, buffer: Vec<u8>) -> Self {
+    pub(crate) fn new(kind: Kind, is_compressed: bool, buffer: Vec<u8>) -> Self {
         Self {
             kind,
             bytes: buffer,
@@ -29,17 +29,17 @@ impl Assembly {
     }
 
     /// Whether its pieces must be decompressed first.
-    pub fn is_compressed(&self) -> bool {
+    pub(crate) fn is_compressed(&self) -> bool {
         self.is_compressed
     }
 
-    pub fn kind(&self) -> Kind {
+    pub(crate) fn kind(&self) -> Kind {
         self.kind
     }
 
     /// Checks by its header alone whether one more frame may be added. The size of a compressed one is
     /// checked when it is decompressed.
-    pub fn admit(&mut self, payload_len: u64, limits: &Limits) -> Result<(), ProtoError> {
+    pub(crate) fn admit(&mut self, payload_len: u64, limits: &Limits) -> Result<(), ProtoError> {
         self.frames = self.frames.saturating_add(1);
         if self.frames > limits.max_fragments.max(1) {
             return Err(ProtoError::TooManyFragments);
@@ -60,7 +60,11 @@ impl Assembly {
     }
 
     /// Appends decompressed bytes, within the limit.
-    pub fn append_inflated(&mut self, piece: &[u8], limits: &Limits) -> Result<(), ProtoError> {
+    pub(crate) fn append_inflated(
+        &mut self,
+        piece: &[u8],
+        limits: &Limits,
+    ) -> Result<(), ProtoError> {
         let allowed = piece.len().min(self.room(limits));
         self.append(&piece[..allowed])?;
         if allowed < piece.len() {
@@ -75,7 +79,7 @@ impl Assembly {
     }
 
     /// Appends an unmasked piece. Memory grows with what has arrived, not with what was announced.
-    pub fn append(&mut self, piece: &[u8]) -> Result<(), ProtoError> {
+    pub(crate) fn append(&mut self, piece: &[u8]) -> Result<(), ProtoError> {
         if self.kind == Kind::Text && !self.text.push(piece) {
             return Err(ProtoError::NotUtf8);
         }
@@ -98,7 +102,7 @@ impl Assembly {
     }
 
     /// Completes the message. Returns its bytes and a NUL behind them.
-    pub fn finish(mut self) -> Result<Vec<u8>, ProtoError> {
+    pub(crate) fn finish(mut self) -> Result<Vec<u8>, ProtoError> {
         if !self.text.is_complete() {
             return Err(ProtoError::NotUtf8);
         }
@@ -107,12 +111,12 @@ impl Assembly {
     }
 
     /// Returns the buffer of a message that will not be completed.
-    pub fn into_buffer(self) -> Vec<u8> {
+    pub(crate) fn into_buffer(self) -> Vec<u8> {
         self.bytes
     }
 
     /// Discards what has arrived, but not that the message has begun.
-    pub fn discard(&mut self) {
+    pub(crate) fn discard(&mut self) {
         self.bytes = Vec::new();
         self.text = Checker::default();
     }

@@ -65,30 +65,30 @@ struct CutFrame {
 
 impl Partial {
     /// Whether nothing is held.
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.is_between_frames() && self.inflater.is_none()
     }
 
     /// Whether nothing is held but the context for later messages.
-    pub fn is_between_frames(&self) -> bool {
+    pub(crate) fn is_between_frames(&self) -> bool {
         self.header_len == 0 && self.frame.is_none() && self.message.is_none()
     }
 
     /// Returns how many bytes of a data frame are missing.
-    pub fn missing_data(&self) -> Option<u64> {
+    pub(crate) fn missing_data(&self) -> Option<u64> {
         let frame = self.frame.as_ref()?;
         (!frame.header.opcode.is_control()).then_some(frame.missing)
     }
 
     /// Discards what has arrived of a message, but not that it has begun.
-    pub fn discard_message(&mut self) {
+    pub(crate) fn discard_message(&mut self) {
         if let Some(message) = &mut self.message {
             message.discard();
         }
     }
 
     /// Resets everything. Returns what it held.
-    pub fn clear(&mut self) -> ([Vec<u8>; 2], Option<Inflater>) {
+    pub(crate) fn clear(&mut self) -> ([Vec<u8>; 2], Option<Inflater>) {
         let Self {
             control,
             message,
@@ -101,7 +101,7 @@ impl Partial {
 
     /// Reads `input` up to the first message or frame that is reported. Returns how many bytes were consumed,
     /// and what was read.
-    pub fn read(
+    pub(crate) fn read(
         &mut self,
         interest: Interest,
         limits: &Limits,

@@ -35,7 +35,7 @@ impl Default for Pool {
 
 impl Pool {
     /// Nothing is kept yet. Decompressors are allocated under the promise.
-    pub fn new(promise: Promise) -> Self {
+    pub(crate) fn new(promise: Promise) -> Self {
         Self {
             promise,
             buffers: Vec::new(),
@@ -48,7 +48,7 @@ impl Pool {
     }
 
     /// Takes back a buffer.
-    pub fn recycle(&mut self, mut buffer: Vec<u8>) {
+    pub(crate) fn recycle(&mut self, mut buffer: Vec<u8>) {
         let capacity = buffer.capacity();
         buffer.clear();
         if capacity > LARGE_BYTES {
@@ -62,7 +62,7 @@ impl Pool {
     }
 
     /// Returns an empty buffer for `len` bytes at the end; it may have to grow.
-    pub fn buffer(&mut self, len: u64) -> Vec<u8> {
+    pub(crate) fn buffer(&mut self, len: u64) -> Vec<u8> {
         if len <= LARGE_BYTES as u64 {
             return self.buffers.pop().unwrap_or_default();
         }
@@ -77,12 +77,12 @@ impl Pool {
     }
 
     /// Whether [`Pool::shed`] will have something to free.
-    pub fn keeps_large(&self) -> bool {
+    pub(crate) fn keeps_large(&self) -> bool {
         !self.large.is_empty()
     }
 
     /// Frees large buffers, if none was used since the last call.
-    pub fn shed(&mut self) {
+    pub(crate) fn shed(&mut self) {
         if !std::mem::take(&mut self.large_used) {
             self.large = Vec::new();
             self.large_kept = 0;
@@ -90,7 +90,7 @@ impl Pool {
     }
 
     /// Returns a decompressor that has read nothing.
-    pub fn inflater(&mut self) -> Result<Inflater, Refused> {
+    pub(crate) fn inflater(&mut self) -> Result<Inflater, Refused> {
         match self.inflaters.pop() {
             Some(inflater) => Ok(inflater),
             None => Inflater::new(self.promise),
@@ -98,7 +98,7 @@ impl Pool {
     }
 
     /// Takes back a decompressor, whatever it has read.
-    pub fn recycle_inflater(&mut self, mut inflater: Inflater) {
+    pub(crate) fn recycle_inflater(&mut self, mut inflater: Inflater) {
         if self.inflaters.len() < MAX_KEPT_INFLATERS {
             inflater.reset();
             keep(&mut self.inflaters, inflater);
@@ -106,7 +106,7 @@ impl Pool {
     }
 
     /// Returns the buffer for decompressed bytes.
-    pub fn stage(&mut self) -> Result<&mut [u8], Refused> {
+    pub(crate) fn stage(&mut self) -> Result<&mut [u8], Refused> {
         deflate::stage(&mut self.stage)
     }
 }

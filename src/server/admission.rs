@@ -11,7 +11,7 @@ use crate::net::Peer;
 use crate::proto::Refusal;
 
 /// Counts connections against MAX_CONNECTIONS and MAX_CONNECTIONS_PER_IP.
-pub struct Admission {
+pub(crate) struct Admission {
     /// 0 is no limit.
     max_connections: u64,
     /// 0 is no limit.
@@ -21,7 +21,7 @@ pub struct Admission {
 }
 
 impl Admission {
-    pub fn new(options: &Options) -> Self {
+    pub(crate) fn new(options: &Options) -> Self {
         Self {
             max_connections: options.max_connections,
             max_per_address: options.max_connections_per_ip,
@@ -31,7 +31,7 @@ impl Admission {
     }
 
     /// Counts a connection against the limits, or says how it is refused.
-    pub fn admit(&self, peer: &Peer) -> Result<(), Refusal> {
+    pub(crate) fn admit(&self, peer: &Peer) -> Result<(), Refusal> {
         let max = self.max_connections;
         let one_more = |count| (max == 0 || count < max).then_some(count + 1);
         let counted = self
@@ -53,14 +53,14 @@ impl Admission {
     }
 
     /// The address that counts against MAX_CONNECTIONS_PER_IP, if there is such a limit.
-    pub fn counted_address(&self, peer: &Peer) -> Option<IpAddr> {
+    pub(crate) fn counted_address(&self, peer: &Peer) -> Option<IpAddr> {
         peer.ip()
             .filter(|_| self.max_per_address > 0)
             .map(counted_as)
     }
 
     /// Uncounts a connection that was admitted, and the address that it counted for.
-    pub fn leave(&self, admitted: bool, address: Option<IpAddr>) {
+    pub(crate) fn leave(&self, admitted: bool, address: Option<IpAddr>) {
         if admitted {
             self.connections.fetch_sub(1, Ordering::AcqRel);
         }

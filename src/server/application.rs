@@ -9,7 +9,7 @@ use crate::proto::Kind;
 /// The number of an event, as C sees it (`enum portal_event`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
-pub enum EventKind {
+pub(crate) enum EventKind {
     Upgrade = 1,
     Connect = 2,
     Message = 3,
@@ -21,7 +21,7 @@ pub enum EventKind {
 
 impl EventKind {
     /// Its name, as in the application's handlers.
-    pub fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Upgrade => "upgrade",
             Self::Connect => "connect",
@@ -36,7 +36,7 @@ impl EventKind {
 
 /// What kind of thing went wrong, for [`Application::error`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum FailureKind {
+pub(crate) enum FailureKind {
     /// A handler returned non-zero.
     Handler,
     /// The client broke the protocol.
@@ -53,7 +53,7 @@ pub enum FailureKind {
 
 /// What went wrong with one websocket.
 #[derive(Clone, Debug)]
-pub struct Failure {
+pub(crate) struct Failure {
     pub kind: FailureKind,
     /// In which event it happened.
     pub event: EventKind,
@@ -67,7 +67,7 @@ pub struct Failure {
 
 impl Failure {
     /// A handler returned `code`.
-    pub fn of_handler(event: EventKind, code: i32) -> Self {
+    pub(crate) fn of_handler(event: EventKind, code: i32) -> Self {
         let message = format!("the `{}` handler returned {code}", event.name());
         Self {
             kind: FailureKind::Handler,
@@ -86,7 +86,7 @@ impl Failure {
 /// means that the handler failed.
 ///
 /// The value is dropped when the definition was replaced or undefined and nothing uses it any more.
-pub trait Application: Send + Sync {
+pub(crate) trait Application: Send + Sync {
     /// 0 accepts, 400 to 599 rejects with that status, else 500. Without a handler: 0.
     fn upgrade(&self, websocket: u64, request: &Request) -> i32;
     fn connect(&self, websocket: u64, request: &Request) -> i32;
@@ -105,7 +105,7 @@ pub trait Application: Send + Sync {
 }
 
 /// One event of a pulled batch.
-pub struct Pulled<'a> {
+pub(crate) struct Pulled<'a> {
     pub websocket: u64,
     /// [`Application::user_data`] of the path as now defined.
     pub user_data: *mut c_void,
@@ -113,7 +113,7 @@ pub struct Pulled<'a> {
 }
 
 /// What happened, in a pulled batch. Its pointers are valid until the batch is given back.
-pub enum Happened<'a> {
+pub(crate) enum Happened<'a> {
     Connect(*const Request),
     Message(Kind, Kept),
     Pong(Kept),
@@ -124,7 +124,7 @@ pub enum Happened<'a> {
 
 /// Bytes that a pulled batch keeps, and one NUL behind them that `len` does not count.
 #[derive(Clone, Copy)]
-pub struct Kept {
+pub(crate) struct Kept {
     pub start: *const u8,
     pub len: usize,
 }
@@ -133,7 +133,7 @@ pub struct Kept {
 ///
 /// The batch is given back at the same thread's next pull, poll or run of that server, or at its
 /// end.
-pub trait Records {
+pub(crate) trait Records {
     /// How many more events fit.
     fn room(&self) -> usize;
     /// Writes one event; what is returned is kept as long as the batch.

@@ -5,11 +5,11 @@ use std::fmt;
 use crate::net::memory::Refused;
 
 /// What most calls end in.
-pub type Answer<T = ()> = Result<T, ServerError>;
+pub(crate) type Answer<T = ()> = Result<T, ServerError>;
 
 /// Why a call failed. Nothing was changed by a call that failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ServerError {
+pub(crate) enum ServerError {
     /// A value out of range, an unknown option, a bad or conflicting path.
     Argument,
     /// The server or websocket has closed, or is closing.

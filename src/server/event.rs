@@ -15,7 +15,7 @@ use crate::proto::{Kind, Payload};
 
 /// To which websocket something has happened.
 #[derive(Clone, Copy)]
-pub struct Target {
+pub(crate) struct Target {
     pub websocket: u64,
     pub token: Token,
     pub slot: &'static Slot,
@@ -25,14 +25,14 @@ pub struct Target {
 
 impl Target {
     /// `disconnect` begins: the websocket is CLOSED.
-    pub fn close(&self) {
+    pub(crate) fn close(&self) {
         // Fails only if it is CLOSED already.
         let _ = self.slot.advance(self.token.generation, State::Closed);
     }
 }
 
 /// What has happened.
-pub enum Event<'a> {
+pub(crate) enum Event<'a> {
     Connect(Box<Request>),
     Message(Kind, Payload<'a>),
     Pong(Payload<'a>),
@@ -45,7 +45,7 @@ pub enum Event<'a> {
 impl<'a> Event<'a> {
     /// Calls the application; a handler that fails is counted.
     #[inline]
-    pub fn call(&self, application: &dyn Application, target: &Target, metrics: &Metrics) {
+    pub(crate) fn call(&self, application: &dyn Application, target: &Target, metrics: &Metrics) {
         let websocket = target.websocket;
         let failed = match self {
             Self::Connect(request) => {
@@ -84,7 +84,7 @@ impl<'a> Event<'a> {
     /// # Errors
     ///
     /// Memory for a copy is refused.
-    pub fn into_owned(self) -> Result<Event<'static>, TryReserveError> {
+    pub(crate) fn into_owned(self) -> Result<Event<'static>, TryReserveError> {
         Ok(match self {
             Self::Connect(request) => Event::Connect(request),
             Self::Message(kind, payload) => Event::Message(kind, own(payload)?),
@@ -96,7 +96,7 @@ impl<'a> Event<'a> {
     }
 
     /// The payload that it brings, if it is of the kind that the client chooses the number of.
-    pub fn payload(&self) -> Option<&Payload<'a>> {
+    pub(crate) fn payload(&self) -> Option<&Payload<'a>> {
         match self {
             Self::Message(_, payload) | Self::Pong(payload) => Some(payload),
             Self::Connect(_) | Self::Drain | Self::Failure(_) | Self::Disconnect(..) => None,
@@ -104,7 +104,7 @@ impl<'a> Event<'a> {
     }
 
     /// A buffer that nobody needs any more.
-    pub fn into_buffer(self) -> Option<Vec<u8>> {
+    pub(crate) fn into_buffer(self) -> Option<Vec<u8>> {
         match self {
             Self::Message(_, Payload::Whole(bytes)) | Self::Pong(Payload::Whole(bytes)) => {
                 Some(bytes)
@@ -124,7 +124,7 @@ fn own(payload: Payload<'_>) -> Result<Payload<'static>, TryReserveError> {
 #[cfg(test)]
 impl Target {
     /// An open websocket of a path.
-    pub fn example(path: u32) -> Self {
+    pub(crate) fn example(path: u32) -> Self {
         let slot: &'static Slot = Box::leak(Box::default());
         let token = Token {
             index: 0,

@@ -20,13 +20,13 @@ const GONE: i32 = -2;
 
 /// Counts a handler of the application's, which is about to run as foreign code.
 #[inline]
-pub fn count_handler() {
+pub(crate) fn count_handler() {
     HANDLED.set(HANDLED.get().wrapping_add(1));
 }
 
 /// Runs foreign code. Whoever implements [`Application`] calls out through this.
 #[inline]
-pub fn run_foreign<T>(foreign: impl FnOnce() -> T) -> T {
+pub(crate) fn run_foreign<T>(foreign: impl FnOnce() -> T) -> T {
     DEPTH.set(DEPTH.get() + 1);
     let answer = foreign();
     DEPTH.set(DEPTH.get() - 1);
@@ -34,23 +34,23 @@ pub fn run_foreign<T>(foreign: impl FnOnce() -> T) -> T {
 }
 
 /// How many handlers have run on the current thread; it wraps around.
-pub fn handled() -> u32 {
+pub(crate) fn handled() -> u32 {
     HANDLED.get()
 }
 
 /// Whether the current thread is inside a callback of any server.
-pub fn is_inside() -> bool {
+pub(crate) fn is_inside() -> bool {
     DEPTH.get() > 0
 }
 
 /// Stop in a debugger, if one traces the process, when a handler fails.
-pub fn set_debug_on_error(on: bool) {
+pub(crate) fn set_debug_on_error(on: bool) {
     DEBUG_ON_ERROR.store(on, Ordering::Relaxed);
 }
 
 /// Runs a handler; when it fails, tells `error`. True when it failed.
 #[inline]
-pub fn handle(
+pub(crate) fn handle(
     application: &dyn Application,
     websocket: u64,
     event: EventKind,
@@ -70,7 +70,7 @@ fn has_failed(code: i32) -> bool {
 
 /// What `upgrade` has decided.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
+pub(crate) enum Verdict {
     Accept,
     /// With a status from 400 to 599.
     Reject(u16),
@@ -88,7 +88,7 @@ impl From<i32> for Verdict {
 }
 
 /// Asks `upgrade`; when it fails, tells `error`.
-pub fn ask(application: &dyn Application, websocket: u64, request: &Request) -> Verdict {
+pub(crate) fn ask(application: &dyn Application, websocket: u64, request: &Request) -> Verdict {
     let verdict = ask_only(application, websocket, request);
     if let Verdict::Failed(code) = verdict {
         tell_failed(application, websocket, EventKind::Upgrade, code);
@@ -97,7 +97,11 @@ pub fn ask(application: &dyn Application, websocket: u64, request: &Request) -> 
 }
 
 /// Asks `upgrade`.
-pub fn ask_only(application: &dyn Application, websocket: u64, request: &Request) -> Verdict {
+pub(crate) fn ask_only(
+    application: &dyn Application,
+    websocket: u64,
+    request: &Request,
+) -> Verdict {
     let verdict = Verdict::from(application.upgrade(websocket, request));
     request.seal();
     verdict

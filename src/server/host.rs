@@ -207,7 +207,7 @@ impl Drop for Permit {
 // ---- run, poll, pull ----
 
 /// What a call on the host's thread has come to.
-pub enum Step {
+pub(crate) enum Step {
     Done(u32),
     /// The thread is to wait, with nothing left to drop, and to take the next step.
     Wait(Wait),
@@ -215,7 +215,7 @@ pub enum Step {
 
 /// What a call remembers from one step to the next: nothing that is to be dropped.
 #[derive(Clone, Copy)]
-pub struct Call {
+pub(crate) struct Call {
     server: u64,
     timeout_ms: i32,
     /// When the time is up; known from the first step on.
@@ -224,7 +224,7 @@ pub struct Call {
 }
 
 impl Call {
-    pub fn new(server: u64, timeout_ms: i32) -> Self {
+    pub(crate) fn new(server: u64, timeout_ms: i32) -> Self {
         Self {
             server,
             timeout_ms,
@@ -234,7 +234,7 @@ impl Call {
     }
 
     /// Notes how the wait has ended.
-    pub fn waited(&mut self, waited: Waited) {
+    pub(crate) fn waited(&mut self, waited: Waited) {
         self.waited = Some(waited);
     }
 
@@ -265,7 +265,7 @@ impl Call {
 }
 
 /// Serves on this thread until the server has closed.
-pub fn run(call: &mut Call) -> Result<Step, ServerError> {
+pub(crate) fn run(call: &mut Call) -> Result<Step, ServerError> {
     let came_back = call.waited.is_some();
     let (permit, readiness) = match call.enter() {
         Err(ServerError::Gone) if came_back => return Ok(Step::Done(0)),
@@ -287,12 +287,12 @@ pub fn run(call: &mut Call) -> Result<Step, ServerError> {
 }
 
 /// One turn; returns how many callbacks have run.
-pub fn poll(call: &mut Call) -> Result<Step, ServerError> {
+pub(crate) fn poll(call: &mut Call) -> Result<Step, ServerError> {
     until_found(call, &mut |_, one, place| serve(one, place))
 }
 
 /// One turn without callbacks; returns how many events were written.
-pub fn pull(call: &mut Call, records: &mut dyn Records) -> Result<Step, ServerError> {
+pub(crate) fn pull(call: &mut Call, records: &mut dyn Records) -> Result<Step, ServerError> {
     until_found(call, &mut |permit, one, place| {
         pull_from(permit, one, place, records)
     })
@@ -515,14 +515,14 @@ fn wait_a_glance(server: &Server) {
 // ---- what else a host may ask ----
 
 /// Parks the loops of a new server, ready to be woken.
-pub fn settle(server: &Arc<Server>) {
+pub(crate) fn settle(server: &Arc<Server>) {
     for number in 0..server.loops.len() {
         borrow_loop(server, number, |_| ());
     }
 }
 
 /// A descriptor that is readable while there is something to do.
-pub fn fd(server: u64) -> Result<Descriptor, ServerError> {
+pub(crate) fn fd(server: u64) -> Result<Descriptor, ServerError> {
     let server = hosted(server)?;
     let host = &server.host;
     let refused = |error: io::Error| {
@@ -553,7 +553,7 @@ pub fn fd(server: u64) -> Result<Descriptor, ServerError> {
 }
 
 /// Wakes one waiting thread, present or next.
-pub fn wake(server: u64) -> Result<(), ServerError> {
+pub(crate) fn wake(server: u64) -> Result<(), ServerError> {
     let server = hosted(server)?;
     server.host.wakes.fetch_add(1, Ordering::AcqRel);
     server.host.wake.give();
@@ -567,7 +567,7 @@ fn hosted(server: u64) -> Result<Arc<Server>, ServerError> {
 }
 
 /// Hands to the system what was mailed to a loop that lies parked.
-pub fn flush(mailbox: &'static Mailbox) {
+pub(crate) fn flush(mailbox: &'static Mailbox) {
     let Ok(server) = find(mailbox.server()) else {
         return;
     };
@@ -583,7 +583,7 @@ pub fn flush(mailbox: &'static Mailbox) {
 }
 
 /// Serves a closing server until nothing is left of it but events that wait for `pull`.
-pub fn drive_to_end(server: &Arc<Server>) {
+pub(crate) fn drive_to_end(server: &Arc<Server>) {
     let began = Instant::now();
     let mine = VISITOR.with_borrow(|visitor| visitor.number);
     while !server.has_ended() {

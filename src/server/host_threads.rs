@@ -15,7 +15,7 @@ use crate::net::{Readiness, Signal, Union};
 const PAUSE: Duration = Duration::from_millis(10);
 
 /// What a server has for threads of the host.
-pub struct HostThreads {
+pub(crate) struct HostThreads {
     /// The threads inside `run`, `poll` or `pull`.
     permits: Mutex<Vec<u64>>,
     /// `portal_server_wake`: each wake-up is for one thread.
@@ -31,7 +31,7 @@ pub struct HostThreads {
 }
 
 impl HostThreads {
-    pub fn new() -> io::Result<Self> {
+    pub(crate) fn new() -> io::Result<Self> {
         Ok(Self {
             permits: Mutex::default(),
             wake: Signal::semaphore()?,
@@ -44,13 +44,13 @@ impl HostThreads {
     }
 
     /// Wakes every thread that waits.
-    pub fn ring(&self) {
+    pub(crate) fn ring(&self) {
         for _ in 0..self.waiting.load(Ordering::SeqCst) {
             self.recheck.give();
         }
     }
 
-    pub fn take_wake(&self) -> bool {
+    pub(crate) fn take_wake(&self) -> bool {
         let taken = self.wakes.load(Ordering::Acquire) > 0 && self.wake.take();
         if taken {
             self.wakes.fetch_sub(1, Ordering::AcqRel);
@@ -59,13 +59,13 @@ impl HostThreads {
     }
 
     /// One thread waits no more.
-    pub fn end_wait(&self) {
+    pub(crate) fn end_wait(&self) {
         self.waiting.fetch_sub(1, Ordering::SeqCst);
         self.recheck.take();
     }
 
     /// How a thread's wait has ended. When it has failed there is a pause, since it will fail again.
-    pub fn readiness(&self, waited: io::Result<Readiness>) -> Readiness {
+    pub(crate) fn readiness(&self, waited: io::Result<Readiness>) -> Readiness {
         match waited {
             Ok(readiness) => {
                 self.failing.store(false, Ordering::Relaxed);
@@ -81,7 +81,7 @@ impl HostThreads {
         }
     }
 
-    pub fn permits(&self) -> MutexGuard<'_, Vec<u64>> {
+    pub(crate) fn permits(&self) -> MutexGuard<'_, Vec<u64>> {
         locks::lock(&self.permits)
     }
 }

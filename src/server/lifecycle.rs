@@ -14,7 +14,7 @@ use crate::net::{self, Address, Listener, memory, process};
 
 /// Refuses what would take a lock in a forked child: it may have been held at the fork, by a thread that
 /// the child does not have.
-pub fn refuse_in_child() -> Result<(), ServerError> {
+pub(crate) fn refuse_in_child() -> Result<(), ServerError> {
     match process::is_forked_child() {
         true => Err(ServerError::Unsupported),
         false => Ok(()),
@@ -22,7 +22,7 @@ pub fn refuse_in_child() -> Result<(), ServerError> {
 }
 
 /// Starts a server. `publish` is told its id before the first callback can run.
-pub fn start(
+pub(crate) fn start(
     port: u16,
     options: &Options,
     publish: &mut dyn FnMut(u64),
@@ -103,7 +103,7 @@ fn listen(port: u16, options: &Options) -> Result<Listener, ServerError> {
 }
 
 /// Closes a server and waits until it has closed; inside a callback it only begins.
-pub fn close(server: u64) -> Result<(), ServerError> {
+pub(crate) fn close(server: u64) -> Result<(), ServerError> {
     let server = find_or_join(server)?;
     server.begin_close();
     if !handler_calls::is_inside() {
@@ -113,7 +113,7 @@ pub fn close(server: u64) -> Result<(), ServerError> {
 }
 
 /// Waits until a server has closed.
-pub fn wait(server: u64) -> Result<(), ServerError> {
+pub(crate) fn wait(server: u64) -> Result<(), ServerError> {
     let server = find_or_join(server)?;
     if handler_calls::is_inside() {
         return Err(ServerError::Busy);
@@ -123,7 +123,7 @@ pub fn wait(server: u64) -> Result<(), ServerError> {
 }
 
 /// A metric by its number in `enum portal_metric`; 0 when the server is gone or it is unknown.
-pub fn metric(server: u64, which: u32) -> u64 {
+pub(crate) fn metric(server: u64, which: u32) -> u64 {
     let Ok(server) = find(server) else { return 0 };
     let traffic = || server.loops.iter().map(|place| place.traffic.read());
     let metrics = &server.metrics;

@@ -14,7 +14,7 @@ use crate::locks;
 use crate::net::{memory, process};
 
 /// What takes log lines: level 1 (error) to 5 (trace), and a line without its end.
-pub type LogCallback = dyn Fn(u32, &CStr) + Send + Sync;
+pub(crate) type LogCallback = dyn Fn(u32, &CStr) + Send + Sync;
 
 static LISTENER: RwLock<Option<Arc<Listener>>> = RwLock::new(None);
 
@@ -36,7 +36,7 @@ struct Listener {
 
 /// Sets who is told; None is nobody. When it returns, the old callback does not run any more,
 /// except around this very call.
-pub fn set(level: u32, callback: Option<Arc<LogCallback>>) {
+pub(crate) fn set(level: u32, callback: Option<Arc<LogCallback>>) {
     let filter = match (&callback, level) {
         (None, _) | (_, 0) => LevelFilter::Off,
         (_, 1) => LevelFilter::Error,
@@ -121,7 +121,7 @@ impl fmt::Write for Line {
 }
 
 /// Runs `work`, during which lines are collected instead of told.
-pub fn holding<T>(work: impl FnOnce() -> T) -> T {
+pub(crate) fn holding<T>(work: impl FnOnce() -> T) -> T {
     let _until_dropped = Holding(HOLDING.replace(true));
     work()
 }
@@ -137,7 +137,7 @@ impl Drop for Holding {
 
 /// Tells what was collected. Nothing may be borrowed.
 #[inline(always)]
-pub fn tell_waiting() {
+pub(crate) fn tell_waiting() {
     // Mostly nobody listens, and to know that is cheaper than to look into a thread-local.
     if log::max_level() > LevelFilter::Off {
         tell_what_waits();

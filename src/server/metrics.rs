@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Counted where it happens: rare, from any thread.
 #[derive(Default)]
-pub struct Metrics {
+pub(crate) struct Metrics {
     /// Websockets that are open now.
     pub open: AtomicU64,
     pub connections_total: AtomicU64,
@@ -15,7 +15,7 @@ pub struct Metrics {
 
 /// Counted by a loop for itself, and published once a turn.
 #[derive(Clone, Copy, Default)]
-pub struct Traffic {
+pub(crate) struct Traffic {
     pub messages_in: u64,
     pub messages_out: u64,
     pub bytes_in: u64,
@@ -24,7 +24,7 @@ pub struct Traffic {
 
 /// A loop's traffic as others see it.
 #[derive(Default)]
-pub struct PublishedTraffic {
+pub(crate) struct PublishedTraffic {
     messages_in: AtomicU64,
     messages_out: AtomicU64,
     bytes_in: AtomicU64,
@@ -32,7 +32,7 @@ pub struct PublishedTraffic {
 }
 
 impl PublishedTraffic {
-    pub fn publish(&self, traffic: &Traffic) {
+    pub(crate) fn publish(&self, traffic: &Traffic) {
         self.messages_in
             .store(traffic.messages_in, Ordering::Relaxed);
         self.messages_out
@@ -41,7 +41,7 @@ impl PublishedTraffic {
         self.bytes_out.store(traffic.bytes_out, Ordering::Relaxed);
     }
 
-    pub fn read(&self) -> Traffic {
+    pub(crate) fn read(&self) -> Traffic {
         Traffic {
             messages_in: self.messages_in.load(Ordering::Relaxed),
             messages_out: self.messages_out.load(Ordering::Relaxed),

@@ -23,17 +23,17 @@ mod shared;
 mod slot;
 mod websocket;
 
-pub use application::{
+pub(crate) use application::{
     Application, EventKind, Failure, FailureKind, Happened, Kept, Pulled, Records,
 };
-pub use error::ServerError;
-pub use handler_calls::{count_handler, run_foreign, set_debug_on_error};
-pub use handshake::request::Request;
-pub use host::{Call, Step, fd, poll, pull, run, wake};
-pub use lifecycle::{close, metric, start, wait};
-pub use log::LogCallback;
-pub use options::{Dispatch, Options};
-pub use sending::{
+pub(crate) use error::ServerError;
+pub(crate) use handler_calls::{count_handler, run_foreign, set_debug_on_error};
+pub(crate) use handshake::request::Request;
+pub(crate) use host::{Call, Step, fd, poll, pull, run, wake};
+pub(crate) use lifecycle::{close, metric, start, wait};
+pub(crate) use log::LogCallback;
+pub(crate) use options::{Dispatch, Options};
+pub(crate) use sending::{
     abort, close as close_websocket, data, flush, ping, queued, send, set_data, state_of,
 };
 #[cfg(test)]
@@ -49,52 +49,52 @@ use error::Answer;
 use lifecycle::refuse_in_child;
 
 /// Defines a path, or gives a defined one to another application.
-pub fn define_path(path: &str, application: Arc<dyn Application>) -> Answer {
+pub(crate) fn define_path(path: &str, application: Arc<dyn Application>) -> Answer {
     refuse_in_child()?;
     handshake::paths::define_path(path, application)
 }
 
 /// Undefines a path; its clients keep their last application until they leave.
-pub fn undefine_path(path: &str) -> Answer {
+pub(crate) fn undefine_path(path: &str) -> Answer {
     refuse_in_child()?;
     handshake::paths::undefine_path(path)
 }
 
 /// Defines or replaces a page: what GET and HEAD of `path` answer.
-pub fn define_page(path: &str, content_type: &str, body: &[u8]) -> Answer {
+pub(crate) fn define_page(path: &str, content_type: &str, body: &[u8]) -> Answer {
     refuse_in_child()?;
     handshake::paths::define_page(path, handshake::page::Page::new(content_type, body)?)
 }
 
 /// Removes a page.
-pub fn undefine_page(path: &str) -> Answer {
+pub(crate) fn undefine_page(path: &str) -> Answer {
     refuse_in_child()?;
     handshake::paths::undefine_page(path)
 }
 
 /// Sets who takes the log; None is nobody.
-pub fn set_log(level: u32, callback: Option<Arc<LogCallback>>) -> Answer {
+pub(crate) fn set_log(level: u32, callback: Option<Arc<LogCallback>>) -> Answer {
     refuse_in_child()?;
     log::set(level, callback);
     Ok(())
 }
 
 /// The port that a server listens on; 0 when it is gone or listens on a Unix socket.
-pub fn port(server: u64) -> u16 {
+pub(crate) fn port(server: u64) -> u16 {
     registry::find(server).map_or(0, |server| server.port())
 }
 
 /// Begins to close a server, and returns.
-pub fn begin_close(server: u64) -> Answer {
+pub(crate) fn begin_close(server: u64) -> Answer {
     registry::find(server).map(|server| server.begin_close())
 }
 
 /// Reads the certificate and the key again, for clients that come from now on.
-pub fn reload_tls(server: u64) -> Answer {
+pub(crate) fn reload_tls(server: u64) -> Answer {
     registry::find(server)?.reload_tls()
 }
 
 /// What the panic hook has to say.
-pub fn log_panic(text: &str) {
+pub(crate) fn log_panic(text: &str) {
     ::log::error!("a bug in Portal was caught: {text}");
 }

@@ -9,7 +9,7 @@ use crate::net::{self, IdentityFiles};
 
 /// On which threads the application is told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Dispatch {
+pub(crate) enum Dispatch {
     /// On the server's own loop threads.
     Io,
     /// Each websocket's events on a thread of its own.
@@ -20,7 +20,7 @@ pub enum Dispatch {
 
 /// How messages are compressed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Deflate {
+pub(crate) enum Deflate {
     /// Not at all.
     Off,
     /// Each for itself.
@@ -31,7 +31,7 @@ pub enum Deflate {
 
 /// How loops talk to the system.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Backend {
+pub(crate) enum Backend {
     /// What measures better.
     Auto,
     Epoll,
@@ -41,7 +41,7 @@ pub enum Backend {
 
 /// The settings of a server. Times are in milliseconds, sizes in bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Options {
+pub(crate) struct Options {
     /// A numeric address with or without brackets, a name, or `unix:/path`. For `::`, listen on
     /// IPv4 too, or on `0.0.0.0` where there is no IPv6.
     pub(crate) host: String,
@@ -243,7 +243,7 @@ impl Options {
     ///
     /// Argument for an unknown setting, one that takes text, or a value out of range; Unsupported
     /// for a part that this build leaves out.
-    pub fn set_number(&mut self, option: u32, value: i64) -> Answer {
+    pub(crate) fn set_number(&mut self, option: u32, value: i64) -> Answer {
         let setting = find(option)?;
         match &setting.value {
             Value::Number { range, .. } if range.contains(&value) => {
@@ -259,7 +259,7 @@ impl Options {
     ///
     /// Argument for an unknown setting, one that takes a number, or a malformed value; Unsupported
     /// for a part that this build leaves out; Memory.
-    pub fn set_text(&mut self, option: u32, value: &str) -> Answer {
+    pub(crate) fn set_text(&mut self, option: u32, value: &str) -> Answer {
         let setting = find(option)?;
         match setting.value {
             Value::Text { .. } => self.keep_text(&setting.field, value),

@@ -9,7 +9,7 @@ use crate::net::Descriptor;
 
 /// One loop's place, and who has what of it.
 #[derive(Default)]
-pub struct Parked {
+pub(crate) struct Parked {
     /// Its poller's descriptor.
     pub descriptor: OnceLock<Descriptor>,
     parked: Mutex<Option<Box<Loop>>>,
@@ -23,12 +23,12 @@ pub struct Parked {
 
 impl Parked {
     /// Whether no other thread holds a batch of it. A closer, which is nobody, does not mind.
-    pub fn is_open_to(&self, visitor: Option<u64>) -> bool {
+    pub(crate) fn is_open_to(&self, visitor: Option<u64>) -> bool {
         let home = self.home.load(Ordering::SeqCst);
         visitor.is_none_or(|visitor| home == 0 || home == visitor)
     }
 
-    pub fn parked(&self) -> MutexGuard<'_, Option<Box<Loop>>> {
+    pub(crate) fn parked(&self) -> MutexGuard<'_, Option<Box<Loop>>> {
         locks::lock(&self.parked)
     }
 }

@@ -20,7 +20,7 @@ static SERVERS: Lazy<RwLock<Registry>> = Lazy::new(RwLock::default);
 static ENDING: Mutex<Vec<JoinHandle<()>>> = Mutex::new(Vec::new());
 
 /// One server: what its loops share, and where they are.
-pub struct Server {
+pub(crate) struct Server {
     pub shared: Arc<Shared>,
     /// HOST: one for each loop.
     pub parked: Vec<Parked>,
@@ -36,7 +36,7 @@ impl Deref for Server {
 }
 
 impl Server {
-    pub fn new(shared: Arc<Shared>) -> Self {
+    pub(crate) fn new(shared: Arc<Shared>) -> Self {
         let parked = std::iter::repeat_with(Parked::default);
         Self {
             parked: parked.take(shared.loops.len()).collect(),
@@ -46,13 +46,13 @@ impl Server {
     }
 
     /// Takes a thread that serves a loop; it is joined after the last one has ended.
-    pub fn keep_thread(&self, thread: JoinHandle<()>) {
+    pub(crate) fn keep_thread(&self, thread: JoinHandle<()>) {
         let mut threads = locks::lock(&self.threads);
         threads.push(thread);
     }
 
     /// One loop has ended; after the last one the server's id is gone.
-    pub fn loop_ended(&self) {
+    pub(crate) fn loop_ended(&self) {
         self.shared.loop_ended(|| {
             let mut threads = locks::lock(&self.threads);
             locks::lock(&ENDING).append(&mut threads);
@@ -62,7 +62,7 @@ impl Server {
 }
 
 /// Finds a server that has not ended.
-pub fn find(server: u64) -> Result<Arc<Server>, ServerError> {
+pub(crate) fn find(server: u64) -> Result<Arc<Server>, ServerError> {
     let gone = ServerError::Gone;
     let (generation, slot) = slot::parts(IdKind::Server, server).ok_or(gone)?;
     let registry = locks::read(&SERVERS);
@@ -74,12 +74,12 @@ pub fn find(server: u64) -> Result<Arc<Server>, ServerError> {
 }
 
 /// Finds a server that has not ended. Of one that has, not even a thread is left afterwards.
-pub fn find_or_join(server: u64) -> Result<Arc<Server>, ServerError> {
+pub(crate) fn find_or_join(server: u64) -> Result<Arc<Server>, ServerError> {
     find(server).inspect_err(|_| join_ending())
 }
 
 /// Waits for the last steps of threads that have no part in any server any more.
-pub fn join_ending() {
+pub(crate) fn join_ending() {
     // After a fork they are the parent's.
     if process::is_forked_child() {
         return;
@@ -105,7 +105,7 @@ struct Entry {
 }
 
 /// Gives a server its id.
-pub fn register(server: &Arc<Server>) -> Result<u64, ServerError> {
+pub(crate) fn register(server: &Arc<Server>) -> Result<u64, ServerError> {
     let mut registry = locks::write(&SERVERS);
     let slot = match registry.free.pop_front() {
         Some(slot) => slot,

@@ -19,7 +19,7 @@ use crate::proto::{self, FrameHead, Kind};
 
 /// Queues one message.
 #[inline]
-pub fn send(websocket: u64, kind: Kind, data: &[u8]) -> Answer {
+pub(crate) fn send(websocket: u64, kind: Kind, data: &[u8]) -> Answer {
     let address = slot_arena::find(websocket)?;
     if kind == Kind::Text && !proto::is_utf8(data) {
         return address.live().and(Err(ServerError::Utf8));
@@ -63,7 +63,7 @@ fn mail(address: Address, head: &FrameHead, data: &[u8], limit: u64) -> Answer {
 }
 
 /// Queues one ping.
-pub fn ping(websocket: u64, payload: &[u8]) -> Answer {
+pub(crate) fn ping(websocket: u64, payload: &[u8]) -> Answer {
     let address = slot_arena::find(websocket)?;
     match address.live()?.state() {
         State::Open => (),
@@ -92,7 +92,7 @@ pub fn ping(websocket: u64, payload: &[u8]) -> Answer {
 }
 
 /// Begins the closing handshake. Code 0 is 1000.
-pub fn close(websocket: u64, code: u32, reason: &[u8]) -> Answer {
+pub(crate) fn close(websocket: u64, code: u32, reason: &[u8]) -> Answer {
     let address = slot_arena::find(websocket)?;
     address.live()?;
     let code = if code == 0 { 1000 } else { code };
@@ -125,7 +125,7 @@ pub fn close(websocket: u64, code: u32, reason: &[u8]) -> Answer {
 }
 
 /// Ends the connection now.
-pub fn abort(websocket: u64) -> Answer {
+pub(crate) fn abort(websocket: u64) -> Answer {
     let Address {
         slot,
         mailbox,
@@ -139,7 +139,7 @@ pub fn abort(websocket: u64) -> Answer {
 }
 
 /// Hands what is queued to the system now.
-pub fn flush(websocket: u64) -> Answer {
+pub(crate) fn flush(websocket: u64) -> Answer {
     let address = slot_arena::find(websocket)?;
     match address.live()?.state() {
         State::Connecting => return Err(ServerError::Busy),
@@ -159,7 +159,7 @@ pub fn flush(websocket: u64) -> Answer {
 }
 
 /// The number of `enum portal_state`.
-pub fn state_of(websocket: u64) -> u32 {
+pub(crate) fn state_of(websocket: u64) -> u32 {
     let word = slot_arena::find(websocket).and_then(|address| address.live());
     match word.map_or(State::Closed, |word| word.state()) {
         State::Connecting => 0,
@@ -170,13 +170,13 @@ pub fn state_of(websocket: u64) -> u32 {
 }
 
 /// Bytes that the system has not taken yet.
-pub fn queued(websocket: u64) -> usize {
+pub(crate) fn queued(websocket: u64) -> usize {
     let word = slot_arena::find(websocket).and_then(|address| address.live());
     word.map_or(0, |word| word.queued() as usize)
 }
 
 /// Sets the application's own pointer.
-pub fn set_data(websocket: u64, data: *mut c_void) -> Answer {
+pub(crate) fn set_data(websocket: u64, data: *mut c_void) -> Answer {
     let address = slot_arena::find(websocket)?;
     let released = address
         .slot
@@ -186,7 +186,7 @@ pub fn set_data(websocket: u64, data: *mut c_void) -> Answer {
 }
 
 /// The application's own pointer; NULL when the websocket is gone.
-pub fn data(websocket: u64) -> *mut c_void {
+pub(crate) fn data(websocket: u64) -> *mut c_void {
     slot_arena::find(websocket).map_or(std::ptr::null_mut(), |address| {
         address.slot.data(address.token.generation)
     })

@@ -17,7 +17,7 @@ use crate::net::{Identity, Listener, Peer, memory};
 use crate::proto::Refusal;
 
 /// Options, counts, limits and the end of one server.
-pub struct Shared {
+pub(crate) struct Shared {
     pub options: Options,
     pub metrics: Arc<Metrics>,
     pub loops: Vec<LoopShare>,
@@ -38,7 +38,7 @@ pub struct Shared {
 
 /// What all see of one loop.
 #[derive(Default)]
-pub struct LoopShare {
+pub(crate) struct LoopShare {
     pub traffic: PublishedTraffic,
     /// Connections dealt to it.
     pub connections: AtomicU64,
@@ -47,7 +47,7 @@ pub struct LoopShare {
 
 impl Shared {
     /// Of a server that is about to start with so many loops.
-    pub fn new(
+    pub(crate) fn new(
         options: &Options,
         listener: Arc<Listener>,
         count: usize,
@@ -74,17 +74,17 @@ impl Shared {
         })
     }
 
-    pub fn port(&self) -> u16 {
+    pub(crate) fn port(&self) -> u16 {
         self.port
     }
 
     /// 0 until the server is registered.
-    pub fn id(&self) -> u64 {
+    pub(crate) fn id(&self) -> u64 {
         self.id.get().copied().unwrap_or(0)
     }
 
     /// The server's id is known from now on.
-    pub fn set_id(&self, id: u64) {
+    pub(crate) fn set_id(&self, id: u64) {
         let _ = self.id.set(id);
         for place in &self.loops {
             if let Some(mailbox) = place.mailbox.get() {
@@ -93,16 +93,16 @@ impl Shared {
         }
     }
 
-    pub fn is_closing(&self) -> bool {
+    pub(crate) fn is_closing(&self) -> bool {
         self.closing.load(Ordering::SeqCst)
     }
 
-    pub fn has_ended(&self) -> bool {
+    pub(crate) fn has_ended(&self) -> bool {
         *self.running() == 0
     }
 
     /// Begins to close: nobody is accepted any more, and the loops are told.
-    pub fn begin_close(&self) {
+    pub(crate) fn begin_close(&self) {
         if self.closing.swap(true, Ordering::SeqCst) {
             return;
         }
@@ -121,30 +121,30 @@ impl Shared {
     }
 
     /// Waits until closing has begun, or the last loop has ended.
-    pub fn wait_for_closing(&self) {
+    pub(crate) fn wait_for_closing(&self) {
         let open = |running: &mut usize| *running > 0 && !self.is_closing();
         drop(self.changed.wait_while(self.running(), open));
     }
 
     /// Waits until the last loop has ended.
-    pub fn wait_for_end(&self) {
+    pub(crate) fn wait_for_end(&self) {
         let some_run = |running: &mut usize| *running > 0;
         drop(self.changed.wait_while(self.running(), some_run));
     }
 
     /// Waits a while for the end.
-    pub fn wait_a_while(&self, time: Duration) {
+    pub(crate) fn wait_a_while(&self, time: Duration) {
         let _ended = self
             .changed
             .wait_timeout_while(self.running(), time, |running| *running > 0);
     }
 
-    pub fn running_loops(&self) -> usize {
+    pub(crate) fn running_loops(&self) -> usize {
         *self.running()
     }
 
     /// One loop has ended; `end` runs after the last one, before anybody who waits for it goes on.
-    pub fn loop_ended(&self, end: impl FnOnce()) {
+    pub(crate) fn loop_ended(&self, end: impl FnOnce()) {
         let mut running = self.running();
         *running -= 1;
         if *running == 0 {
@@ -158,7 +158,7 @@ impl Shared {
     }
 
     /// Bytes in all send queues.
-    pub fn queued(&self) -> u64 {
+    pub(crate) fn queued(&self) -> u64 {
         let mailboxes = self.loops.iter().filter_map(|place| place.mailbox.get());
         mailboxes
             .map(|mailbox| slot_arena::queued_of(mailbox))
@@ -168,14 +168,14 @@ impl Shared {
     // ---- who comes in ----
 
     /// What a client that comes now is shown, if it is to speak TLS.
-    pub fn identity(&self) -> Option<Identity> {
+    pub(crate) fn identity(&self) -> Option<Identity> {
         let identity = self.identity.as_ref()?;
         let current = locks::read(identity);
         Some(current.clone())
     }
 
     /// Reads certificate and key again; if they are of no use, those from before are kept.
-    pub fn reload_tls(&self) -> Result<(), ServerError> {
+    pub(crate) fn reload_tls(&self) -> Result<(), ServerError> {
         if cfg!(not(feature = "tls")) {
             return Err(ServerError::Unsupported);
         }
@@ -194,7 +194,7 @@ impl Shared {
 
     /// Deals a new connection to a loop: its number and its mailbox. None when the accepting one keeps
     /// it.
-    pub fn assign(&self, accepting: usize) -> Option<(usize, &'static Mailbox)> {
+    pub(crate) fn assign(&self, accepting: usize) -> Option<(usize, &'static Mailbox)> {
         let deals = self.options.dispatch != Dispatch::Host;
         let load = |place: &LoopShare| place.connections.load(Ordering::Relaxed);
         let least = (0..self.loops.len())
@@ -211,24 +211,24 @@ impl Shared {
     }
 
     /// Counts a connection that loop `number` keeps without being dealt it.
-    pub fn keep(&self, number: usize) {
+    pub(crate) fn keep(&self, number: usize) {
         self.loops[number]
             .connections
             .fetch_add(1, Ordering::Relaxed);
     }
 
     /// Counts a connection against the limits, or says how it is refused.
-    pub fn admit(&self, peer: &Peer) -> Result<(), Refusal> {
+    pub(crate) fn admit(&self, peer: &Peer) -> Result<(), Refusal> {
         self.admission.admit(peer)
     }
 
     /// The address that counts against MAX_CONNECTIONS_PER_IP, if there is such a limit.
-    pub fn counted_address(&self, peer: &Peer) -> Option<IpAddr> {
+    pub(crate) fn counted_address(&self, peer: &Peer) -> Option<IpAddr> {
         self.admission.counted_address(peer)
     }
 
     /// Uncounts a connection of loop `number`, and what it counted against the limits.
-    pub fn leave(&self, number: usize, admitted: bool, address: Option<IpAddr>) {
+    pub(crate) fn leave(&self, number: usize, admitted: bool, address: Option<IpAddr>) {
         self.loops[number]
             .connections
             .fetch_sub(1, Ordering::Relaxed);
@@ -244,7 +244,7 @@ fn read_identity(options: &Options) -> Result<Identity, ServerError> {
 }
 
 /// What a start answers when the system refuses something.
-pub fn refused(error: io::Error) -> ServerError {
+pub(crate) fn refused(error: io::Error) -> ServerError {
     log::error!("cannot start the server: {error}");
     match error.kind() {
         io::ErrorKind::OutOfMemory => ServerError::Memory,

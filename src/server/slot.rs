@@ -14,22 +14,22 @@ use crate::server::ServerError;
 /// What an id is of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u64)]
-pub enum IdKind {
+pub(crate) enum IdKind {
     Server = 1,
     Websocket = 2,
 }
 
 /// A slot that has come to this generation is retired.
-pub const LAST_GENERATION: u32 = (1 << 26) - 1;
+pub(crate) const LAST_GENERATION: u32 = (1 << 26) - 1;
 
 /// Puts an id together.
-pub fn id(kind: IdKind, generation: u32, slot: u32) -> u64 {
+pub(crate) fn id(kind: IdKind, generation: u32, slot: u32) -> u64 {
     (kind as u64) << 50 | u64::from(generation) << 24 | u64::from(slot)
 }
 
 /// Takes an id apart: generation and slot. None for the wrong kind, and in a forked child.
 #[inline]
-pub fn parts(kind: IdKind, id: u64) -> Option<(u32, u32)> {
+pub(crate) fn parts(kind: IdKind, id: u64) -> Option<(u32, u32)> {
     if id >> 50 != kind as u64 || process::is_forked_child() {
         return None;
     }
@@ -39,7 +39,7 @@ pub fn parts(kind: IdKind, id: u64) -> Option<(u32, u32)> {
 /// Where a websocket stands in its life, as the slot's word holds it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u64)]
-pub enum State {
+pub(crate) enum State {
     Connecting = 0,
     Open = 1,
     Closing = 2,
@@ -69,16 +69,16 @@ fn queued_if_open(word: u64, generation: u32) -> u64 {
 
 /// What a slot's word said at one moment.
 #[derive(Clone, Copy)]
-pub struct Word(u64);
+pub(crate) struct Word(u64);
 
 impl Word {
     #[inline]
-    pub fn generation(self) -> u32 {
+    pub(crate) fn generation(self) -> u32 {
         (self.0 >> GENERATION_SHIFT) as u32
     }
 
     #[inline]
-    pub fn state(self) -> State {
+    pub(crate) fn state(self) -> State {
         match (self.0 & STATE) >> STATE_SHIFT {
             0 => State::Connecting,
             1 => State::Open,
@@ -90,7 +90,7 @@ impl Word {
     }
 
     #[inline]
-    pub fn queued(self) -> u64 {
+    pub(crate) fn queued(self) -> u64 {
         self.0 & QUEUED
     }
 
@@ -102,7 +102,7 @@ impl Word {
 
 /// The public face of one websocket.
 #[derive(Default)]
-pub struct Slot {
+pub(crate) struct Slot {
     word: AtomicU64,
     data: AtomicPtr<c_void>,
     /// Pings of the application that are queued. Changed only by who has reserved bytes, so that the
@@ -112,7 +112,7 @@ pub struct Slot {
 
 /// A release that the loop has to be told of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Released {
+pub(crate) struct Released {
     /// `drain` has become pending by it.
     pub drain: bool,
 }
@@ -122,13 +122,13 @@ const MAX_PINGS: u32 = 64;
 
 impl Slot {
     #[inline]
-    pub fn word(&self) -> Word {
+    pub(crate) fn word(&self) -> Word {
         Word(self.word.load(Ordering::Acquire))
     }
 
     /// The word, if it is that of a websocket of this generation.
     #[inline]
-    pub fn live(&self, generation: u32) -> Result<Word, ServerError> {
+    pub(crate) fn live(&self, generation: u32) -> Result<Word, ServerError> {
         let word = self.word();
         if word.generation() == generation && word.state() != State::Free {
             Ok(word)
@@ -159,7 +159,12 @@ impl Slot {
 
     /// Counts `cost` bytes that will be queued, if the websocket is open and under `limit`.
     #[inline]
-    pub fn reserve(&self, generation: u32, cost: u64, limit: u64) -> Result<(), ServerError> {
+    pub(crate) fn reserve(
+        &self,
+        generation: u32,
+        cost: u64,
+        limit: u64,
+    ) -> Result<(), ServerError> {
         let word = self.word.load(Ordering::Acquire);
         let queued = queued_if_open(word, generation);
         if queued < limit.min(QUEUED) && cost <= QUEUED - queued {
@@ -192,19 +197,19 @@ impl Slot {
 
     /// Whether the websocket is open, and has at most `most` bytes queued.
     #[inline]
-    pub fn is_open_with(&self, generation: u32, most: u64) -> bool {
+    pub(crate) fn is_open_with(&self, generation: u32, most: u64) -> bool {
         queued_if_open(self.word.load(Ordering::Acquire), generation) <= most
     }
 
     /// Uncounts bytes that left the queue or never entered it. True when `drain` is due now: it
     /// was owed, and the queue is at most `low`.
     #[inline]
-    pub fn release(&self, cost: u64, low: u64) -> bool {
+    pub(crate) fn release(&self, cost: u64, low: u64) -> bool {
         self.uncount(cost, low).1
     }
 
     /// The same on another thread than the loop's: what the loop has to be told, if anything.
-    pub fn release_elsewhere(&self, cost: u64, low: u64) -> Option<Released> {
+    pub(crate) fn release_elsewhere(&self, cost: u64, low: u64) -> Option<Released> {
         let (before, drain) = self.uncount(cost, low);
         let closing = matches!(
             before.state(),
@@ -235,7 +240,7 @@ impl Slot {
     }
 
     /// Counts one more ping of the application, whose bytes are reserved, unless too many wait.
-    pub fn count_ping(&self) -> Result<(), ServerError> {
+    pub(crate) fn count_ping(&self) -> Result<(), ServerError> {
         let add = |pings| (pings < MAX_PINGS).then_some(pings + 1);
         let counted = self
             .pings
@@ -243,18 +248,18 @@ impl Slot {
         counted.map(|_| ()).map_err(|_| ServerError::Full)
     }
 
-    pub fn uncount_pings(&self, count: u32) {
+    pub(crate) fn uncount_pings(&self, count: u32) {
         self.pings.fetch_sub(count, Ordering::AcqRel);
     }
 
     /// Whether the application has asked for the end of the websocket of this generation.
-    pub fn is_silenced(&self, generation: u32) -> bool {
+    pub(crate) fn is_silenced(&self, generation: u32) -> bool {
         let ended = |word: Word| matches!(word.state(), State::Silenced | State::Closed);
         self.live(generation).map_or(true, ended)
     }
 
     /// The application closes an open websocket.
-    pub fn close(&self, generation: u32) -> Result<(), ServerError> {
+    pub(crate) fn close(&self, generation: u32) -> Result<(), ServerError> {
         let closed = self.update(generation, |word| match word.state() {
             State::Connecting => Err(ServerError::Busy),
             State::Open => Ok(word.with(State::Silenced)),
@@ -264,7 +269,7 @@ impl Slot {
     }
 
     /// The application ends a websocket whose `disconnect` has not begun.
-    pub fn abort(&self, generation: u32) -> Result<(), ServerError> {
+    pub(crate) fn abort(&self, generation: u32) -> Result<(), ServerError> {
         let aborted = self.update(generation, |word| match word.state() {
             State::Closed | State::Free => Err(ServerError::Gone),
             _ => Ok(word.with(State::Silenced)),
@@ -273,7 +278,7 @@ impl Slot {
     }
 
     /// Goes on to a later state. Returns the word before, or Gone if it was there already.
-    pub fn advance(&self, generation: u32, to: State) -> Result<Word, ServerError> {
+    pub(crate) fn advance(&self, generation: u32, to: State) -> Result<Word, ServerError> {
         self.update(generation, |word| {
             if word.state() as u64 >= to as u64 {
                 return Err(ServerError::Gone);
@@ -292,7 +297,7 @@ impl Slot {
     }
 
     /// Sets the application's pointer. What the loop has to be told then, if anything.
-    pub fn set_data(
+    pub(crate) fn set_data(
         &self,
         generation: u32,
         data: *mut c_void,
@@ -304,7 +309,7 @@ impl Slot {
     }
 
     /// The application's pointer; NULL when the websocket is gone.
-    pub fn data(&self, generation: u32) -> *mut c_void {
+    pub(crate) fn data(&self, generation: u32) -> *mut c_void {
         if self.live(generation).is_err() {
             return ptr::null_mut();
         }
@@ -312,13 +317,13 @@ impl Slot {
         self.live(generation).map_or(ptr::null_mut(), |_| data)
     }
 
-    pub fn is_free(&self) -> bool {
+    pub(crate) fn is_free(&self) -> bool {
         let word = self.word();
         word.state() == State::Free && word.generation() < LAST_GENERATION
     }
 
     /// Gives a free slot to a new client and returns its generation.
-    pub fn occupy(&self) -> u32 {
+    pub(crate) fn occupy(&self) -> u32 {
         self.data.store(ptr::null_mut(), Ordering::Release);
         self.pings.store(0, Ordering::Release);
         let generation = self.word().generation();
@@ -329,7 +334,7 @@ impl Slot {
     }
 
     /// Ends the websocket's id, if nothing is on its way to it any more.
-    pub fn vacate(&self) -> Freed {
+    pub(crate) fn vacate(&self) -> Freed {
         let word = self.word();
         if word.queued() != 0 {
             return Freed::NotYet;
@@ -350,7 +355,7 @@ impl Slot {
 
 /// What became of a slot whose websocket has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Freed {
+pub(crate) enum Freed {
     /// The next client may have it.
     Free,
     /// Its generations are used up.
@@ -360,7 +365,7 @@ pub enum Freed {
 }
 
 impl Slot {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let free = (State::Free as u64) << STATE_SHIFT;
         Self {
             word: AtomicU64::new(free),

@@ -7,19 +7,19 @@ use portal::proto::{
 };
 use proptest::sample::Index;
 
-pub const FIN: u8 = 0x80;
+pub(crate) const FIN: u8 = 0x80;
 
 // ---- the client ----
 
 /// One frame as a client sends it, or should not.
 #[derive(Clone, Debug)]
-pub struct Frame {
+pub(crate) struct Frame {
     pub first: u8,
     pub key: [u8; 4],
     pub payload: Vec<u8>,
 }
 
-pub fn frame(fin: bool, opcode: Opcode, payload: impl AsRef<[u8]>) -> Frame {
+pub(crate) fn frame(fin: bool, opcode: Opcode, payload: impl AsRef<[u8]>) -> Frame {
     Frame {
         first: opcode as u8 | if fin { FIN } else { 0 },
         key: [0x37, 0xfa, 0x21, 0x3d],
@@ -27,21 +27,21 @@ pub fn frame(fin: bool, opcode: Opcode, payload: impl AsRef<[u8]>) -> Frame {
     }
 }
 
-pub fn text(payload: impl AsRef<[u8]>) -> Frame {
+pub(crate) fn text(payload: impl AsRef<[u8]>) -> Frame {
     frame(true, Opcode::Text, payload)
 }
 
-pub fn ping(payload: impl AsRef<[u8]>) -> Frame {
+pub(crate) fn ping(payload: impl AsRef<[u8]>) -> Frame {
     frame(true, Opcode::Ping, payload)
 }
 
-pub fn close(code: u16, reason: impl AsRef<[u8]>) -> Frame {
+pub(crate) fn close(code: u16, reason: impl AsRef<[u8]>) -> Frame {
     let payload = [&code.to_be_bytes(), reason.as_ref()].concat();
     frame(true, Opcode::Close, payload)
 }
 
 impl Frame {
-    pub fn write(&self, wire: &mut Vec<u8>) {
+    pub(crate) fn write(&self, wire: &mut Vec<u8>) {
         let len = self.payload.len();
         wire.push(self.first);
         match len {
@@ -61,7 +61,7 @@ impl Frame {
     }
 }
 
-pub fn wire(frames: &[Frame]) -> Vec<u8> {
+pub(crate) fn wire(frames: &[Frame]) -> Vec<u8> {
     let mut wire = Vec::new();
     for frame in frames {
         frame.write(&mut wire);
@@ -70,7 +70,7 @@ pub fn wire(frames: &[Frame]) -> Vec<u8> {
 }
 
 /// A header that announces `payload_len` bytes, of which none is there.
-pub fn announce(first: u8, payload_len: u64) -> Vec<u8> {
+pub(crate) fn announce(first: u8, payload_len: u64) -> Vec<u8> {
     let mut wire = vec![first, 0xff];
     wire.extend(payload_len.to_be_bytes());
     wire.extend([0; 4]);
@@ -81,7 +81,7 @@ pub fn announce(first: u8, payload_len: u64) -> Vec<u8> {
 
 /// What a session reported, with nothing borrowed.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Seen {
+pub(crate) enum Seen {
     Message(Kind, Vec<u8>),
     Ping(Vec<u8>),
     Pong(Vec<u8>),
@@ -89,7 +89,7 @@ pub enum Seen {
     Failed(ProtoError),
 }
 
-pub struct Server {
+pub(crate) struct Server {
     pub session: Session,
     pub scratch: Scratch,
     limits: Limits,
@@ -97,12 +97,12 @@ pub struct Server {
 }
 
 impl Server {
-    pub fn new(limits: &Limits) -> Self {
+    pub(crate) fn new(limits: &Limits) -> Self {
         Self::with_agreement(limits, None)
     }
 
     /// One whose client may send compressed messages.
-    pub fn with_agreement(limits: &Limits, agreement: Option<Agreement>) -> Self {
+    pub(crate) fn with_agreement(limits: &Limits, agreement: Option<Agreement>) -> Self {
         Self {
             session: Session::with_agreement(agreement),
             scratch: Scratch::default(),
@@ -112,7 +112,7 @@ impl Server {
     }
 
     /// Hands over what one read brings, until nothing is left of it.
-    pub fn receive(&mut self, piece: &[u8]) {
+    pub(crate) fn receive(&mut self, piece: &[u8]) {
         let mut input = piece.to_vec();
         let mut at = 0;
         let mut lent = Vec::new();
@@ -170,12 +170,12 @@ impl Server {
 }
 
 /// What a session reports of `wire`, cut at each of `cuts`.
-pub fn events(limits: &Limits, wire: &[u8], cuts: &[usize]) -> Vec<Seen> {
+pub(crate) fn events(limits: &Limits, wire: &[u8], cuts: &[usize]) -> Vec<Seen> {
     events_with(None, limits, wire, cuts)
 }
 
 /// The same where compression was agreed on.
-pub fn events_with(
+pub(crate) fn events_with(
     agreement: Option<Agreement>,
     limits: &Limits,
     wire: &[u8],
@@ -191,7 +191,7 @@ pub fn events_with(
 }
 
 /// Where a wire of so many bytes is cut.
-pub fn any_cuts(wire_len: usize, cuts: &[Index]) -> Vec<usize> {
+pub(crate) fn any_cuts(wire_len: usize, cuts: &[Index]) -> Vec<usize> {
     let mut cuts: Vec<_> = cuts.iter().map(|cut| cut.index(wire_len + 1)).collect();
     cuts.sort_unstable();
     cuts

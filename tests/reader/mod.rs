@@ -2,7 +2,7 @@
 
 /// What earlier messages have come to.
 #[derive(Default)]
-pub struct Reader {
+pub(crate) struct Reader {
     history: Vec<u8>,
 }
 
@@ -19,7 +19,7 @@ struct Bits<'a> {
 
 impl Reader {
     /// The message of which `compressed` is left. No reference may go back more than `window`.
-    pub fn inflate(&mut self, compressed: &[u8], window: usize) -> Vec<u8> {
+    pub(crate) fn inflate(&mut self, compressed: &[u8], window: usize) -> Vec<u8> {
         let whole = [compressed, &[0x00, 0x00, 0xff, 0xff]].concat();
         let start = self.history.len();
         let mut bits = Bits {

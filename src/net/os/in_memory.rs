@@ -20,7 +20,7 @@ use crate::net::sockets::Sockets;
 
 /// A network with one listener. Clones are the same network.
 #[derive(Clone, Default)]
-pub struct Network(Arc<Mutex<State>>);
+pub(crate) struct Network(Arc<Mutex<State>>);
 
 #[derive(Default)]
 struct State {
@@ -35,19 +35,19 @@ struct State {
 }
 
 impl Network {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let network = Self::default();
         network.state().has_descriptors = true;
         network
     }
 
     /// What accepts this network's connections.
-    pub fn listener(&self) -> InMemoryListener {
+    pub(crate) fn listener(&self) -> InMemoryListener {
         InMemoryListener(self.clone())
     }
 
     /// Connects to the listener. Returns the other end, which has a port of its own.
-    pub fn connect(&self) -> RemoteEnd {
+    pub(crate) fn connect(&self) -> RemoteEnd {
         let wire = Arc::new(Mutex::new(Wire::default()));
         let mut state = self.state();
         state.connected += 1;
@@ -59,17 +59,17 @@ impl Network {
     }
 
     /// Whether the process has descriptors left. Without any, accepting fails and connections stay waiting.
-    pub fn set_has_descriptors(&self, has_descriptors: bool) {
+    pub(crate) fn set_has_descriptors(&self, has_descriptors: bool) {
         self.state().has_descriptors = has_descriptors;
     }
 
     /// What the timer was last set to.
-    pub fn timer(&self) -> Option<Duration> {
+    pub(crate) fn timer(&self) -> Option<Duration> {
         self.state().timer
     }
 
     /// How many waits would have waited: they were permitted to, and nothing had happened.
-    pub fn idle_waits(&self) -> usize {
+    pub(crate) fn idle_waits(&self) -> usize {
         self.state().idle_waits
     }
 
@@ -86,7 +86,7 @@ impl fmt::Debug for Network {
 
 /// What a write shall do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Write {
+pub(crate) enum Write {
     /// Accept at most so many bytes, one at least.
     Accept(usize),
     /// Fail, with nothing accepted.
@@ -173,58 +173,58 @@ impl Wire {
 
 /// The end of a connection that a test drives. When it is dropped, the connection ends: with a reset if it
 /// has not received everything, as a system does it.
-pub struct RemoteEnd(Arc<Mutex<Wire>>);
+pub(crate) struct RemoteEnd(Arc<Mutex<Wire>>);
 
 impl RemoteEnd {
     /// Sends a piece, which is not read together with others.
-    pub fn send(&self, bytes: &[u8]) {
+    pub(crate) fn send(&self, bytes: &[u8]) {
         if !bytes.is_empty() {
             self.wire().arrived.push_back(bytes.to_vec());
         }
     }
 
     /// Receives what has been sent so far, and so makes room for more.
-    pub fn receive(&self) -> Vec<u8> {
+    pub(crate) fn receive(&self) -> Vec<u8> {
         std::mem::take(&mut self.wire().sent)
     }
 
     /// Sends nothing more; it still receives.
-    pub fn shutdown_write(&self) {
+    pub(crate) fn shutdown_write(&self) {
         self.wire().end.get_or_insert(None);
     }
 
     /// Resets the connection. What it has sent can still be read.
-    pub fn reset(&self) {
+    pub(crate) fn reset(&self) {
         self.wire().end = Some(Some(io::ErrorKind::ConnectionReset));
     }
 
     /// Whether the near end will send nothing more.
-    pub fn is_shut_down(&self) -> bool {
+    pub(crate) fn is_shut_down(&self) -> bool {
         self.wire().write_closed
     }
 
     /// Whether the near end has closed the connection.
-    pub fn is_closed(&self) -> bool {
+    pub(crate) fn is_closed(&self) -> bool {
         self.wire().closed
     }
 
     /// Lets at most so many bytes be on their way.
-    pub fn set_send_buffer(&self, most: usize) {
+    pub(crate) fn set_send_buffer(&self, most: usize) {
         self.wire().send_buffer = Some(most);
     }
 
     /// Says what the next writes do, one after the other.
-    pub fn script_writes(&self, writes: impl IntoIterator<Item = Write>) {
+    pub(crate) fn script_writes(&self, writes: impl IntoIterator<Item = Write>) {
         self.wire().script.extend(writes);
     }
 
     /// Acknowledges nothing by itself from now on.
-    pub fn hold_acknowledgements(&self) {
+    pub(crate) fn hold_acknowledgements(&self) {
         self.wire().holds_acknowledgements = true;
     }
 
     /// Acknowledges some of what was sent.
-    pub fn acknowledge(&self, count: usize) {
+    pub(crate) fn acknowledge(&self, count: usize) {
         self.wire().unacknowledged -= count;
     }
 
@@ -244,10 +244,10 @@ impl Drop for RemoteEnd {
 }
 
 /// The near end of a connection. It is closed when it is dropped.
-pub struct InMemorySocket(Arc<Mutex<Wire>>);
+pub(crate) struct InMemorySocket(Arc<Mutex<Wire>>);
 
 impl InMemorySocket {
-    pub fn leave_with(self, message: &[u8]) {
+    pub(crate) fn leave_with(self, message: &[u8]) {
         // As with a system's socket, who does not accept it has left.
         let _ = self.wire().write([message].into_iter());
     }
@@ -277,10 +277,10 @@ fn lock(wire: &Mutex<Wire>) -> MutexGuard<'_, Wire> {
 
 /// Accepts a network's connections.
 #[derive(Clone, Debug)]
-pub struct InMemoryListener(Network);
+pub(crate) struct InMemoryListener(Network);
 
 impl InMemoryListener {
-    pub fn accept(&self) -> io::Result<(InMemorySocket, Peer)> {
+    pub(crate) fn accept(&self) -> io::Result<(InMemorySocket, Peer)> {
         let mut state = self.0.state();
         if !state.has_descriptors && !state.backlog.is_empty() {
             return Err(Errno::MFILE.into());
@@ -291,7 +291,7 @@ impl InMemoryListener {
 }
 
 /// The sockets of one loop.
-pub struct InMemorySockets {
+pub(crate) struct InMemorySockets {
     network: Network,
     waker: Arc<Waker>,
     listens: bool,
@@ -331,7 +331,7 @@ impl Connection {
 }
 
 impl InMemorySockets {
-    pub fn new(network: &Network, waker: &Arc<Waker>) -> Self {
+    pub(crate) fn new(network: &Network, waker: &Arc<Waker>) -> Self {
         Self {
             network: network.clone(),
             waker: Arc::clone(waker),

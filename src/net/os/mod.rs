@@ -15,8 +15,8 @@ use std::sync::Arc;
 use self::linux as system;
 
 #[cfg(test)]
-pub use in_memory::{Network, RemoteEnd, Write};
-pub use linux::{
+pub(crate) use in_memory::{Network, RemoteEnd, Write};
+pub(crate) use linux::{
     Backend, Descriptor, PollSet, Readiness, Signal, Union, Wait, Waited, Waker, lacks_resources,
     memory, process,
 };
@@ -29,26 +29,26 @@ use super::event::Token;
 use super::sockets::{Sockets, dispatch};
 
 /// The sockets of one loop, of whichever system.
-pub enum AnySockets {
+pub(crate) enum AnySockets {
     System(system::SystemSockets),
     #[cfg(test)]
     InMemory(InMemorySockets),
 }
 
 impl AnySockets {
-    pub fn new(backend: Backend, waker: &Arc<Waker>) -> io::Result<Self> {
+    pub(crate) fn new(backend: Backend, waker: &Arc<Waker>) -> io::Result<Self> {
         system::SystemSockets::new(backend, waker).map(Self::System)
     }
 
     /// Sockets of a network in memory.
     #[cfg(test)]
-    pub fn in_memory(network: &Network, waker: &Arc<Waker>) -> Self {
+    pub(crate) fn in_memory(network: &Network, waker: &Arc<Waker>) -> Self {
         Self::InMemory(InMemorySockets::new(network, waker))
     }
 
     /// Changes to the kind of sockets that belongs to one thread, if the system permits it. Called by the
     /// thread that will serve, before there is any connection or timer.
-    pub fn use_ring(&mut self) {
+    pub(crate) fn use_ring(&mut self) {
         match self {
             Self::System(sockets) => sockets.use_ring(),
             #[cfg(test)]
@@ -111,7 +111,7 @@ impl Sockets for AnySockets {
 
 /// One connection's socket, non-blocking. The connection ends when this is dropped.
 #[derive(Debug)]
-pub enum Socket {
+pub(crate) enum Socket {
     System(system::Socket),
     #[cfg(test)]
     InMemory(InMemorySocket),
@@ -119,7 +119,7 @@ pub enum Socket {
 
 impl Socket {
     /// Sends a last message and closes, without waiting. The peer receives what fits, and no reset.
-    pub fn leave_with(self, message: &[u8]) {
+    pub(crate) fn leave_with(self, message: &[u8]) {
         match self {
             Self::System(socket) => socket.leave_with(message),
             #[cfg(test)]
@@ -130,7 +130,7 @@ impl Socket {
 
 /// What accepts connections. It is closed when the last clone is dropped, and a Unix socket's file removed.
 #[derive(Clone, Debug)]
-pub enum Listener {
+pub(crate) enum Listener {
     System(Arc<system::Listener>),
     #[cfg(test)]
     InMemory(InMemoryListener),
@@ -138,13 +138,13 @@ pub enum Listener {
 
 impl Listener {
     /// Listens at an address.
-    pub fn bind(address: &Address, backlog: i32) -> io::Result<Self> {
+    pub(crate) fn bind(address: &Address, backlog: i32) -> io::Result<Self> {
         let listener = system::Listener::bind(address, backlog)?;
         Ok(Self::System(Arc::new(listener)))
     }
 
     /// Returns the port in use; 0 for a Unix socket.
-    pub fn port(&self) -> u16 {
+    pub(crate) fn port(&self) -> u16 {
         match self {
             Self::System(listener) => listener.port(),
             #[cfg(test)]
@@ -157,7 +157,7 @@ impl Listener {
     /// # Errors
     ///
     /// `WouldBlock`: none is waiting. Another error may be over after a while.
-    pub fn accept(&self) -> io::Result<(Socket, Peer)> {
+    pub(crate) fn accept(&self) -> io::Result<(Socket, Peer)> {
         match self {
             Self::System(listener) => {
                 let (socket, peer) = listener.accept()?;

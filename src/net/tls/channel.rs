@@ -13,7 +13,7 @@ use super::{ENCRYPTED_RECORD_BYTES, HEADROOM_BYTES, Identity, MAKE_VERSION_3};
 const MAX_CUT_BYTES: usize = 5 * ENCRYPTED_RECORD_BYTES;
 
 /// Encrypts what is sent and decrypts what is received.
-pub struct Channel {
+pub(crate) struct Channel {
     tls: UnbufferedServerConnection,
     /// An incomplete record, or incomplete records of one message of the handshake.
     cut: Vec<u8>,
@@ -39,7 +39,7 @@ struct State {
 }
 
 impl Channel {
-    pub fn new(identity: &Identity) -> io::Result<Self> {
+    pub(crate) fn new(identity: &Identity) -> io::Result<Self> {
         let tls = UnbufferedServerConnection::new(identity.0.clone()).map_err(io::Error::other)?;
         Ok(Self {
             tls,
@@ -52,17 +52,17 @@ impl Channel {
     }
 
     /// Whether the handshake is done.
-    pub fn is_established(&self) -> bool {
+    pub(crate) fn is_established(&self) -> bool {
         self.state.established
     }
 
     /// Whether the peer has sent close_notify: it sends nothing more.
-    pub fn is_closed_by_peer(&self) -> bool {
+    pub(crate) fn is_closed_by_peer(&self) -> bool {
         self.state.peer_closed
     }
 
     /// Whether these are the first bytes, and begin an HTTP request instead of TLS.
-    pub fn is_plain_http(&self, first: &[u8]) -> bool {
+    pub(crate) fn is_plain_http(&self, first: &[u8]) -> bool {
         !self.state.begun && first.first().is_some_and(u8::is_ascii_alphabetic)
     }
 
@@ -73,7 +73,7 @@ impl Channel {
     ///
     /// The peer broke a rule of TLS, or presents no certificate that is accepted. The alert is in
     /// [`Channel::unsent`].
-    pub fn decrypt(&mut self, buffer: &mut [u8], count: usize) -> io::Result<usize> {
+    pub(crate) fn decrypt(&mut self, buffer: &mut [u8], count: usize) -> io::Result<usize> {
         if self.state.peer_closed {
             // Whatever follows close_notify is ignored (RFC 8446 section 6.1).
             return Ok(0);
@@ -161,7 +161,7 @@ impl Channel {
     /// # Errors
     ///
     /// The handshake is not done, or the channel is closed.
-    pub fn encrypt(&mut self, plain: &[u8], out: &mut [u8]) -> io::Result<usize> {
+    pub(crate) fn encrypt(&mut self, plain: &[u8], out: &mut [u8]) -> io::Result<usize> {
         match self.tls.process_tls_records(&mut []).state {
             Ok(ConnectionState::WriteTraffic(mut traffic)) => {
                 traffic.encrypt(plain, out).map_err(io::Error::other)
@@ -172,7 +172,7 @@ impl Channel {
     }
 
     /// Ends our stream: the first call puts close_notify into [`Channel::unsent`].
-    pub fn close(&mut self) {
+    pub(crate) fn close(&mut self) {
         if !self.state.established || self.state.closed {
             return;
         }
@@ -190,12 +190,12 @@ impl Channel {
     // ---- ciphertext ----
 
     /// Returns what the socket has to accept before anything else.
-    pub fn unsent(&self) -> &[u8] {
+    pub(crate) fn unsent(&self) -> &[u8] {
         &self.unsent[self.sent..]
     }
 
     /// The socket has accepted so much of it.
-    pub fn sent(&mut self, count: usize) {
+    pub(crate) fn sent(&mut self, count: usize) {
         self.sent += count;
         if self.sent == self.unsent.len() {
             self.unsent = Vec::new();
@@ -204,18 +204,18 @@ impl Channel {
     }
 
     /// Keeps ciphertext of `plain` bytes that the socket has not accepted.
-    pub fn keep(&mut self, rest: &[u8], plain: usize) {
+    pub(crate) fn keep(&mut self, rest: &[u8], plain: usize) {
         self.unsent.extend_from_slice(rest);
         self.committed = plain;
     }
 
     /// Returns how many bytes of plaintext are encrypted already, and which the caller will send again.
-    pub fn committed(&self) -> usize {
+    pub(crate) fn committed(&self) -> usize {
         self.committed
     }
 
     /// Returns how many of `offered` bytes were encrypted before, and have been sent since.
-    pub fn take_committed(&mut self, offered: usize) -> usize {
+    pub(crate) fn take_committed(&mut self, offered: usize) -> usize {
         let count = self.committed.min(offered);
         self.committed -= count;
         count

@@ -19,7 +19,7 @@ const HTTP_1_1: &[u8] = b"http/1.1";
 
 /// Everything that a connection needs for its handshake.
 #[derive(Clone, Debug)]
-pub struct Identity(pub(super) Arc<ServerConfig>);
+pub(crate) struct Identity(pub(super) Arc<ServerConfig>);
 
 impl Identity {
     /// Reads it from its files.
@@ -31,7 +31,7 @@ impl Identity {
     ///
     /// A file is not named, cannot be read or holds something else; key and certificate are not a
     /// pair.
-    pub fn read(files: &IdentityFiles) -> Result<Self, IdentityError> {
+    pub(crate) fn read(files: &IdentityFiles) -> Result<Self, IdentityError> {
         let provider = Arc::new(ring::default_provider());
         let pair = read_pair(files, &provider)?;
         let versions = ServerConfig::builder_with_provider(Arc::clone(&provider))

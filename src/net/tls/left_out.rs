@@ -7,63 +7,63 @@ use super::{IdentityError, IdentityFiles};
 
 /// There is none.
 #[derive(Clone, Debug)]
-pub struct Identity(Infallible);
+pub(crate) struct Identity(Infallible);
 
 impl Identity {
-    pub fn read(_files: &IdentityFiles) -> Result<Self, IdentityError> {
+    pub(crate) fn read(_files: &IdentityFiles) -> Result<Self, IdentityError> {
         Err(IdentityError("this build has no TLS".to_owned()))
     }
 }
 
 /// There is none.
-pub struct Channel(Infallible);
+pub(crate) struct Channel(Infallible);
 
 impl Channel {
-    pub fn new(identity: &Identity) -> io::Result<Self> {
+    pub(crate) fn new(identity: &Identity) -> io::Result<Self> {
         match identity.0 {}
     }
 
-    pub fn is_established(&self) -> bool {
+    pub(crate) fn is_established(&self) -> bool {
         match self.0 {}
     }
 
-    pub fn is_closed_by_peer(&self) -> bool {
+    pub(crate) fn is_closed_by_peer(&self) -> bool {
         match self.0 {}
     }
 
-    pub fn is_plain_http(&self, _first: &[u8]) -> bool {
+    pub(crate) fn is_plain_http(&self, _first: &[u8]) -> bool {
         match self.0 {}
     }
 
-    pub fn decrypt(&mut self, _buffer: &mut [u8], _count: usize) -> io::Result<usize> {
+    pub(crate) fn decrypt(&mut self, _buffer: &mut [u8], _count: usize) -> io::Result<usize> {
         match self.0 {}
     }
 
-    pub fn encrypt(&mut self, _plain: &[u8], _out: &mut [u8]) -> io::Result<usize> {
+    pub(crate) fn encrypt(&mut self, _plain: &[u8], _out: &mut [u8]) -> io::Result<usize> {
         match self.0 {}
     }
 
-    pub fn close(&mut self) {
+    pub(crate) fn close(&mut self) {
         match self.0 {}
     }
 
-    pub fn unsent(&self) -> &[u8] {
+    pub(crate) fn unsent(&self) -> &[u8] {
         match self.0 {}
     }
 
-    pub fn sent(&mut self, _count: usize) {
+    pub(crate) fn sent(&mut self, _count: usize) {
         match self.0 {}
     }
 
-    pub fn keep(&mut self, _rest: &[u8], _plain: usize) {
+    pub(crate) fn keep(&mut self, _rest: &[u8], _plain: usize) {
         match self.0 {}
     }
 
-    pub fn committed(&self) -> usize {
+    pub(crate) fn committed(&self) -> usize {
         match self.0 {}
     }
 
-    pub fn take_committed(&mut self, _offered: usize) -> usize {
+    pub(crate) fn take_committed(&mut self, _offered: usize) -> usize {
         match self.0 {}
     }
 }

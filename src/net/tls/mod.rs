@@ -19,17 +19,17 @@ mod x509;
 #[cfg(feature = "tls")]
 pub(super) use channel::Channel;
 #[cfg(feature = "tls")]
-pub use identity::Identity;
+pub(crate) use identity::Identity;
 #[cfg(not(feature = "tls"))]
 pub(super) use left_out::Channel;
 #[cfg(not(feature = "tls"))]
-pub use left_out::Identity;
+pub(crate) use left_out::Identity;
 
 use std::fmt;
 
 /// The files that an identity is read from, all of them PEM. An empty name: none.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct IdentityFiles {
+pub(crate) struct IdentityFiles {
     /// The certificate, and those that lead from it to one that clients know.
     pub certificate: String,
     /// The certificate's key: PKCS#8, PKCS#1 or SEC1.
@@ -40,21 +40,21 @@ pub struct IdentityFiles {
 
 impl IdentityFiles {
     /// How long the names are.
-    pub fn lens(&self) -> [usize; 3] {
+    pub(crate) fn lens(&self) -> [usize; 3] {
         [&self.certificate, &self.key, &self.client_ca].map(String::len)
     }
 }
 
 impl IdentityFiles {
     /// Whether none is named.
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.certificate.is_empty() && self.key.is_empty() && self.client_ca.is_empty()
     }
 }
 
 /// Why files make no identity.
 #[derive(Debug, PartialEq, Eq)]
-pub struct IdentityError(String);
+pub(crate) struct IdentityError(String);
 
 impl fmt::Display for IdentityError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -16,7 +16,7 @@ const CERTIFICATE: &str = "CERTIFICATE";
 const KEYS: [&str; 3] = ["PRIVATE KEY", "RSA PRIVATE KEY", "EC PRIVATE KEY"];
 
 /// A file that was read; its name is for error messages.
-pub struct PemFile<'a> {
+pub(crate) struct PemFile<'a> {
     name: &'a str,
     content: Vec<u8>,
 }
@@ -31,7 +31,7 @@ impl<'a> PemFile<'a> {
     /// # Errors
     ///
     /// It cannot be read, or cannot be PEM.
-    pub fn read(name: &'a str) -> Result<Self, IdentityError> {
+    pub(crate) fn read(name: &'a str) -> Result<Self, IdentityError> {
         let content = fs::read(name);
         let content = content.map_err(|error| wrong(name, format!("cannot be read: {error}")))?;
         match content[..] {
@@ -57,7 +57,7 @@ impl<'a> PemFile<'a> {
     }
 
     /// Returns its certificates, at least one.
-    pub fn certificates(&self) -> Result<Vec<CertificateDer<'static>>, IdentityError> {
+    pub(crate) fn certificates(&self) -> Result<Vec<CertificateDer<'static>>, IdentityError> {
         let sections = self.sections()?;
         let certificates = sections
             .iter()
@@ -71,7 +71,7 @@ impl<'a> PemFile<'a> {
     }
 
     /// Returns the first of its keys.
-    pub fn key(&self) -> Result<PrivateKeyDer<'static>, IdentityError> {
+    pub(crate) fn key(&self) -> Result<PrivateKeyDer<'static>, IdentityError> {
         let sections = self.sections()?;
         let key = sections
             .iter()
@@ -180,7 +180,7 @@ impl Section<'_> {
 }
 
 /// The error for a key that is broken or of an unsupported kind.
-pub fn unsupported_key(name: &str) -> IdentityError {
+pub(crate) fn unsupported_key(name: &str) -> IdentityError {
     wrong(
         name,
         "contains a private key that is invalid or of an unsupported type. Supported are RSA with 2048 to 4096 bits, \
@@ -189,7 +189,7 @@ pub fn unsupported_key(name: &str) -> IdentityError {
     )
 }
 
-pub fn wrong(name: &str, what: impl fmt::Display) -> IdentityError {
+pub(crate) fn wrong(name: &str, what: impl fmt::Display) -> IdentityError {
     IdentityError(format!("{name} {what}"))
 }
 

@@ -14,7 +14,7 @@ const VERSION: u8 = 0xa0;
 
 /// The fields that matter to a server that presents it.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Certificate<'a> {
+pub(crate) struct Certificate<'a> {
     /// 1 to 3.
     pub version: u32,
     /// None: it is in a form that RFC 5280 forbids.
@@ -26,7 +26,7 @@ pub struct Certificate<'a> {
 
 impl<'a> Certificate<'a> {
     /// Returns None if these bytes are not a certificate.
-    pub fn parse(der: &'a [u8]) -> Option<Self> {
+    pub(crate) fn parse(der: &'a [u8]) -> Option<Self> {
         let mut rest = der;
         let mut parts = take(&mut rest, SEQUENCE)?.content;
         let mut fields = take(&mut parts, SEQUENCE)?.content;
@@ -96,7 +96,7 @@ fn take_any<'a>(input: &mut &'a [u8]) -> Option<Element<'a>> {
 
 /// A second of UTC. Later is greater.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Time {
+pub(crate) struct Time {
     year: u64,
     month: u64,
     day: u64,
@@ -105,7 +105,7 @@ pub struct Time {
 
 impl Time {
     /// Returns the present time of the system.
-    pub fn now() -> Self {
+    pub(crate) fn now() -> Self {
         let since = SystemTime::now().duration_since(UNIX_EPOCH);
         Self::from_unix(since.map_or(0, |since| since.as_secs()))
     }

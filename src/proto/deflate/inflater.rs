@@ -24,7 +24,7 @@ pub(in crate::proto) struct Inflater {
 
 impl Inflater {
     /// Creates one that has read nothing.
-    pub fn new(promise: Promise) -> Result<Self, Refused> {
+    pub(crate) fn new(promise: Promise) -> Result<Self, Refused> {
         Ok(Self {
             zlib: memory::make(promise, MAX_MEMORY_BYTES, || {
                 Inflate::new(false, WINDOW_BITS)
@@ -34,7 +34,7 @@ impl Inflater {
     }
 
     /// Forgets the context.
-    pub fn reset(&mut self) {
+    pub(crate) fn reset(&mut self) {
         self.zlib.reset(false);
         self.at_border = true;
     }
@@ -43,7 +43,7 @@ impl Inflater {
     ///
     /// A final block (BFINAL = 1) ends the context; others may follow it, in the same message too (RFC 7692
     /// section 7.2.3.4).
-    pub fn push(
+    pub(crate) fn push(
         &mut self,
         mut piece: &[u8],
         stage: &mut [u8],
@@ -87,7 +87,7 @@ impl Inflater {
 
     /// Ends a message: reads the tail that the sender has left out, which must end a block. A message that
     /// ends with a final block has no tail, and neither has an empty one.
-    pub fn finish(&mut self, stage: &mut [u8]) -> Result<(), ProtoError> {
+    pub(crate) fn finish(&mut self, stage: &mut [u8]) -> Result<(), ProtoError> {
         // One byte more than the tail. Reading ends with the block, so the byte must be left.
         const BEYOND: [u8; TAIL.len() + 1] = [TAIL[0], TAIL[1], TAIL[2], TAIL[3], 0x00];
 

@@ -8,13 +8,13 @@ use crate::proto::memory::{Promise, Refused};
 pub(in crate::proto) struct Inflater;
 
 impl Inflater {
-    pub fn new(_promise: Promise) -> Result<Self, Refused> {
+    pub(crate) fn new(_promise: Promise) -> Result<Self, Refused> {
         Ok(Self)
     }
 
-    pub fn reset(&mut self) {}
+    pub(crate) fn reset(&mut self) {}
 
-    pub fn push(
+    pub(crate) fn push(
         &mut self,
         _piece: &[u8],
         _stage: &mut [u8],
@@ -23,7 +23,7 @@ impl Inflater {
         Err(ProtoError::NotDeflate)
     }
 
-    pub fn finish(&mut self, _stage: &mut [u8]) -> Result<(), ProtoError> {
+    pub(crate) fn finish(&mut self, _stage: &mut [u8]) -> Result<(), ProtoError> {
         Err(ProtoError::NotDeflate)
     }
 }

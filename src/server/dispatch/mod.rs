@@ -1,4 +1,4 @@
 //! Where events go: to the application, to a client's own thread, or into the records of a pull.
 
-pub mod pull;
-pub mod sink;
+pub(crate) mod pull;
+pub(crate) mod sink;

@@ -20,7 +20,7 @@ use crate::server::{Happened, Kept, Pulled, Records, Request};
 /// What the records of one pull point to, from one loop. It belongs to the pulling thread until
 /// that comes back, and so outlives the server if it must.
 #[derive(Default)]
-pub struct Batch {
+pub(crate) struct Batch {
     pub arena: Option<Vec<u8>>,
     /// How much of the arena lent records point into.
     pub filled: usize,
@@ -36,7 +36,7 @@ pub struct Batch {
 
 impl Batch {
     /// Keeps bytes that records point into.
-    pub fn keep(&mut self, bytes: Vec<u8>) {
+    pub(crate) fn keep(&mut self, bytes: Vec<u8>) {
         self.messages.push(bytes);
     }
 
@@ -59,13 +59,13 @@ impl Batch {
     }
 
     /// Lets go of the definitions, which may run `release`.
-    pub fn let_go(&mut self) {
+    pub(crate) fn let_go(&mut self) {
         self.paths = None;
     }
 }
 
 /// Writes the events of one loop's turn down.
-pub struct Puller<'a> {
+pub(crate) struct Puller<'a> {
     pub records: &'a mut dyn Records,
     pub batch: Batch,
     pub count: u32,
@@ -74,7 +74,7 @@ pub struct Puller<'a> {
 }
 
 impl<'a> Puller<'a> {
-    pub fn new(records: &'a mut dyn Records) -> Self {
+    pub(crate) fn new(records: &'a mut dyn Records) -> Self {
         Self {
             records,
             batch: Batch::default(),
@@ -84,12 +84,12 @@ impl<'a> Puller<'a> {
     }
 
     /// Payloads are lent from `source` until it is followed by another one; the batch must get it.
-    pub fn lend_from(&mut self, source: &mut Vec<u8>) {
+    pub(crate) fn lend_from(&mut self, source: &mut Vec<u8>) {
         self.source = source.as_mut_ptr();
     }
 
     #[inline]
-    pub fn has_room(&self) -> bool {
+    pub(crate) fn has_room(&self) -> bool {
         self.records.room() > 0
     }
 
@@ -98,7 +98,7 @@ impl<'a> Puller<'a> {
     /// # Errors
     ///
     /// Memory for what it lends is refused; nothing is written.
-    pub fn record(
+    pub(crate) fn record(
         &mut self,
         paths: &Arc<Paths>,
         target: &Target,

@@ -3,7 +3,7 @@
 use crate::server::dispatch::pull::{Batch, Puller};
 
 /// Where the events of a turn go.
-pub enum Sink<'a> {
+pub(crate) enum Sink<'a> {
     /// Callbacks run here and now.
     Call,
     /// Callbacks run on a thread of each client's own.
@@ -17,7 +17,7 @@ pub enum Sink<'a> {
 impl Sink<'_> {
     /// Whether one more event can be told.
     #[inline]
-    pub fn has_room(&self) -> bool {
+    pub(crate) fn has_room(&self) -> bool {
         match self {
             Self::Call | Self::ClientThread => true,
             Self::Pull(puller) => puller.has_room(),
@@ -26,7 +26,7 @@ impl Sink<'_> {
     }
 
     /// The batch that keeps what the events lend, if that is to last.
-    pub fn batch(&mut self) -> Option<&mut Batch> {
+    pub(crate) fn batch(&mut self) -> Option<&mut Batch> {
         match self {
             Self::Pull(puller) => Some(&mut puller.batch),
             _ => None,
@@ -35,7 +35,7 @@ impl Sink<'_> {
 
     /// Names the bytes from which payloads are lent from now on; a batch must get them to keep.
     #[inline]
-    pub fn lend_from(&mut self, source: &mut Vec<u8>) {
+    pub(crate) fn lend_from(&mut self, source: &mut Vec<u8>) {
         if let Self::Pull(puller) = self {
             puller.lend_from(source);
         }

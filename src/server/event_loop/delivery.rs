@@ -9,7 +9,7 @@ use crate::server::handshake::paths;
 
 impl Loop {
     /// Delivers one event. After `disconnect` the connection is forgotten.
-    pub fn deliver_event(&self, turn: &mut Turn<'_, '_>, target: Target, event: Event<'_>) {
+    pub(crate) fn deliver_event(&self, turn: &mut Turn<'_, '_>, target: Target, event: Event<'_>) {
         let is_last = matches!(event, Event::Disconnect(..));
         let Target { token, path, .. } = target;
         turn.paths.renew();

@@ -4,7 +4,7 @@
 //! borrow crosses a callback: state sits in a `RefCell`, bytes that foreign code sees are moved out
 //! of it first, and a callback that sends finds the loop by [`Loop::current`].
 
-pub mod core;
+pub(crate) mod core;
 mod delivery;
 mod opening;
 
@@ -57,7 +57,7 @@ fn new_arena() -> Option<Vec<u8>> {
 
 scoped_thread_local!(static CURRENT: Loop);
 
-pub struct Loop {
+pub(crate) struct Loop {
     pub core: RefCell<Core>,
     pub mailbox: &'static Mailbox,
     pub server: Arc<Shared>,
@@ -65,7 +65,7 @@ pub struct Loop {
 }
 
 /// One turn's view of the application.
-pub struct Turn<'t, 's> {
+pub(crate) struct Turn<'t, 's> {
     pub paths: Arc<Paths>,
     pub sink: &'t mut Sink<'s>,
 }
@@ -90,7 +90,7 @@ enum Next<'a> {
 }
 
 impl Loop {
-    pub fn new(server: Arc<Shared>, number: usize) -> io::Result<Self> {
+    pub(crate) fn new(server: Arc<Shared>, number: usize) -> io::Result<Self> {
         let (poller, waker) = Poller::new(server.options.backend())?;
         let conns = Conns::new();
         let mailbox = conns.slot_arena().mailbox;
@@ -106,19 +106,19 @@ impl Loop {
 
     /// Runs `work` with the loop whose turn the current thread runs, if it has this mailbox.
     #[inline]
-    pub fn current<T>(mailbox: &Mailbox, work: impl FnOnce(&Self) -> T) -> Option<T> {
+    pub(crate) fn current<T>(mailbox: &Mailbox, work: impl FnOnce(&Self) -> T) -> Option<T> {
         let is_current =
             CURRENT.is_set() && CURRENT.with(|current| std::ptr::eq(current.mailbox, mailbox));
         is_current.then(|| CURRENT.with(work))
     }
 
     /// Which of its server's loops it is.
-    pub fn number(&self) -> usize {
+    pub(crate) fn number(&self) -> usize {
         self.number
     }
 
     /// Serves until the server has closed.
-    pub fn serve(&self, sink: &mut Sink<'_>) {
+    pub(crate) fn serve(&self, sink: &mut Sink<'_>) {
         if self.server.options.backend() == Backend::Ring {
             self.core.borrow_mut().poller.use_ring();
         }
@@ -128,7 +128,7 @@ impl Loop {
     }
 
     /// One turn; it waits only if it may and there is nothing to do.
-    pub fn turn(&self, may_wait: bool, sink: &mut Sink<'_>) {
+    pub(crate) fn turn(&self, may_wait: bool, sink: &mut Sink<'_>) {
         CURRENT.set(self, || log::holding(|| self.turn_inside(may_wait, sink)));
         log::tell_waiting();
     }
@@ -160,7 +160,7 @@ impl Loop {
     }
 
     /// Hands what was queued to the kernel, outside a turn and without a callback.
-    pub fn flush(&self) {
+    pub(crate) fn flush(&self) {
         CURRENT.set(self, || {
             log::holding(|| {
                 let mut core = self.core.borrow_mut();
@@ -489,7 +489,7 @@ impl Loop {
 
     /// Runs a handler, and counts it if it fails.
     #[inline]
-    pub fn handle(
+    pub(crate) fn handle(
         &self,
         application: &Arc<dyn Application>,
         websocket: u64,

@@ -36,7 +36,7 @@ enum Answer {
 impl Loop {
     /// Reads a request, and acts on it when it is whole. Returns how much of the input was taken;
     /// None when it must wait.
-    pub fn read_request(
+    pub(crate) fn read_request(
         &self,
         turn: &mut Turn<'_, '_>,
         token: Token,
@@ -244,7 +244,7 @@ impl Loop {
     }
 
     /// Does what `upgrade` has decided.
-    pub fn apply_decision(
+    pub(crate) fn apply_decision(
         &self,
         turn: &mut Turn<'_, '_>,
         token: Token,

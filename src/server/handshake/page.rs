@@ -10,7 +10,7 @@ use crate::proto::{self, RequestHead};
 use crate::server::ServerError;
 
 /// What a path answers to GET and HEAD.
-pub struct Page {
+pub(crate) struct Page {
     content_type: Vec<u8>,
     body: Vec<u8>,
     /// The body's hash, as a strong entity tag (RFC 9110 section 8.8.3).
@@ -22,7 +22,7 @@ const FIXED_HEAD: usize = 256;
 
 /// How a request wants a page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Wish {
+pub(crate) struct Wish {
     /// HEAD: the same without the body.
     pub head_only: bool,
     /// The client has the page already.
@@ -33,7 +33,7 @@ pub struct Wish {
 
 impl Page {
     /// Fails on a content type that cannot stand in a header.
-    pub fn new(content_type: &str, body: &[u8]) -> Result<Self, ServerError> {
+    pub(crate) fn new(content_type: &str, body: &[u8]) -> Result<Self, ServerError> {
         let fine = proto::may_set_header(b"Content-Type", content_type.as_bytes());
         if !fine || content_type.is_empty() {
             return Err(ServerError::Argument);
@@ -50,7 +50,7 @@ impl Page {
     }
 
     /// How this page is to be sent.
-    pub fn wish(&self, request: &RequestHead<'_>) -> Wish {
+    pub(crate) fn wish(&self, request: &RequestHead<'_>) -> Wish {
         Wish {
             head_only: request.method == "HEAD",
             unchanged: request.lists("If-None-Match", "*")
@@ -61,7 +61,7 @@ impl Page {
     }
 
     /// Writes the response; nothing, when its memory is refused.
-    pub fn write(
+    pub(crate) fn write(
         &self,
         out: &mut Vec<u8>,
         wish: Wish,

@@ -41,14 +41,14 @@ struct Definition {
 }
 
 /// The applications of all paths at one moment.
-pub struct Paths {
+pub(crate) struct Paths {
     version: u64,
     applications: Vec<Option<Arc<dyn Application>>>,
 }
 
 impl Paths {
     /// The newest.
-    pub fn current() -> Arc<Self> {
+    pub(crate) fn current() -> Arc<Self> {
         let mut table = table();
         let Table {
             definitions,
@@ -72,7 +72,7 @@ impl Paths {
 
     /// Replaces itself if something was defined or undefined since. May run `release`.
     #[inline]
-    pub fn renew(self: &mut Arc<Self>) {
+    pub(crate) fn renew(self: &mut Arc<Self>) {
         if self.version != VERSION.load(Ordering::SeqCst) {
             *self = Self::current();
         }
@@ -80,20 +80,20 @@ impl Paths {
 
     /// Whose path this is; a client that holds the number keeps the application here.
     #[inline]
-    pub fn application(&self, number: u32) -> Option<&Arc<dyn Application>> {
+    pub(crate) fn application(&self, number: u32) -> Option<&Arc<dyn Application>> {
         self.applications.get(number as usize)?.as_ref()
     }
 }
 
 /// What a request's path leads to.
-pub struct Found {
+pub(crate) struct Found {
     /// If there is an application.
     pub entered: Option<Entered>,
     pub page: Option<Arc<Page>>,
 }
 
 /// The application that a client has come to.
-pub struct Entered {
+pub(crate) struct Entered {
     pub place: Place,
     /// Names and values of the path's parameters.
     pub params: Vec<(String, String)>,
@@ -101,11 +101,11 @@ pub struct Entered {
 
 /// A client's place in a path. Unless it stays, the client leaves when this is dropped: that may run
 /// `release`, so nothing may be borrowed then.
-pub struct Place(u32);
+pub(crate) struct Place(u32);
 
 impl Place {
     /// Returns the path's number; [`leave`] must follow.
-    pub fn stay(self) -> u32 {
+    pub(crate) fn stay(self) -> u32 {
         ManuallyDrop::new(self).0
     }
 }
@@ -122,7 +122,7 @@ impl Drop for Place {
 /// # Errors
 ///
 /// Memory; then nobody is counted.
-pub fn enter(route: &str) -> Result<Found, ServerError> {
+pub(crate) fn enter(route: &str) -> Result<Found, ServerError> {
     let mut table = table();
     let page = table.pages.find(route).map(|found| Arc::clone(found.value));
     let entered = table.enter(route)?;
@@ -130,7 +130,7 @@ pub fn enter(route: &str) -> Result<Found, ServerError> {
 }
 
 /// Uncounts a client. May run `release`, so nothing may be borrowed.
-pub fn leave(number: u32) {
+pub(crate) fn leave(number: u32) {
     let mut table = table();
     let Some(place) = table.definitions.get_mut(number as usize) else {
         return;
@@ -146,7 +146,10 @@ pub fn leave(number: u32) {
 }
 
 /// Defines a path, or gives a defined one to another application.
-pub fn define_path(path: &str, application: Arc<dyn Application>) -> Result<(), ServerError> {
+pub(crate) fn define_path(
+    path: &str,
+    application: Arc<dyn Application>,
+) -> Result<(), ServerError> {
     check_path(path)?;
     if memory::is_short() {
         return Err(ServerError::Memory);
@@ -202,7 +205,7 @@ fn define(path: &str, application: Arc<dyn Application>) -> Result<(), ServerErr
 }
 
 /// Undefines a path; its clients keep their last application until they leave.
-pub fn undefine_path(path: &str) -> Result<(), ServerError> {
+pub(crate) fn undefine_path(path: &str) -> Result<(), ServerError> {
     let mut table = table();
     let number = table.paths.remove(path)?;
     let place = &mut table.definitions[number as usize];
@@ -220,7 +223,7 @@ pub fn undefine_path(path: &str) -> Result<(), ServerError> {
 }
 
 /// Defines or replaces a page.
-pub fn define_page(path: &str, page: Page) -> Result<(), ServerError> {
+pub(crate) fn define_page(path: &str, page: Page) -> Result<(), ServerError> {
     check_path(path)?;
     if memory::is_short() {
         return Err(ServerError::Memory);
@@ -236,7 +239,7 @@ pub fn define_page(path: &str, page: Page) -> Result<(), ServerError> {
     Ok(())
 }
 
-pub fn undefine_page(path: &str) -> Result<(), ServerError> {
+pub(crate) fn undefine_page(path: &str) -> Result<(), ServerError> {
     table().pages.remove(path).map(drop)
 }
 

@@ -10,7 +10,7 @@ use crate::server::ServerError;
 use crate::server::error::Answer;
 
 /// What a request is made of.
-pub struct RequestParts<'a> {
+pub(crate) struct RequestParts<'a> {
     pub head: &'a RequestHead<'a>,
     pub peer: Peer,
     /// Of the path, decoded.
@@ -24,7 +24,7 @@ pub struct RequestParts<'a> {
 /// One request. It owns every string that it lends, each with a NUL behind it and at an address
 /// that stays as long as the request.
 #[derive(Debug)]
-pub struct Request {
+pub(crate) struct Request {
     text: Text,
     target: Span,
     path: Span,
@@ -60,7 +60,7 @@ impl Request {
     /// # Errors
     ///
     /// Memory.
-    pub fn new(parts: &RequestParts<'_>) -> Answer<Box<Self>> {
+    pub(crate) fn new(parts: &RequestParts<'_>) -> Answer<Box<Self>> {
         let head = parts.head;
         let mut writer = Writer::new(head.text)?;
         let target = writer.place(head.target.as_bytes())?;
@@ -121,22 +121,22 @@ impl Request {
     }
 
     /// Path and query as sent.
-    pub fn target(&self) -> &CStr {
+    pub(crate) fn target(&self) -> &CStr {
         self.text.at(self.target)
     }
 
     /// Decoded, without the query.
-    pub fn path(&self) -> &CStr {
+    pub(crate) fn path(&self) -> &CStr {
         self.text.at(self.path)
     }
 
     /// What stands after the `?`, as sent.
-    pub fn query(&self) -> &CStr {
+    pub(crate) fn query(&self) -> &CStr {
         self.text.at(self.query)
     }
 
     /// Who asks: an address with its port, or `unix`.
-    pub fn peer(&self) -> &CStr {
+    pub(crate) fn peer(&self) -> &CStr {
         let name = self.peer_name.get_or_init(|| {
             let mut name = [0; PEER_NAME];
             // It fits, and leaves its NUL.
@@ -147,7 +147,7 @@ impl Request {
     }
 
     /// The value of a header, its name in any case; repeated ones joined.
-    pub fn header(&self, name: &[u8]) -> Option<&CStr> {
+    pub(crate) fn header(&self, name: &[u8]) -> Option<&CStr> {
         let has_name =
             |header: &&Header| self.text.bytes_at(header.name).eq_ignore_ascii_case(name);
         self.headers
@@ -157,26 +157,26 @@ impl Request {
     }
 
     /// How many headers came, repeated ones each.
-    pub fn header_count(&self) -> usize {
+    pub(crate) fn header_count(&self) -> usize {
         self.headers.len()
     }
 
     /// As sent.
-    pub fn header_name(&self, index: usize) -> Option<&CStr> {
+    pub(crate) fn header_name(&self, index: usize) -> Option<&CStr> {
         self.headers
             .get(index)
             .map(|header| self.text.at(header.name))
     }
 
     /// As sent.
-    pub fn header_value(&self, index: usize) -> Option<&CStr> {
+    pub(crate) fn header_value(&self, index: usize) -> Option<&CStr> {
         self.headers
             .get(index)
             .map(|header| self.text.at(header.value))
     }
 
     /// A parameter of the path, decoded.
-    pub fn param(&self, name: &[u8]) -> Option<&CStr> {
+    pub(crate) fn param(&self, name: &[u8]) -> Option<&CStr> {
         let has_name = |(named, _): &&(Span, Span)| self.text.bytes_at(*named) == name;
         self.params
             .iter()
@@ -185,13 +185,13 @@ impl Request {
     }
 
     /// The subprotocol in force; empty when there is none.
-    pub fn subprotocol(&self) -> &CStr {
+    pub(crate) fn subprotocol(&self) -> &CStr {
         let chosen = self.chosen.get().and_then(|index| self.offered.get(index));
         chosen.map_or(c"", |&name| self.text.at(name))
     }
 
     /// The subprotocol in force, for the answer.
-    pub fn chosen(&self) -> Option<&str> {
+    pub(crate) fn chosen(&self) -> Option<&str> {
         // It is a token.
         let name = self.subprotocol().to_str().ok()?;
         Some(name).filter(|name| !name.is_empty())
@@ -202,7 +202,7 @@ impl Request {
     /// # Errors
     ///
     /// Busy once sealed; Argument for what an application may not set; Memory.
-    pub fn set_header(&self, name: &[u8], value: &[u8]) -> Answer {
+    pub(crate) fn set_header(&self, name: &[u8], value: &[u8]) -> Answer {
         if self.sealed.get() {
             return Err(ServerError::Busy);
         }
@@ -228,7 +228,7 @@ impl Request {
     /// # Errors
     ///
     /// Busy once sealed; Argument when it was not offered.
-    pub fn select_subprotocol(&self, name: &[u8]) -> Answer {
+    pub(crate) fn select_subprotocol(&self, name: &[u8]) -> Answer {
         if self.sealed.get() {
             return Err(ServerError::Busy);
         }
@@ -241,12 +241,12 @@ impl Request {
     }
 
     /// What the application added to the answer, in order; none is left.
-    pub fn take_extra_headers(&self) -> Vec<(String, String)> {
+    pub(crate) fn take_extra_headers(&self) -> Vec<(String, String)> {
         self.extra_headers.take()
     }
 
     /// Takes the answer out of the application's hands: from now on both setters answer Busy.
-    pub fn seal(&self) {
+    pub(crate) fn seal(&self) {
         self.sealed.set(true);
     }
 }

@@ -25,7 +25,7 @@ const MAX_MESSAGES: usize = 64;
 const MAX_BYTES: usize = 1 << 20;
 
 /// What the loop hands over.
-pub enum ClientEvent {
+pub(crate) enum ClientEvent {
     /// `upgrade` is to be asked.
     Upgrade(Box<Request>),
     Event(Event<'static>),
@@ -42,7 +42,7 @@ impl ClientEvent {
 }
 
 /// The loop's end of the queue.
-pub struct ClientQueue {
+pub(crate) struct ClientQueue {
     sender: Sender<ClientEvent>,
     /// Dropped after the sender, so that who is woken by it sees that there is none.
     recheck: Bell,
@@ -86,7 +86,7 @@ impl Load {
 }
 
 /// Whose callbacks a thread runs.
-pub struct Client {
+pub(crate) struct Client {
     pub target: Target,
     pub mailbox: &'static Mailbox,
     pub metrics: Arc<Metrics>,
@@ -94,7 +94,7 @@ pub struct Client {
 
 impl ClientQueue {
     /// Starts the thread.
-    pub fn start(client: Client) -> io::Result<Self> {
+    pub(crate) fn start(client: Client) -> io::Result<Self> {
         let (sender, receiver) = unbounded();
         let load = Arc::new(Load::default());
         let thread = {
@@ -119,7 +119,7 @@ impl ClientQueue {
         })
     }
 
-    pub fn push(&self, event: ClientEvent) {
+    pub(crate) fn push(&self, event: ClientEvent) {
         if let Some(bytes) = event.bytes() {
             self.load.messages.fetch_add(1, Ordering::SeqCst);
             self.load.bytes.fetch_add(bytes, Ordering::SeqCst);
@@ -130,7 +130,7 @@ impl ClientQueue {
     }
 
     /// Whether another message may be handed over; if not, [`Mail::Room`] will come.
-    pub fn has_room(&self) -> bool {
+    pub(crate) fn has_room(&self) -> bool {
         if self.load.is_under(MAX_MESSAGES, MAX_BYTES) {
             return true;
         }
@@ -141,14 +141,14 @@ impl ClientQueue {
     }
 
     /// Waits for the end of the thread, which has said that it ends.
-    pub fn join(self) {
+    pub(crate) fn join(self) {
         if self.thread.join().is_err() {
             log::error!("the thread of a websocket panicked");
         }
     }
 
     /// Ends a thread whose client was not let in.
-    pub fn stop(self) {
+    pub(crate) fn stop(self) {
         let Self {
             sender,
             recheck,

@@ -11,7 +11,7 @@ use crate::server::websocket::slot_arena::{Chunk, SlotArena};
 
 /// Where a connection stands.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Phase {
+pub(crate) enum Phase {
     /// No connection.
     #[default]
     Free,
@@ -33,7 +33,7 @@ pub enum Phase {
 
 /// One connection. An idle websocket owns nothing beyond this and its slot.
 #[derive(Default)]
-pub struct Conn {
+pub(crate) struct Conn {
     pub session: Session,
     pub outbox: Option<Box<Outbox>>,
     pub extra: Option<Box<Extra>>,
@@ -70,7 +70,7 @@ pub struct Conn {
 
 /// What a connection needs only at times.
 #[derive(Default)]
-pub struct Extra {
+pub(crate) struct Extra {
     pub opening: Option<Opening>,
     /// The answer to the client's key, until `upgrade` has decided.
     pub accept: Option<[u8; 28]>,
@@ -97,7 +97,7 @@ pub struct Extra {
 }
 
 /// A request that is being read.
-pub struct Opening {
+pub(crate) struct Opening {
     pub peer: Peer,
     /// What has come of it; nothing when it comes all at once.
     pub head: Vec<u8>,
@@ -107,7 +107,7 @@ pub struct Opening {
 }
 
 /// Why a request cannot be read.
-pub enum Unread {
+pub(crate) enum Unread {
     Refused(Refusal),
     /// It begins as TLS does.
     Tls,
@@ -117,7 +117,11 @@ pub enum Unread {
 impl Opening {
     /// Takes what has come now. Returns how long the head is, once that is complete: if nothing of it
     /// was kept before, it stands in `input` alone.
-    pub fn read(&mut self, input: &[u8], max_header_size: usize) -> Result<Option<usize>, Unread> {
+    pub(crate) fn read(
+        &mut self,
+        input: &[u8],
+        max_header_size: usize,
+    ) -> Result<Option<usize>, Unread> {
         let Self { head, scanner, .. } = self;
         let is_first = head.is_empty();
         if !is_first {
@@ -146,7 +150,7 @@ fn keep(head: &mut Vec<u8>, input: &[u8]) -> Result<(), Unread> {
 
 /// What `disconnect` is told.
 #[derive(Default)]
-pub struct CloseStatus {
+pub(crate) struct CloseStatus {
     /// The code in the client's close frame; 1005 when it had none.
     pub received: Option<u16>,
     /// What Portal sent on failing the connection.
@@ -155,39 +159,39 @@ pub struct CloseStatus {
 }
 
 impl CloseStatus {
-    pub fn code(&self) -> u16 {
+    pub(crate) fn code(&self) -> u16 {
         self.received.or(self.failed).unwrap_or(1006)
     }
 }
 
 impl Conn {
-    pub fn extra(&mut self) -> &mut Extra {
+    pub(crate) fn extra(&mut self) -> &mut Extra {
         self.extra.get_or_insert_default()
     }
 
     /// The bytes that leave first, if the kernel may take any.
-    pub fn first_piece(&self) -> Option<&[u8]> {
+    pub(crate) fn first_piece(&self) -> Option<&[u8]> {
         let outbox = self.outbox.as_ref().filter(|_| !self.blocked)?;
         outbox.first_piece()
     }
 
-    pub fn client_queue(&self) -> Option<&ClientQueue> {
+    pub(crate) fn client_queue(&self) -> Option<&ClientQueue> {
         self.extra.as_ref()?.client_queue.as_ref()
     }
 
     /// Whether a frame whose bytes were counted may still be queued.
     #[inline]
-    pub fn takes_frames(&self) -> bool {
+    pub(crate) fn takes_frames(&self) -> bool {
         self.phase == Phase::Open || self.phase == Phase::Closing && !self.has_queued_close()
     }
 
     /// Whether our close frame is queued or has left.
-    pub fn has_queued_close(&self) -> bool {
+    pub(crate) fn has_queued_close(&self) -> bool {
         self.extra.as_ref().is_some_and(|extra| extra.close_queued)
     }
 
     /// Goes on to the first phase of the end.
-    pub fn begin_ending(&mut self, phase: Phase, now: u32) {
+    pub(crate) fn begin_ending(&mut self, phase: Phase, now: u32) {
         self.phase = phase;
         self.since = now;
         let extra = self.extra();
@@ -198,7 +202,7 @@ impl Conn {
     /// Counts bytes that the kernel has taken. Who takes a page, or what is left at the end, has its
     /// time anew.
     #[inline]
-    pub fn note_sent(&mut self, count: usize, now: u32) {
+    pub(crate) fn note_sent(&mut self, count: usize, now: u32) {
         self.sent = self.sent.wrapping_add(count as u32);
         if self.phase != Phase::Open && count > 0 {
             self.since = now;
@@ -206,7 +210,7 @@ impl Conn {
     }
 
     /// Gives memory back that an open, quiet websocket does not need.
-    pub fn shed(&mut self) {
+    pub(crate) fn shed(&mut self) {
         let needed = self.extra.as_ref().is_some_and(|extra| {
             extra.opening.is_some()
                 || extra.backlog_from < extra.backlog.len()
@@ -225,7 +229,7 @@ impl Conn {
 }
 
 /// The connections of a loop, beside the slots that show them to the public.
-pub struct Conns {
+pub(crate) struct Conns {
     slot_arena: SlotArena,
     chunks: Vec<Box<[Conn; Chunk::SLOTS]>>,
     /// The free place that is taken next, and the one that is taken last; each knows the next.
@@ -238,7 +242,7 @@ pub struct Conns {
 const NONE: u32 = u32::MAX;
 
 impl Conns {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             slot_arena: SlotArena::take(),
             chunks: Vec::new(),
@@ -248,22 +252,22 @@ impl Conns {
         }
     }
 
-    pub fn slot_arena(&self) -> &SlotArena {
+    pub(crate) fn slot_arena(&self) -> &SlotArena {
         &self.slot_arena
     }
 
     /// How many places are taken.
-    pub fn live(&self) -> usize {
+    pub(crate) fn live(&self) -> usize {
         self.live
     }
 
     /// How many groups of 256 places there are; see [`Conns::group`].
-    pub fn groups(&self) -> usize {
+    pub(crate) fn groups(&self) -> usize {
         self.chunks.len()
     }
 
     /// The tokens of one group's connections.
-    pub fn group(&self, group: usize) -> impl Iterator<Item = Token> + use<'_> {
+    pub(crate) fn group(&self, group: usize) -> impl Iterator<Item = Token> + use<'_> {
         let first = (group * Chunk::SLOTS) as u32;
         let places = self
             .chunks
@@ -280,7 +284,7 @@ impl Conns {
     }
 
     /// Takes a free place. None when there is none in the whole process, or memory is refused.
-    pub fn insert(&mut self, conn: Conn) -> Option<Token> {
+    pub(crate) fn insert(&mut self, conn: Conn) -> Option<Token> {
         let index = match self.take_free() {
             Some(index) => index,
             None => {
@@ -347,21 +351,21 @@ impl Conns {
     }
 
     #[inline]
-    pub fn get(&mut self, token: Token) -> Option<&mut Conn> {
+    pub(crate) fn get(&mut self, token: Token) -> Option<&mut Conn> {
         let index = token.index as usize;
         let conn = &mut self.chunks.get_mut(index / Chunk::SLOTS)?[index % Chunk::SLOTS];
         (conn.generation == token.generation && conn.phase != Phase::Free).then_some(conn)
     }
 
     /// The same for a look.
-    pub fn look(&self, token: Token) -> Option<&Conn> {
+    pub(crate) fn look(&self, token: Token) -> Option<&Conn> {
         let index = token.index as usize;
         let conn = &self.chunks.get(index / Chunk::SLOTS)?[index % Chunk::SLOTS];
         (conn.generation == token.generation && conn.phase != Phase::Free).then_some(conn)
     }
 
     /// For whom the events of a connection are.
-    pub fn target(&self, token: Token) -> Option<Target> {
+    pub(crate) fn target(&self, token: Token) -> Option<Target> {
         Some(Target {
             websocket: self.id(token),
             token,
@@ -372,26 +376,26 @@ impl Conns {
 
     /// The place of a connection that is known to be there.
     #[inline]
-    pub fn place(&mut self, token: Token) -> &mut Conn {
+    pub(crate) fn place(&mut self, token: Token) -> &mut Conn {
         self.at(token.index)
     }
 
     #[inline]
-    pub fn slot(&self, index: u32) -> &'static Slot {
+    pub(crate) fn slot(&self, index: u32) -> &'static Slot {
         let index = index as usize;
         &self.slot_arena.chunks[index / Chunk::SLOTS].slots[index % Chunk::SLOTS]
     }
 
     /// The public id.
     #[inline]
-    pub fn id(&self, token: Token) -> u64 {
+    pub(crate) fn id(&self, token: Token) -> u64 {
         let chunk = self.slot_arena.chunks[token.index as usize / Chunk::SLOTS].number;
         let slot = (chunk << 8) | (token.index % Chunk::SLOTS as u32);
         id(IdKind::Websocket, token.generation, slot)
     }
 
     /// Frees a place whose connection has ended, unless another thread's mail is on its way to it.
-    pub fn remove(&mut self, token: Token) -> bool {
+    pub(crate) fn remove(&mut self, token: Token) -> bool {
         if self.get(token).is_none() {
             return true;
         }

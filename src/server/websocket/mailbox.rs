@@ -13,7 +13,7 @@ use crate::server::handler_calls::Verdict;
 use crate::server::slot::Released;
 
 /// One wish of another thread.
-pub enum Mail {
+pub(crate) enum Mail {
     /// A connection that another loop accepted.
     Connection(Socket, Peer),
     /// A whole frame to send; its length and [`Mail::COST`] are counted in the slot.
@@ -40,10 +40,10 @@ pub enum Mail {
 
 impl Mail {
     /// What keeping one message here costs beside its bytes.
-    pub const COST: u64 = 64;
+    pub(crate) const COST: u64 = 64;
 
     /// The websocket in whose slot bytes are counted for it, and how many.
-    pub fn cost(&self) -> Option<(Token, u64)> {
+    pub(crate) fn cost(&self) -> Option<(Token, u64)> {
         match self {
             Self::Message(token, frame) => Some((*token, frame.len() as u64 + Self::COST)),
             Self::Ping(token, payload) => Some((*token, ping_cost(payload) as u64 + Self::COST)),
@@ -53,12 +53,12 @@ impl Mail {
 }
 
 /// What a ping counts in the queue: its payload and a header of two bytes.
-pub fn ping_cost(payload: &[u8]) -> usize {
+pub(crate) fn ping_cost(payload: &[u8]) -> usize {
     payload.len() + 2
 }
 
 /// The way into a loop. Mailboxes live as long as the process; one loop after the other has one.
-pub struct Mailbox {
+pub(crate) struct Mailbox {
     sender: Sender<Mail>,
     receiver: Receiver<Mail>,
     /// Something may have come since the mail was last taken.
@@ -93,7 +93,7 @@ impl Default for Mailbox {
 
 impl Mailbox {
     /// Attaches a loop.
-    pub fn attach(&self, waker: Arc<Waker>, max_queued: u64) {
+    pub(crate) fn attach(&self, waker: Arc<Waker>, max_queued: u64) {
         self.max_queued.store(max_queued, Ordering::Release);
         *self.attached() = Attached {
             waker: Some(waker),
@@ -102,19 +102,19 @@ impl Mailbox {
     }
 
     /// The server of the loop that is attached has this id.
-    pub fn serve(&self, server: u64) {
+    pub(crate) fn serve(&self, server: u64) {
         self.attached().server = server;
     }
 
     /// Detaches the loop. Returns the mail that it has not taken; the next loop gets none of it.
-    pub fn detach(&self) -> Vec<Mail> {
+    pub(crate) fn detach(&self) -> Vec<Mail> {
         let mut attached = self.attached();
         *attached = Attached::default();
         self.receiver.try_iter().collect()
     }
 
     /// The id of the server whose loop this is; 0 is none.
-    pub fn server(&self) -> u64 {
+    pub(crate) fn server(&self) -> u64 {
         self.attached().server
     }
 
@@ -124,18 +124,18 @@ impl Mailbox {
 
     /// MAX_QUEUED of the server that has this mailbox now.
     #[inline]
-    pub fn max_queued(&self) -> u64 {
+    pub(crate) fn max_queued(&self) -> u64 {
         self.max_queued.load(Ordering::Acquire)
     }
 
     /// At most so many bytes are queued when a client is read from again, and told `drain`.
     #[inline]
-    pub fn low(&self) -> u64 {
+    pub(crate) fn low(&self) -> u64 {
         self.max_queued() / 2
     }
 
     /// Leaves a wish, and wakes the loop if it sleeps: once for many wishes.
-    pub fn post(&self, mail: Mail) {
+    pub(crate) fn post(&self, mail: Mail) {
         // The receiver stands beside the sender, so the channel is never disconnected.
         let _ = self.sender.send(mail);
         self.announce();
@@ -144,7 +144,7 @@ impl Mailbox {
     /// Leaves a connection that another loop of `server` has accepted. False, and the socket is
     /// closed, when this loop has ended: a connection, unlike what names a websocket, would be
     /// anybody's who has the mailbox next.
-    pub fn post_connection(&self, server: u64, socket: Socket, peer: Peer) -> bool {
+    pub(crate) fn post_connection(&self, server: u64, socket: Socket, peer: Peer) -> bool {
         let attached = self.attached();
         if attached.server != server {
             return false;
@@ -168,7 +168,7 @@ impl Mailbox {
     }
 
     /// Wakes the loop if it sleeps.
-    pub fn wake(&self) {
+    pub(crate) fn wake(&self) {
         if self.asleep.swap(false, Ordering::AcqRel)
             && let Some(waker) = &self.attached().waker
         {
@@ -177,25 +177,25 @@ impl Mailbox {
     }
 
     /// From now on mail wakes the loop. False when some has come meanwhile.
-    pub fn fall_asleep(&self) -> bool {
+    pub(crate) fn fall_asleep(&self) -> bool {
         self.asleep.store(true, Ordering::Relaxed);
         fence(Ordering::SeqCst);
         self.receiver.is_empty()
     }
 
     /// From now on mail does not wake the loop: it is awake.
-    pub fn stay_awake(&self) {
+    pub(crate) fn stay_awake(&self) {
         self.asleep.store(false, Ordering::Relaxed);
     }
 
     /// Whether something may have come since [`Mailbox::begin_taking`].
     #[inline]
-    pub fn has_mail(&self) -> bool {
+    pub(crate) fn has_mail(&self) -> bool {
         self.has_mail.load(Ordering::Acquire)
     }
 
     /// How many wishes are to be taken now.
-    pub fn begin_taking(&self) -> usize {
+    pub(crate) fn begin_taking(&self) -> usize {
         self.has_mail.store(false, Ordering::Relaxed);
         // Whoever has seen it true before this has left a wish that is seen after this.
         fence(Ordering::SeqCst);
@@ -204,7 +204,7 @@ impl Mailbox {
 
     /// The oldest wish.
     #[inline]
-    pub fn take(&self) -> Option<Mail> {
+    pub(crate) fn take(&self) -> Option<Mail> {
         self.receiver.try_recv().ok()
     }
 }

@@ -23,7 +23,7 @@ struct Pings {
 
 /// A queue of bytes, written from its front. Control frames leave at the next frame border.
 #[derive(Default)]
-pub struct Outbox {
+pub(crate) struct Outbox {
     front: Piece,
     /// How much of `front` has left.
     sent: usize,
@@ -50,13 +50,13 @@ impl Outbox {
     }
 
     /// Bytes that are counted in the slot and have not left.
-    pub fn counted(&self) -> usize {
+    pub(crate) fn counted(&self) -> usize {
         self.counted
     }
 
     /// Queues a frame, counted in the slot, if there is room for it where the last one was put.
     #[inline]
-    pub fn append_short(&mut self, head: &FrameHead, body: &[u8]) -> bool {
+    pub(crate) fn append_short(&mut self, head: &FrameHead, body: &[u8]) -> bool {
         let len = head.as_slice().len() + body.len();
         let front = &mut self.front.bytes;
         if front.len() + len > front.capacity().min(PIECE) || !self.rest.is_empty() {
@@ -70,7 +70,7 @@ impl Outbox {
     }
 
     /// Queues a frame in two parts, counted in the slot.
-    pub fn append(&mut self, head: &[u8], body: &[u8]) -> Result<(), TryReserveError> {
+    pub(crate) fn append(&mut self, head: &[u8], body: &[u8]) -> Result<(), TryReserveError> {
         let len = head.len() + body.len();
         let piece = self.room_for(len)?;
         piece.bytes.extend_from_slice(head);
@@ -81,7 +81,7 @@ impl Outbox {
     }
 
     /// Queues a whole frame, counted in the slot, without a copy if it is large.
-    pub fn adopt(&mut self, frame: Vec<u8>) -> Result<(), TryReserveError> {
+    pub(crate) fn adopt(&mut self, frame: Vec<u8>) -> Result<(), TryReserveError> {
         if frame.len() < PIECE / 4 {
             return self.append(&frame, &[]);
         }
@@ -99,7 +99,7 @@ impl Outbox {
 
     /// What was queued last is no whole frame, or none at all: no control frame may stand in it, nor
     /// before it.
-    pub fn end_at_border(&mut self) {
+    pub(crate) fn end_at_border(&mut self) {
         self.rest.back_mut().unwrap_or(&mut self.front).skip_all();
         let pieces = std::iter::once(&self.front).chain(&self.rest);
         self.control_end = pieces.map(|piece| piece.bytes.len()).sum();
@@ -107,7 +107,7 @@ impl Outbox {
 
     /// Queues what is not counted: a close frame, a response. `write` adds at most `len` bytes to the end
     /// of a piece.
-    pub fn write(
+    pub(crate) fn write(
         &mut self,
         len: usize,
         write: impl FnOnce(&mut Vec<u8>),
@@ -122,7 +122,7 @@ impl Outbox {
 
     /// Queues a ping or a pong, of which `counted` bytes are counted in the slot, ahead of all frames
     /// that have not been begun (RFC 6455 5.5.3: as soon as is practical).
-    pub fn write_control(
+    pub(crate) fn write_control(
         &mut self,
         counted: usize,
         write: impl FnOnce(&mut Vec<u8>),
@@ -141,7 +141,7 @@ impl Outbox {
     }
 
     /// The control frame that was queued last is a ping of the application's.
-    pub fn count_ping(&mut self) {
+    pub(crate) fn count_ping(&mut self) {
         if self.control.is_empty() {
             self.pings.placed += 1;
         } else {
@@ -150,12 +150,12 @@ impl Outbox {
     }
 
     /// How many of them are counted in the slot for what is, or was, in here.
-    pub fn pings(&self) -> u32 {
+    pub(crate) fn pings(&self) -> u32 {
         self.pings.waiting + self.pings.placed + self.pings.left
     }
 
     /// How many of them have left since this was last asked.
-    pub fn take_left_pings(&mut self) -> u32 {
+    pub(crate) fn take_left_pings(&mut self) -> u32 {
         self.note_left_pings();
         std::mem::take(&mut self.pings.left)
     }
@@ -184,7 +184,7 @@ impl Outbox {
     }
 
     /// The bytes that leave first, if that is certain by now.
-    pub fn first_piece(&self) -> Option<&[u8]> {
+    pub(crate) fn first_piece(&self) -> Option<&[u8]> {
         let first = &self.front.bytes[self.sent..];
         (self.control.is_empty() && !first.is_empty()).then_some(first)
     }
@@ -192,7 +192,7 @@ impl Outbox {
     /// Hands to the kernel what it takes; `first` is its answer to the first piece, if that was
     /// offered already. Returns how many bytes it took, and how many of these were counted in the
     /// slot; an error says that it takes no more.
-    pub fn send(
+    pub(crate) fn send(
         &mut self,
         poller: &mut Poller,
         token: Token,
@@ -302,12 +302,12 @@ impl Outbox {
     }
 
     /// The memory of a large piece that has left.
-    pub fn take_spent(&mut self) -> Option<Vec<u8>> {
+    pub(crate) fn take_spent(&mut self) -> Option<Vec<u8>> {
         self.spent.pop()
     }
 
     /// Forgets everything, and keeps at most one piece's memory for the next use.
-    pub fn clear(&mut self) {
+    pub(crate) fn clear(&mut self) {
         if self.front.bytes.capacity() > PIECE {
             self.front = Piece::default();
         }

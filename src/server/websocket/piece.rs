@@ -6,11 +6,11 @@ use crate::net::memory;
 use crate::proto;
 
 /// Frames are gathered into pieces of up to this many bytes; a larger frame has its own.
-pub const PIECE: usize = 64 * 1024;
+pub(crate) const PIECE: usize = 64 * 1024;
 
 /// Bytes that leave together, frame after frame.
 #[derive(Default)]
-pub struct Piece {
+pub(crate) struct Piece {
     pub bytes: Vec<u8>,
     /// A frame begins here, or `bytes` ends here. No control frame may stand before it.
     border: usize,
@@ -18,17 +18,17 @@ pub struct Piece {
 
 impl Piece {
     /// A piece that begins with a frame.
-    pub fn of(bytes: Vec<u8>) -> Self {
+    pub(crate) fn of(bytes: Vec<u8>) -> Self {
         Self { bytes, border: 0 }
     }
 
     /// What it holds by now has no frame border, but for its end.
-    pub fn skip_all(&mut self) {
+    pub(crate) fn skip_all(&mut self) {
         self.border = self.bytes.len();
     }
 
     /// The first frame border at or behind `from`.
-    pub fn border_from(&mut self, from: usize) -> usize {
+    pub(crate) fn border_from(&mut self, from: usize) -> usize {
         while self.border < from {
             let frame = proto::frame_len(&self.bytes[self.border..]);
             let end = frame.and_then(|len| self.border.checked_add(len));
@@ -39,14 +39,14 @@ impl Piece {
 
     /// Whether control frames are to be put into it at a border. If not, they are a piece of their
     /// own, before or behind this one: a large frame is not moved.
-    pub fn takes(&self, control: &[u8], at: usize) -> bool {
+    pub(crate) fn takes(&self, control: &[u8], at: usize) -> bool {
         let is_inside = 0 < at && at < self.bytes.len();
         let has_room = self.bytes.capacity() - self.bytes.len() >= control.len();
         is_inside || has_room && self.bytes.len() <= PIECE
     }
 
     /// Puts control frames in at a border.
-    pub fn insert(&mut self, control: &[u8], at: usize) -> Result<(), TryReserveError> {
+    pub(crate) fn insert(&mut self, control: &[u8], at: usize) -> Result<(), TryReserveError> {
         let len = self.bytes.len();
         memory::try_reserve(&mut self.bytes, control.len())?;
         self.bytes.extend_from_slice(control);
@@ -57,7 +57,7 @@ impl Piece {
     }
 
     /// Empties it; its memory stays.
-    pub fn clear(&mut self) {
+    pub(crate) fn clear(&mut self) {
         self.bytes.clear();
         self.border = 0;
     }

@@ -10,7 +10,7 @@ use crate::server::websocket::slot_arena::Address;
 ///
 /// Whatever happens on the way to the queue, also a panic: dropped, it uncounts what it holds.
 #[must_use]
-pub struct Reservation {
+pub(crate) struct Reservation {
     address: Address,
     bytes: u64,
     pings: u32,
@@ -19,14 +19,14 @@ pub struct Reservation {
 impl Reservation {
     /// Counts a message's bytes, if the queue is under `limit`.
     #[inline]
-    pub fn of_message(address: Address, bytes: u64, limit: u64) -> Answer<Self> {
+    pub(crate) fn of_message(address: Address, bytes: u64, limit: u64) -> Answer<Self> {
         let Address { slot, token, .. } = address;
         slot.reserve(token.generation, bytes, limit)?;
         Ok(Self::counted(address, bytes, 0))
     }
 
     /// Counts a ping of the application's and its bytes.
-    pub fn of_ping(address: Address, bytes: u64) -> Answer<Self> {
+    pub(crate) fn of_ping(address: Address, bytes: u64) -> Answer<Self> {
         let Address { slot, token, .. } = address;
         slot.reserve(token.generation, bytes, u64::MAX)?;
         let mut reservation = Self::counted(address, bytes, 0);
@@ -37,7 +37,7 @@ impl Reservation {
 
     /// What somebody else has counted.
     #[inline]
-    pub fn counted(address: Address, bytes: u64, pings: u32) -> Self {
+    pub(crate) fn counted(address: Address, bytes: u64, pings: u32) -> Self {
         Self {
             address,
             bytes,
@@ -46,25 +46,25 @@ impl Reservation {
     }
 
     #[inline]
-    pub fn token(&self) -> Token {
+    pub(crate) fn token(&self) -> Token {
         self.address.token
     }
 
     /// Gives so many of the bytes to the caller, who has queued them or uncounts them.
-    pub fn part(&mut self, bytes: u64) -> u64 {
+    pub(crate) fn part(&mut self, bytes: u64) -> u64 {
         debug_assert!(bytes <= self.bytes, "more than was counted");
         self.bytes -= bytes;
         bytes
     }
 
     /// Gives all of the bytes to the caller, who uncounts them.
-    pub fn all(&mut self) -> u64 {
+    pub(crate) fn all(&mut self) -> u64 {
         std::mem::take(&mut self.bytes)
     }
 
     /// It is queued: from now on the queue answers for what is counted.
     #[inline]
-    pub fn queued(self) {
+    pub(crate) fn queued(self) {
         std::mem::forget(self);
     }
 }
@@ -85,7 +85,7 @@ impl Drop for Reservation {
 
 impl Address {
     /// Lets the loop know of a release that it has to look at.
-    pub fn report(&self, released: Option<Released>) {
+    pub(crate) fn report(&self, released: Option<Released>) {
         if let Some(released) = released {
             self.mailbox.post(Mail::Released(self.token, released));
         }

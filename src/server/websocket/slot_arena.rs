@@ -15,7 +15,7 @@ use crate::server::ServerError;
 use crate::server::slot::{IdKind, Slot, Word, parts};
 
 /// Slots of one loop.
-pub struct Chunk {
+pub(crate) struct Chunk {
     pub number: u32,
     /// Its place among the chunks of its mailbox.
     position: u32,
@@ -24,7 +24,7 @@ pub struct Chunk {
 }
 
 impl Chunk {
-    pub const SLOTS: usize = 256;
+    pub(crate) const SLOTS: usize = 256;
 }
 
 const ROW: usize = 256;
@@ -33,7 +33,7 @@ static TABLE: [OnceCell<Row>; ROW] = [const { OnceCell::new() }; ROW];
 
 /// Where a websocket is found that an id names, if it still lives.
 #[derive(Clone, Copy)]
-pub struct Address {
+pub(crate) struct Address {
     pub slot: &'static Slot,
     pub mailbox: &'static Mailbox,
     /// Which connection of the mailbox's loop.
@@ -42,7 +42,7 @@ pub struct Address {
 
 /// Finds out where an id leads.
 #[inline]
-pub fn find(websocket: u64) -> Result<Address, ServerError> {
+pub(crate) fn find(websocket: u64) -> Result<Address, ServerError> {
     let gone = ServerError::Gone;
     let (generation, number) = parts(IdKind::Websocket, websocket).ok_or(gone)?;
     let number = number as usize;
@@ -62,13 +62,13 @@ pub fn find(websocket: u64) -> Result<Address, ServerError> {
 impl Address {
     /// What the slot's word says of this websocket.
     #[inline]
-    pub fn live(&self) -> Result<Word, ServerError> {
+    pub(crate) fn live(&self) -> Result<Word, ServerError> {
         self.slot.live(self.token.generation)
     }
 }
 
 /// Bytes queued for all websockets of a mailbox's loop.
-pub fn queued_of(mailbox: &Mailbox) -> u64 {
+pub(crate) fn queued_of(mailbox: &Mailbox) -> u64 {
     let rows = TABLE.iter().map_while(OnceCell::get);
     let chunks = rows.flat_map(|row| row.iter().map_while(OnceCell::get));
     let ours = chunks.filter(|chunk| std::ptr::eq(chunk.mailbox, mailbox));
@@ -78,7 +78,7 @@ pub fn queued_of(mailbox: &Mailbox) -> u64 {
 }
 
 /// A mailbox and the chunks that belong to it for ever; lent to one loop after the other.
-pub struct SlotArena {
+pub(crate) struct SlotArena {
     pub mailbox: &'static Mailbox,
     pub chunks: Vec<&'static Chunk>,
 }
@@ -100,7 +100,7 @@ fn arenas() -> MutexGuard<'static, Arenas> {
 
 impl SlotArena {
     /// Takes one that is free, or makes one.
-    pub fn take() -> Self {
+    pub(crate) fn take() -> Self {
         arenas().free.pop().unwrap_or_else(|| Self {
             mailbox: Box::leak(Box::default()),
             chunks: Vec::new(),
@@ -108,7 +108,7 @@ impl SlotArena {
     }
 
     /// Adds a chunk; None when all 65,536 are in use.
-    pub fn grow(&mut self) -> Option<&'static Chunk> {
+    pub(crate) fn grow(&mut self) -> Option<&'static Chunk> {
         let number = {
             let mut arenas = arenas();
             let number = arenas.chunks;
@@ -135,7 +135,7 @@ impl SlotArena {
     }
 
     /// Returns it for the next loop.
-    pub fn give_back(self) {
+    pub(crate) fn give_back(self) {
         arenas().free.push(self);
     }
 }

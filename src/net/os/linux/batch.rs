@@ -15,7 +15,7 @@ const NO_BUFFERS: (u16, u32) = (2, 4096);
 
 /// The ring of a loop that receives by epoll. It belongs to the thread that first sends by it, so a loop
 /// that moves between threads has none.
-pub enum Batches {
+pub(crate) enum Batches {
     /// There is none, and will be none.
     Never,
     /// It is created when there are first enough sends.
@@ -26,12 +26,12 @@ pub enum Batches {
 impl Batches {
     /// Whether so many sends cost less by [`Batches::ring`] than one by one.
     #[inline]
-    pub fn pay_for(&self, sends: usize) -> bool {
+    pub(crate) fn pay_for(&self, sends: usize) -> bool {
         sends >= MIN_BATCH && !matches!(self, Self::Never)
     }
 
     /// Returns the ring; None where the system does not permit one, or not any more. It is not asked again.
-    pub fn ring(&mut self) -> Option<&mut Ring> {
+    pub(crate) fn ring(&mut self) -> Option<&mut Ring> {
         if matches!(self, Self::Ready(ring) if ring.is_broken()) {
             log::warn!("io_uring accepts no requests any more; messages are sent one by one");
             *self = Self::Never;
@@ -54,7 +54,7 @@ impl Batches {
 }
 
 /// Sends to several connections by a ring, and reports for each what `send` would return.
-pub fn send_all<'s>(
+pub(crate) fn send_all<'s>(
     ring: &mut Ring,
     batch: &[(Token, &[u8])],
     socket: impl Fn(Token) -> Option<&'s Socket>,

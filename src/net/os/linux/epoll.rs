@@ -53,7 +53,7 @@ fn token(data: u64) -> Token {
 }
 
 /// The sockets of one loop.
-pub struct EpollSockets {
+pub(crate) struct EpollSockets {
     epoll: OwnedFd,
     batches: Batches,
     waker: Arc<Waker>,
@@ -86,7 +86,7 @@ struct Connection {
 }
 
 /// A connection that io_uring cannot serve any more.
-pub struct HandedOver {
+pub(crate) struct HandedOver {
     pub socket: Socket,
     pub token: Token,
     /// Received and not read.
@@ -96,7 +96,11 @@ pub struct HandedOver {
 }
 
 impl EpollSockets {
-    pub fn new(waker: &Arc<Waker>, timer: &Arc<Signal>, batches: Batches) -> io::Result<Self> {
+    pub(crate) fn new(
+        waker: &Arc<Waker>,
+        timer: &Arc<Signal>,
+        batches: Batches,
+    ) -> io::Result<Self> {
         let epoll = epoll::create(CreateFlags::CLOEXEC)?;
         // Each edge is an event, so the counters of the waker and the timer need not be read.
         let edges = EventFlags::IN | EventFlags::ET;
@@ -116,16 +120,16 @@ impl EpollSockets {
         })
     }
 
-    pub fn waker(&self) -> &Arc<Waker> {
+    pub(crate) fn waker(&self) -> &Arc<Waker> {
         &self.waker
     }
 
-    pub fn listener(&self) -> Option<&Arc<Listener>> {
+    pub(crate) fn listener(&self) -> Option<&Arc<Listener>> {
         self.listener.as_ref()
     }
 
     /// Takes over a connection from io_uring. One that cannot be polled is reported as ended.
-    pub fn take_over(&mut self, connection: HandedOver) {
+    pub(crate) fn take_over(&mut self, connection: HandedOver) {
         let HandedOver {
             socket,
             token,
@@ -157,7 +161,7 @@ impl EpollSockets {
     }
 
     /// Takes over which connections can be written to again.
-    pub fn take_over_writable(&mut self, writable: Vec<Token>) {
+    pub(crate) fn take_over_writable(&mut self, writable: Vec<Token>) {
         self.writable = writable;
     }
 

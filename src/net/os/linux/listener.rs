@@ -23,7 +23,7 @@ const MAX_FAILED_PEERS: usize = 16;
 /// Listening, non-blocking sockets: one for each address. They are shut down and closed, and a Unix socket's
 /// file goes, when this is dropped.
 #[derive(Debug)]
-pub struct Listener {
+pub(crate) struct Listener {
     sockets: Vec<socket2::Socket>,
     /// The one that is tried first the next time, so that none has to wait for another.
     first: AtomicUsize,
@@ -36,7 +36,7 @@ pub struct Listener {
 const MORE_PORTS: u32 = 15;
 
 impl Listener {
-    pub fn bind(address: &Address, backlog: i32) -> io::Result<Self> {
+    pub(crate) fn bind(address: &Address, backlog: i32) -> io::Result<Self> {
         match address {
             Address::Inet(addresses) => Self::bind_inet(addresses, backlog),
             Address::Unix(path) => Self::bind_unix(path, backlog),
@@ -44,17 +44,17 @@ impl Listener {
     }
 
     /// Returns the port in use; 0 for a Unix socket.
-    pub fn port(&self) -> u16 {
+    pub(crate) fn port(&self) -> u16 {
         self.port
     }
 
     /// Returns the sockets, each of which is to be polled.
-    pub fn sockets(&self) -> impl ExactSizeIterator<Item = BorrowedFd<'_>> {
+    pub(crate) fn sockets(&self) -> impl ExactSizeIterator<Item = BorrowedFd<'_>> {
         self.sockets.iter().map(AsFd::as_fd)
     }
 
     /// Accepts one connection, or fails with `WouldBlock`.
-    pub fn accept(&self) -> io::Result<(Socket, Peer)> {
+    pub(crate) fn accept(&self) -> io::Result<(Socket, Peer)> {
         if let [socket] = &self.sockets[..] {
             return Self::accept_from(socket);
         }
@@ -187,7 +187,7 @@ fn is_about_one_peer(error: Errno) -> bool {
 }
 
 /// Whether an error of listening is about the process or the system, and not about the address.
-pub fn lacks_resources(error: &io::Error) -> bool {
+pub(crate) fn lacks_resources(error: &io::Error) -> bool {
     matches!(
         error.raw_os_error(),
         Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM)

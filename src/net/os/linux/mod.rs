@@ -10,15 +10,15 @@ mod sockets;
 mod sys;
 mod waker;
 
-pub use listener::{Listener, lacks_resources};
+pub(crate) use listener::{Listener, lacks_resources};
 #[cfg(test)]
-pub use ring::RingSockets;
-pub use signal::Signal;
-pub use socket::Socket;
-pub use sockets::{Backend, SystemSockets};
-pub use sys::wait::{PollSet, Readiness, Union, Wait, Waited};
-pub use sys::{memory, process};
-pub use waker::Waker;
+pub(crate) use ring::RingSockets;
+pub(crate) use signal::Signal;
+pub(crate) use socket::Socket;
+pub(crate) use sockets::{Backend, SystemSockets};
+pub(crate) use sys::wait::{PollSet, Readiness, Union, Wait, Waited};
+pub(crate) use sys::{memory, process};
+pub(crate) use waker::Waker;
 
 /// What the system waits for.
-pub type Descriptor = std::os::fd::RawFd;
+pub(crate) type Descriptor = std::os::fd::RawFd;

@@ -40,13 +40,13 @@ const ENDED_IN_ORDER: u16 = u16::MAX;
 
 /// What a request is for: the upper bits of its user data. Below is the token, if it is a connection's.
 mod kind {
-    pub const RECEIVE: u64 = 0;
-    pub const WRITE: u64 = 1 << 58;
-    pub const WAKE: u64 = 2 << 58;
-    pub const LISTEN: u64 = 3 << 58;
-    pub const CANCEL: u64 = 4 << 58;
-    pub const TIMER: u64 = 5 << 58;
-    pub const ALL: u64 = 0b11_1111 << 58;
+    pub(crate) const RECEIVE: u64 = 0;
+    pub(crate) const WRITE: u64 = 1 << 58;
+    pub(crate) const WAKE: u64 = 2 << 58;
+    pub(crate) const LISTEN: u64 = 3 << 58;
+    pub(crate) const CANCEL: u64 = 4 << 58;
+    pub(crate) const TIMER: u64 = 5 << 58;
+    pub(crate) const ALL: u64 = 0b11_1111 << 58;
 }
 
 /// A token holds an index of 32 bits and a generation of 26.
@@ -74,7 +74,7 @@ enum Request {
 }
 
 /// The sockets of one loop.
-pub struct RingSockets {
+pub(crate) struct RingSockets {
     kernel: ring::Ring,
     requests: Vec<Request>,
     waker: Arc<Waker>,
@@ -145,11 +145,11 @@ impl Default for Connection {
 
 impl RingSockets {
     /// The sockets belong to the thread that calls this.
-    pub fn new(waker: &Arc<Waker>) -> io::Result<Self> {
+    pub(crate) fn new(waker: &Arc<Waker>) -> io::Result<Self> {
         Self::with_buffers(waker, BUFFERS)
     }
 
-    pub fn with_buffers(waker: &Arc<Waker>, (count, size): (u16, u32)) -> io::Result<Self> {
+    pub(crate) fn with_buffers(waker: &Arc<Waker>, (count, size): (u16, u32)) -> io::Result<Self> {
         Ok(Self {
             kernel: ring::Ring::new(count, size)?,
             requests: vec![Request::Wake, Request::Timer],
@@ -167,7 +167,7 @@ impl RingSockets {
     }
 
     /// Hands everything over to epoll, when the kernel accepts no requests any more.
-    pub fn hand_over(&mut self) -> io::Result<EpollSockets> {
+    pub(crate) fn hand_over(&mut self) -> io::Result<EpollSockets> {
         let mut epoll = EpollSockets::new(&self.waker, &self.timer, Batches::Never)?;
         if let Some(listener) = &self.listener {
             epoll.listen(listener)?;

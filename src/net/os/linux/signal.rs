@@ -15,38 +15,38 @@ use super::Descriptor;
 
 /// A descriptor that is readable from when it is given until it is taken.
 #[derive(Debug)]
-pub struct Signal(OwnedFd);
+pub(crate) struct Signal(OwnedFd);
 
 impl Signal {
     /// Creates one that threads give. It counts: each `take` takes one `give`.
-    pub fn semaphore() -> io::Result<Self> {
+    pub(crate) fn semaphore() -> io::Result<Self> {
         let flags = EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK | EventfdFlags::SEMAPHORE;
         Ok(Self(eventfd(0, flags)?))
     }
 
     /// Creates one that the clock gives, once armed.
-    pub fn timer() -> io::Result<Self> {
+    pub(crate) fn timer() -> io::Result<Self> {
         let flags = TimerfdFlags::CLOEXEC | TimerfdFlags::NONBLOCK;
         Ok(Self(timerfd_create(TimerfdClockId::Monotonic, flags)?))
     }
 
     /// Makes it readable. A counter that is full stays readable, which suffices.
-    pub fn give(&self) {
+    pub(crate) fn give(&self) {
         let _full = retry_on_intr(|| rustix::io::write(&self.0, &1u64.to_ne_bytes()));
     }
 
     /// Takes one `give`. Returns whether there was one.
-    pub fn take(&self) -> bool {
+    pub(crate) fn take(&self) -> bool {
         rustix::io::read(&self.0, &mut [0; 8]).is_ok()
     }
 
     /// Returns what to wait for.
-    pub fn descriptor(&self) -> Descriptor {
+    pub(crate) fn descriptor(&self) -> Descriptor {
         self.0.as_raw_fd()
     }
 
     /// Makes a timer readable once, `after` from now, and not before.
-    pub fn arm(&self, after: Duration) -> io::Result<()> {
+    pub(crate) fn arm(&self, after: Duration) -> io::Result<()> {
         let never = Timespec {
             tv_sec: 0,
             tv_nsec: 0,

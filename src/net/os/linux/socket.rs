@@ -13,7 +13,7 @@ const MAX_DISCARDING_READS: usize = 8;
 
 /// A connected, non-blocking stream socket: TCP or Unix. Shut down and closed when dropped.
 #[derive(Debug)]
-pub struct Socket(OwnedFd);
+pub(crate) struct Socket(OwnedFd);
 
 impl Socket {
     pub(super) fn new(descriptor: OwnedFd) -> Self {
@@ -48,7 +48,7 @@ impl Socket {
 
     /// Sends a last message and closes, without waiting. Input that has arrived is discarded: otherwise the
     /// peer would receive a reset, by which it may lose the message.
-    pub fn leave_with(self, message: &[u8]) {
+    pub(crate) fn leave_with(self, message: &[u8]) {
         let mut dropped = [0; 4096];
         // A new connection has room for it, unless its peer has left.
         let _ = self.send(message);

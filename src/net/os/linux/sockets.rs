@@ -16,7 +16,7 @@ use crate::net::sockets::{Sockets, dispatch};
 
 /// How a loop talks to the system.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Backend {
+pub(crate) enum Backend {
     /// Epoll for everything.
     Epoll,
     /// Epoll, but many sends at once by io_uring, if the system permits it. The loop stays on one thread.
@@ -26,14 +26,14 @@ pub enum Backend {
 }
 
 /// The sockets of one loop.
-pub enum SystemSockets {
+pub(crate) enum SystemSockets {
     Epoll(EpollSockets),
     Ring(Box<RingSockets>),
 }
 
 impl SystemSockets {
     /// By epoll; see [`SystemSockets::use_ring`].
-    pub fn new(backend: Backend, waker: &Arc<Waker>) -> io::Result<Self> {
+    pub(crate) fn new(backend: Backend, waker: &Arc<Waker>) -> io::Result<Self> {
         let batches = match backend {
             Backend::Mixed => Batches::Untried,
             Backend::Epoll | Backend::Ring => Batches::Never,
@@ -44,7 +44,7 @@ impl SystemSockets {
 
     /// Changes to io_uring, if the system permits it. Called by the thread that will serve, before there is
     /// any connection or timer: a ring belongs to the thread that makes it.
-    pub fn use_ring(&mut self) {
+    pub(crate) fn use_ring(&mut self) {
         let Self::Epoll(epoll) = self else { return };
         let ring = RingSockets::new(epoll.waker()).and_then(|mut ring| {
             epoll

@@ -8,19 +8,19 @@ use super::signal::Signal;
 
 /// Ends a wait of a loop, from any thread.
 #[derive(Debug)]
-pub struct Waker(Signal);
+pub(crate) struct Waker(Signal);
 
 impl Waker {
-    pub fn new() -> io::Result<Self> {
+    pub(crate) fn new() -> io::Result<Self> {
         Signal::semaphore().map(Self)
     }
 
-    pub fn wake(&self) {
+    pub(crate) fn wake(&self) {
         self.0.give();
     }
 
     /// Returns what to wait for.
-    pub fn descriptor(&self) -> Descriptor {
+    pub(crate) fn descriptor(&self) -> Descriptor {
         self.0.descriptor()
     }
 }

@@ -21,7 +21,7 @@ const CALM: u32 = 1_000;
 impl Core {
     /// Accepts clients that wait, and deals them out among the loops.
     #[inline]
-    pub fn accept(&mut self) {
+    pub(crate) fn accept(&mut self) {
         self.accepting |= self.poller.take_acceptable();
         if self.accepting {
             self.accept_waiting();
@@ -181,7 +181,7 @@ impl Core {
     }
 
     /// Ends with a client whose request cannot be read.
-    pub fn cannot_read(&mut self, token: Token, unread: Unread) {
+    pub(crate) fn cannot_read(&mut self, token: Token, unread: Unread) {
         match unread {
             Unread::Refused(refusal) => self.refuse(token, &refusal, false),
             Unread::Tls => self.refuse_tls(token),
@@ -190,7 +190,7 @@ impl Core {
     }
 
     /// Refuses a request, and says nothing after it.
-    pub fn refuse(&mut self, token: Token, refusal: &Refusal, head_only: bool) {
+    pub(crate) fn refuse(&mut self, token: Token, refusal: &Refusal, head_only: bool) {
         self.note_refusal(refusal);
         let server = Arc::clone(&self.server);
         let len = refusal.max_len(&server.options.server_header);
@@ -205,7 +205,7 @@ impl Core {
     }
 
     /// Refuses a client that does not speak TLS where it should, unless it is refused already.
-    pub fn refuse_plain(&mut self, token: Token) {
+    pub(crate) fn refuse_plain(&mut self, token: Token) {
         let is_opening = self
             .conns
             .get(token)
@@ -224,7 +224,7 @@ impl Core {
     }
 
     /// Returns a request, and waits for the next one on the same connection.
-    pub fn respond_and_read_on(&mut self, token: Token, write: impl FnOnce(&mut Vec<u8>)) {
+    pub(crate) fn respond_and_read_on(&mut self, token: Token, write: impl FnOnce(&mut Vec<u8>)) {
         let now = self.clock.now();
         let Some(conn) = self.conns.get(token) else {
             return;
@@ -240,7 +240,7 @@ impl Core {
     }
 
     /// Returns a request, by at most `len` bytes, with the last that is said on its connection.
-    pub fn respond(&mut self, len: usize, token: Token, write: impl FnOnce(&mut Vec<u8>)) {
+    pub(crate) fn respond(&mut self, len: usize, token: Token, write: impl FnOnce(&mut Vec<u8>)) {
         let now = self.clock.now();
         let Some(conn) = self.conns.get(token) else {
             return;

@@ -6,7 +6,7 @@ use crate::server::websocket::connections::Phase;
 
 impl Core {
     /// Keeps input, from `from` on, until it may be delivered; nothing is read meanwhile.
-    pub fn pause_reading(&mut self, token: Token, input: Vec<u8>, from: usize) {
+    pub(crate) fn pause_reading(&mut self, token: Token, input: Vec<u8>, from: usize) {
         let Some(conn) = self
             .conns
             .get(token)
@@ -24,7 +24,7 @@ impl Core {
     }
 
     /// Takes what was kept, to deliver it.
-    pub fn take_backlog(&mut self, token: Token) -> Option<(Vec<u8>, usize)> {
+    pub(crate) fn take_backlog(&mut self, token: Token) -> Option<(Vec<u8>, usize)> {
         let conn = self.conns.get(token)?;
         conn.backlog_scheduled = false;
         if !conn.read_paused {
@@ -40,7 +40,7 @@ impl Core {
     }
 
     /// Reads from the client again: nothing is kept any more.
-    pub fn resume_reading(&mut self, token: Token) {
+    pub(crate) fn resume_reading(&mut self, token: Token) {
         let Some(conn) = self.conns.get(token) else {
             return;
         };
@@ -50,7 +50,7 @@ impl Core {
     }
 
     /// Whether a client is not to be read from for now.
-    pub fn is_above_low_water(&mut self, token: Token) -> bool {
+    pub(crate) fn is_above_low_water(&mut self, token: Token) -> bool {
         let queued = self.slot(token).word().queued();
         let low = self.mailbox.low();
         self.conns.get(token).is_some_and(|conn| {
@@ -60,7 +60,7 @@ impl Core {
     }
 
     /// Delivers kept input again, if nothing speaks against it any more.
-    pub fn reconsider_backlog(&mut self, token: Token) {
+    pub(crate) fn reconsider_backlog(&mut self, token: Token) {
         let Some(conn) = self.conns.get(token).filter(|conn| conn.read_paused) else {
             return;
         };
@@ -70,7 +70,7 @@ impl Core {
     }
 
     /// The next turn delivers what is kept of this client's input.
-    pub fn schedule_backlog(&mut self, token: Token) {
+    pub(crate) fn schedule_backlog(&mut self, token: Token) {
         if let Some(conn) = self.conns.get(token).filter(|conn| !conn.backlog_scheduled) {
             conn.backlog_scheduled = true;
             self.waiting.push_back(token);

@@ -8,20 +8,20 @@ use std::time::{Duration, Instant};
 use crate::server::Options;
 
 /// Each group of connections is looked at once in so many ticks.
-pub const ROUND: u32 = 10;
+pub(crate) const ROUND: u32 = 10;
 
 /// A turn counts at most so many ticks beside those that it waited for.
 const GRACE: u64 = 2;
 
 /// Ticks that have begun.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Ticks {
+pub(crate) struct Ticks {
     pub first: u32,
     pub count: u32,
 }
 
 #[derive(Debug)]
-pub struct Clock {
+pub(crate) struct Clock {
     started: Instant,
     /// Nanoseconds in a tick.
     tick: u64,
@@ -37,7 +37,7 @@ pub struct Clock {
 
 impl Clock {
     /// A clock fine enough for the shortest of the timeouts.
-    pub fn new(options: &Options) -> Self {
+    pub(crate) fn new(options: &Options) -> Self {
         let timeouts = [
             options.handshake_timeout,
             options.idle_timeout,
@@ -61,12 +61,12 @@ impl Clock {
     }
 
     #[inline]
-    pub fn now(&self) -> u32 {
+    pub(crate) fn now(&self) -> u32 {
         self.now
     }
 
     /// How many ticks a time takes, at least one.
-    pub fn ticks(&self, milliseconds: u32) -> u32 {
+    pub(crate) fn ticks(&self, milliseconds: u32) -> u32 {
         let nanoseconds = u64::from(milliseconds) * 1_000_000;
         let ticks = nanoseconds.div_ceil(self.tick);
         u32::try_from(ticks).unwrap_or(u32::MAX).max(1)
@@ -74,7 +74,7 @@ impl Clock {
 
     /// Plans a wait that ends in `ticks`. Returns how long that is, if a timer must be set to it: one
     /// that was set before and ends the wait early enough is left alone.
-    pub fn plan(&mut self, ticks: u32) -> Option<Duration> {
+    pub(crate) fn plan(&mut self, ticks: u32) -> Option<Duration> {
         self.planned = u64::from(ticks);
         let end = self.passed + self.planned;
         if self.alarm.is_some_and(|alarm| alarm <= end) {
@@ -86,12 +86,12 @@ impl Clock {
     }
 
     /// The timer was not set as planned.
-    pub fn forget_alarm(&mut self) {
+    pub(crate) fn forget_alarm(&mut self) {
         self.alarm = None;
     }
 
     /// Counts what has passed; returns the ticks that began since.
-    pub fn advance(&mut self) -> Ticks {
+    pub(crate) fn advance(&mut self) -> Ticks {
         let passed = self.elapsed() / self.tick;
         let counted = (passed - self.passed).min(self.planned + GRACE) as u32;
         self.passed = passed;

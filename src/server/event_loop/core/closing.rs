@@ -12,7 +12,7 @@ use crate::server::websocket::connections::Phase;
 
 impl Core {
     /// The client's close frame has come.
-    pub fn client_closed(&mut self, token: Token, code: Option<u16>, reason: &[u8]) {
+    pub(crate) fn client_closed(&mut self, token: Token, code: Option<u16>, reason: &[u8]) {
         let now = self.clock.now();
         let Some(conn) = self.conns.get(token) else {
             return;
@@ -34,7 +34,7 @@ impl Core {
     }
 
     /// The client broke a rule: tells it by a close frame, and the application.
-    pub fn fail(&mut self, token: Token, error: ProtoError) {
+    pub(crate) fn fail(&mut self, token: Token, error: ProtoError) {
         let now = self.clock.now();
         let Some(conn) = self.conns.get(token) else {
             return;
@@ -69,7 +69,7 @@ impl Core {
     }
 
     /// Memory for what the client has sent was refused: ends with it, politely where that is possible.
-    pub fn fail_for_memory(&mut self, token: Token) {
+    pub(crate) fn fail_for_memory(&mut self, token: Token) {
         match self.conns.get(token).map(|conn| conn.phase) {
             Some(Phase::Open | Phase::Closing) => self.fail(token, ProtoError::OutOfMemory),
             _ => self.end(token, Some(io::ErrorKind::OutOfMemory.into())),
@@ -77,7 +77,7 @@ impl Core {
     }
 
     /// Closes a websocket from our side.
-    pub fn close(&mut self, token: Token, code: u16, reason: Vec<u8>) {
+    pub(crate) fn close(&mut self, token: Token, code: u16, reason: Vec<u8>) {
         let now = self.clock.now();
         let Some(conn) = self
             .conns
@@ -95,7 +95,7 @@ impl Core {
     }
 
     /// Closes a websocket with 1001: not the application wants it, but the server.
-    pub fn close_by_server(&mut self, token: Token) {
+    pub(crate) fn close_by_server(&mut self, token: Token) {
         // Fails if the application closes it at the same time.
         if self
             .slot(token)
@@ -143,7 +143,7 @@ impl Core {
     }
 
     /// The client's stream has ended.
-    pub fn client_left(&mut self, token: Token, error: Option<io::Error>) {
+    pub(crate) fn client_left(&mut self, token: Token, error: Option<io::Error>) {
         let now = self.clock.now();
         let Some(conn) = self.conns.get(token) else {
             return;
@@ -176,7 +176,7 @@ impl Core {
     }
 
     /// Ends a connection now: closes the socket and lets `disconnect` follow.
-    pub fn end(&mut self, token: Token, error: Option<io::Error>) {
+    pub(crate) fn end(&mut self, token: Token, error: Option<io::Error>) {
         let Some(conn) = self
             .conns
             .get(token)
@@ -235,7 +235,7 @@ impl Core {
     }
 
     /// Frees an ended connection's place and id, now or as soon as nothing is on its way to it.
-    pub fn vacate(&mut self, token: Token) {
+    pub(crate) fn vacate(&mut self, token: Token) {
         if !self.conns.remove(token) {
             self.pending_frees.push(token);
         }
@@ -254,7 +254,7 @@ impl Core {
     /// Stops accepting, and closes every websocket with 1001.
     #[cold]
     #[inline(never)]
-    pub fn begin_closing(&mut self) {
+    pub(crate) fn begin_closing(&mut self) {
         self.closing = true;
         self.accepting = false;
         self.stalled = false;

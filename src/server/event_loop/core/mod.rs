@@ -4,7 +4,7 @@
 
 mod accepting;
 mod backlog;
-pub mod clock;
+pub(crate) mod clock;
 mod closing;
 mod deflating;
 mod timeouts;
@@ -34,13 +34,13 @@ use crate::server::websocket::slot_arena::Address;
 use crate::server::{EventKind, Failure, FailureKind, Request};
 
 /// The receive buffer of a loop, shared by all its clients.
-pub const ARENA: usize = 512 * 1024;
+pub(crate) const ARENA: usize = 512 * 1024;
 
 /// A connection that was answered with a page stays open for so many milliseconds.
 const PAGE_KEEP_ALIVE_MS: u32 = 2_000;
 
 /// A callback that is to run when nothing is borrowed.
-pub enum Pending {
+pub(crate) enum Pending {
     Drain,
     Failure(Box<Failure>),
     Disconnect,
@@ -60,7 +60,7 @@ struct Periods {
     close: u32,
 }
 
-pub struct Core {
+pub(crate) struct Core {
     pub poller: Poller,
     pub conns: Conns,
     pub scratch: Scratch,
@@ -105,7 +105,7 @@ pub struct Core {
 }
 
 impl Core {
-    pub fn new(
+    pub(crate) fn new(
         server: Arc<Shared>,
         number: usize,
         poller: Poller,
@@ -158,14 +158,14 @@ impl Core {
     }
 
     /// From now on clients are accepted here.
-    pub fn listen(&mut self, listener: Arc<Listener>) -> io::Result<()> {
+    pub(crate) fn listen(&mut self, listener: Arc<Listener>) -> io::Result<()> {
         self.poller.listen(&listener)?;
         self.listener = Some(listener);
         Ok(())
     }
 
     /// Whether a turn would find something to do without waiting.
-    pub fn has_work(&self) -> bool {
+    pub(crate) fn has_work(&self) -> bool {
         self.poller.has_work()
             || self.accepting
             || !self.waiting.is_empty()
@@ -174,12 +174,12 @@ impl Core {
     }
 
     /// Whether nothing is left of a server that closes.
-    pub fn is_finished(&self) -> bool {
+    pub(crate) fn is_finished(&self) -> bool {
         self.closing && self.conns.live() == 0
     }
 
     /// Whether nothing is left but events that a pulling host has not fetched.
-    pub fn is_quiet(&mut self) -> bool {
+    pub(crate) fn is_quiet(&mut self) -> bool {
         let groups = self.conns.groups();
         self.closing
             && (0..groups).all(|group| {
@@ -193,7 +193,7 @@ impl Core {
     }
 
     /// Whether `connect` has run, or is about to.
-    pub fn is_connected(&self, token: Token) -> bool {
+    pub(crate) fn is_connected(&self, token: Token) -> bool {
         self.conns.look(token).is_some_and(|conn| conn.connected)
     }
 
@@ -203,7 +203,7 @@ impl Core {
 
     /// Does what other threads have asked for until now.
     #[inline]
-    pub fn take_mail(&mut self) {
+    pub(crate) fn take_mail(&mut self) {
         if self.mailbox.has_mail() {
             self.open_all_mail();
         }
@@ -256,7 +256,7 @@ impl Core {
     /// Takes the mail that comes before a message whose bytes are counted.
     #[cold]
     #[inline(never)]
-    pub fn take_mail_before(&mut self, token: Token, counted: u64) {
+    pub(crate) fn take_mail_before(&mut self, token: Token, counted: u64) {
         let reservation = Reservation::counted(self.address(token), counted, 0);
         self.take_mail();
         reservation.queued();
@@ -280,13 +280,13 @@ impl Core {
     }
 
     /// Takes back what a pulled batch was lent.
-    pub fn take_back(&mut self, mut batch: Batch) {
+    pub(crate) fn take_back(&mut self, mut batch: Batch) {
         self.arena = self.arena.take().or(batch.arena.take());
         batch.ended.drain(..).for_each(|token| self.vacate(token));
     }
 
     /// Hands an event to the client's own thread.
-    pub fn hand_over(&mut self, token: Token, event: Event<'static>) {
+    pub(crate) fn hand_over(&mut self, token: Token, event: Event<'static>) {
         if let Some(hand) = self.conns.get(token).and_then(|conn| conn.client_queue()) {
             hand.push(ClientEvent::Event(event));
         }

@@ -26,13 +26,13 @@ const PAUSE: Duration = Duration::from_millis(10);
 
 impl Core {
     /// Whether a pong answers a ping of Portal's own.
-    pub fn is_own_pong(payload: &[u8]) -> bool {
+    pub(crate) fn is_own_pong(payload: &[u8]) -> bool {
         payload == PING
     }
 
     /// Sees to it that the timer ends the coming wait when there is something to look after. False when
     /// it does not, so that there must be no wait.
-    pub fn plan_wait(&mut self) -> bool {
+    pub(crate) fn plan_wait(&mut self) -> bool {
         let after = self
             .ticks_to_wait()
             .and_then(|ticks| self.clock.plan(ticks));
@@ -53,7 +53,7 @@ impl Core {
     /// Looks at how a wait has ended. False when waits have failed so often that nothing more is to be
     /// hoped for.
     #[inline]
-    pub fn has_waited(&mut self, waited: io::Result<()>) -> bool {
+    pub(crate) fn has_waited(&mut self, waited: io::Result<()>) -> bool {
         match waited {
             Ok(()) => {
                 self.failed_waits = 0;
@@ -90,7 +90,7 @@ impl Core {
 
     /// Looks after the connections whose turn has come in these ticks.
     #[inline]
-    pub fn sweep(&mut self, ticks: Ticks) {
+    pub(crate) fn sweep(&mut self, ticks: Ticks) {
         if ticks.count > 0 {
             self.sweep_groups(ticks);
         }

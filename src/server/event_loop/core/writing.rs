@@ -52,7 +52,13 @@ impl Core {
     ///
     /// Until a short one is queued nothing can fail, so no [`Reservation`] is made of what is counted.
     #[inline]
-    pub fn send(&mut self, token: Token, kind: Kind, head: &FrameHead, body: &[u8]) -> Answer {
+    pub(crate) fn send(
+        &mut self,
+        token: Token,
+        kind: Kind,
+        head: &FrameHead,
+        body: &[u8],
+    ) -> Answer {
         let is_short = body.len() < DIRECT;
         let stays_plain = body.len() < self.deflate_from;
         let Self {
@@ -178,7 +184,7 @@ impl Core {
     }
 
     /// Queues a ping of the application's, which is counted.
-    pub fn queue_ping(&mut self, reservation: Reservation, payload: &[u8]) {
+    pub(crate) fn queue_ping(&mut self, reservation: Reservation, payload: &[u8]) {
         self.queue(reservation, |outbox| {
             let write = |out: &mut Vec<u8>| proto::write_ping(out, payload);
             outbox.write_control(ping_cost(payload), write)?;
@@ -188,7 +194,7 @@ impl Core {
     }
 
     /// Returns a ping: at once, or with the newest payload when the client takes bytes again.
-    pub fn answer_ping(&mut self, token: Token, payload: &[u8]) {
+    pub(crate) fn answer_ping(&mut self, token: Token, payload: &[u8]) {
         let Some(conn) = self.conns.get(token) else {
             return;
         };
@@ -203,14 +209,14 @@ impl Core {
     }
 
     /// Whether anything that was said has not been taken by the kernel.
-    pub fn has_unsent(&mut self, token: Token) -> bool {
+    pub(crate) fn has_unsent(&mut self, token: Token) -> bool {
         self.conns
             .get(token)
             .is_some_and(|conn| conn.outbox.is_some())
     }
 
     /// Queues a frame that is not counted, behind all others.
-    pub fn say(&mut self, token: Token, write: impl FnOnce(&mut Vec<u8>)) {
+    pub(crate) fn say(&mut self, token: Token, write: impl FnOnce(&mut Vec<u8>)) {
         self.say_by(token, |outbox| outbox.write(MAX_CONTROL_FRAME, write));
     }
 
@@ -220,7 +226,12 @@ impl Core {
     }
 
     /// Queues a response to a request, of at most `len` bytes.
-    pub fn say_response(&mut self, len: usize, token: Token, write: impl FnOnce(&mut Vec<u8>)) {
+    pub(crate) fn say_response(
+        &mut self,
+        len: usize,
+        token: Token,
+        write: impl FnOnce(&mut Vec<u8>),
+    ) {
         self.say_by(token, |outbox| {
             outbox.write(len, write)?;
             outbox.end_at_border();
@@ -264,7 +275,7 @@ impl Core {
 
     /// Writes what was queued in this turn.
     #[inline]
-    pub fn write_dirty(&mut self) {
+    pub(crate) fn write_dirty(&mut self) {
         if !self.dirty.is_empty() {
             self.write_all_dirty();
         }
@@ -314,7 +325,7 @@ impl Core {
     }
 
     /// Writes again to clients that had taken no more.
-    pub fn write_unblocked(&mut self) {
+    pub(crate) fn write_unblocked(&mut self) {
         for token in self.poller.take_writable() {
             if let Some(conn) = self.conns.get(token) {
                 conn.blocked = false;
@@ -324,7 +335,7 @@ impl Core {
     }
 
     /// Hands to the kernel what it takes of a client's outbox.
-    pub fn write(&mut self, token: Token) {
+    pub(crate) fn write(&mut self, token: Token) {
         self.write_on(token, None);
     }
 

@@ -13,7 +13,7 @@ use libc::{c_int, c_long, epoll_event};
 use super::checked;
 
 /// Returns as many events as there is room for. Waits for the first one, if it may.
-pub fn wait<'a>(
+pub(crate) fn wait<'a>(
     epoll: BorrowedFd<'_>,
     room: &'a mut [MaybeUninit<epoll_event>],
     may_wait: bool,

@@ -215,7 +215,7 @@ impl Reserve {
 /// Whether memory is so short that nothing new should be begun: much of the reserve is in use, and the system
 /// has none.
 #[inline]
-pub fn is_short() -> bool {
+pub(crate) fn is_short() -> bool {
     BLOCKS.in_use.load(Ordering::Relaxed) > SHORT_BYTES && !has_more()
 }
 
@@ -231,21 +231,21 @@ fn has_more() -> bool {
 /// # Errors
 ///
 /// It has none.
-pub fn probe() -> Result<(), Refused> {
+pub(crate) fn probe() -> Result<(), Refused> {
     let mut probe = Vec::<u8>::new();
     try_reserve_exact(&mut probe, PROBE_BYTES).map_err(|_| Refused)
 }
 
 /// Runs `work`, whose allocations may fail, without the reserve.
 #[inline]
-pub fn frugal<T>(work: impl FnOnce() -> T) -> T {
+pub(crate) fn frugal<T>(work: impl FnOnce() -> T) -> T {
     let _restored = Restored(FRUGAL.replace(true));
     work()
 }
 
 /// Reserves room for `more` items at the end of a list.
 #[inline]
-pub fn try_reserve<T>(list: &mut Vec<T>, more: usize) -> Result<(), TryReserveError> {
+pub(crate) fn try_reserve<T>(list: &mut Vec<T>, more: usize) -> Result<(), TryReserveError> {
     if more <= list.capacity() - list.len() {
         return Ok(());
     }
@@ -260,7 +260,7 @@ fn grow<T>(list: &mut Vec<T>, more: usize) -> Result<(), TryReserveError> {
 
 /// Reserves room for exactly `more` items at the end of a list.
 #[inline]
-pub fn try_reserve_exact<T>(list: &mut Vec<T>, more: usize) -> Result<(), TryReserveError> {
+pub(crate) fn try_reserve_exact<T>(list: &mut Vec<T>, more: usize) -> Result<(), TryReserveError> {
     if more <= list.capacity() - list.len() {
         return Ok(());
     }
@@ -281,14 +281,14 @@ const MAPPED_BYTES: usize = 256 << 10;
 ///
 /// It begins so large that it is mapped apart: there, pages that were never used cost nothing, and it grows
 /// without a copy. One that grows from little leaves used pages behind, several bytes for each client.
-pub fn long_queue<T>() -> Result<VecDeque<T>, TryReserveError> {
+pub(crate) fn long_queue<T>() -> Result<VecDeque<T>, TryReserveError> {
     let mut queue = VecDeque::new();
     frugal(|| queue.try_reserve_exact(MAPPED_BYTES / size_of::<T>()))?;
     Ok(queue)
 }
 
 /// Creates such a list.
-pub fn long_list<T>() -> Result<Vec<T>, TryReserveError> {
+pub(crate) fn long_list<T>() -> Result<Vec<T>, TryReserveError> {
     let mut list = Vec::new();
     try_reserve_exact(&mut list, MAPPED_BYTES / size_of::<T>())?;
     Ok(list)
@@ -296,7 +296,7 @@ pub fn long_list<T>() -> Result<Vec<T>, TryReserveError> {
 
 /// Copies bytes.
 #[inline(never)]
-pub fn copy(bytes: &[u8]) -> Result<Vec<u8>, TryReserveError> {
+pub(crate) fn copy(bytes: &[u8]) -> Result<Vec<u8>, TryReserveError> {
     let mut copy = Vec::new();
     try_reserve_exact(&mut copy, bytes.len())?;
     copy.extend_from_slice(bytes);
@@ -305,7 +305,7 @@ pub fn copy(bytes: &[u8]) -> Result<Vec<u8>, TryReserveError> {
 
 /// Allocates zeroed bytes, of which no page is touched before it is used.
 #[inline(never)]
-pub fn zeros(len: usize) -> Result<Vec<u8>, Refused> {
+pub(crate) fn zeros(len: usize) -> Result<Vec<u8>, Refused> {
     let layout = Layout::array::<u8>(len).map_err(|_| Refused)?;
     if len == 0 {
         return Ok(Vec::new());
@@ -352,7 +352,7 @@ struct Block {
 /// # Errors
 ///
 /// The memory cannot be guaranteed; `work` has not run.
-pub fn promise<T>(
+pub(crate) fn promise<T>(
     sizes: impl IntoIterator<Item = usize>,
     work: impl FnOnce() -> T,
 ) -> Result<T, Refused> {
@@ -366,7 +366,7 @@ pub fn promise<T>(
 }
 
 /// [`promise`] for one allocation, and work without a result. Returns whether it has run.
-pub fn promise_one(size: usize, work: &mut dyn FnMut()) -> bool {
+pub(crate) fn promise_one(size: usize, work: &mut dyn FnMut()) -> bool {
     promise([size], work).is_ok()
 }
 

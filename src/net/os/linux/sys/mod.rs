@@ -1,12 +1,12 @@
 //! The only door to system calls that neither std nor rustix offers, and to the system's memory.
 #![allow(unsafe_code, reason = "system calls, and memory of its own")]
 
-pub mod epoll_wait;
-pub mod memory;
-pub mod process;
-pub mod ring;
-pub mod send_queue;
-pub mod wait;
+pub(crate) mod epoll_wait;
+pub(crate) mod memory;
+pub(crate) mod process;
+pub(crate) mod ring;
+pub(crate) mod send_queue;
+pub(crate) mod wait;
 
 use std::io;
 

@@ -13,7 +13,7 @@ extern "C" fn note_fork() {
 }
 
 /// Makes children that are forked from now on know that they are.
-pub fn watch_forks() -> io::Result<()> {
+pub(crate) fn watch_forks() -> io::Result<()> {
     let watch = || {
         // SAFETY: `note_fork` only stores to an atomic, which is safe after a fork.
         match unsafe { libc::pthread_atfork(None, None, Some(note_fork)) } {
@@ -26,7 +26,7 @@ pub fn watch_forks() -> io::Result<()> {
 
 /// Whether this process was forked from one in which [`watch_forks`] had been called.
 #[inline]
-pub fn is_forked_child() -> bool {
+pub(crate) fn is_forked_child() -> bool {
     FORKED.load(Ordering::Relaxed)
 }
 
@@ -40,11 +40,11 @@ const CANCEL_DISABLE: libc::c_int = 1;
 /// Keeps the calling thread from being cancelled until this is dropped, which restores the state before. A
 /// cancellation that is requested meanwhile stays pending.
 #[must_use = "it ends when it is dropped"]
-pub struct Uncancelled(libc::c_int);
+pub(crate) struct Uncancelled(libc::c_int);
 
 impl Uncancelled {
     /// Begins it. A cancelled thread unwinds, which must not pass through frames that have something to drop.
-    pub fn begin() -> Self {
+    pub(crate) fn begin() -> Self {
         let mut before = 0;
         // SAFETY: `before` is ours and writable.
         unsafe { pthread_setcancelstate(CANCEL_DISABLE, &mut before) };
@@ -81,7 +81,7 @@ const FOR_THE_PROCESS: [libc::c_int; 15] = [
 
 /// Runs `start`, which starts a thread, so that the new thread blocks the signals meant for a
 /// process. The calling thread's mask is as before when this returns.
-pub fn with_signals_blocked<T>(start: impl FnOnce() -> T) -> T {
+pub(crate) fn with_signals_blocked<T>(start: impl FnOnce() -> T) -> T {
     // SAFETY: all-zero is a valid sigset_t to hand to sigemptyset.
     let (mut blocked, mut before): (libc::sigset_t, libc::sigset_t) =
         unsafe { (std::mem::zeroed(), std::mem::zeroed()) };
@@ -100,7 +100,7 @@ pub fn with_signals_blocked<T>(start: impl FnOnce() -> T) -> T {
 }
 
 /// Stops in the debugger that traces this process; does nothing when there is none.
-pub fn stop_in_debugger() {
+pub(crate) fn stop_in_debugger() {
     let traced = std::fs::read_to_string("/proc/self/status").is_ok_and(|status| {
         let tracer = status
             .lines()

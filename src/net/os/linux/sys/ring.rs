@@ -27,7 +27,7 @@ const GROUP: u16 = 0;
 const INCREMENTAL: u16 = 2;
 
 /// The user data of a request whose completion is ignored.
-pub const SILENT: u64 = u64::MAX;
+pub(crate) const SILENT: u64 = u64::MAX;
 
 /// A bit in the user data of a request that was lent bytes; the other bits are its index in the batch.
 const LENT: u64 = 1 << 63;
@@ -46,7 +46,7 @@ const DROP_WAIT: Duration = Duration::from_millis(100);
 
 /// The result of a request, or one of its results.
 #[derive(Clone, Copy, Debug)]
-pub struct Completion {
+pub(crate) struct Completion {
     /// The user data of the request.
     pub user_data: u64,
     /// A count, or a negative error number.
@@ -59,7 +59,7 @@ pub struct Completion {
     pub leaves_some: bool,
 }
 
-pub struct Ring {
+pub(crate) struct Ring {
     ring: IoUring,
     buffers: Buffers,
     /// Completions that arrived while others were waited for.
@@ -82,7 +82,7 @@ impl Ring {
     /// # Errors
     ///
     /// The kernel is older than 6.1, or does not permit this thread to create a ring or to enter it.
-    pub fn new(count: u16, size: u32) -> io::Result<Self> {
+    pub(crate) fn new(count: u16, size: u32) -> io::Result<Self> {
         let ring = IoUring::builder()
             .setup_cqsize(COMPLETION_ENTRIES)
             .setup_submit_all()
@@ -110,13 +110,17 @@ impl Ring {
     // ---- requests, which the next `enter` submits ----
 
     /// Receives until it is cancelled, fails, or no buffer is left.
-    pub fn receive(&mut self, socket: BorrowedFd<'_>, user_data: u64) -> io::Result<()> {
+    pub(crate) fn receive(&mut self, socket: BorrowedFd<'_>, user_data: u64) -> io::Result<()> {
         let entry = opcode::RecvMulti::new(Fd(socket.as_raw_fd()), GROUP).build();
         self.push(&entry.user_data(user_data))
     }
 
     /// Receives once.
-    pub fn receive_once(&mut self, socket: BorrowedFd<'_>, user_data: u64) -> io::Result<()> {
+    pub(crate) fn receive_once(
+        &mut self,
+        socket: BorrowedFd<'_>,
+        user_data: u64,
+    ) -> io::Result<()> {
         let nowhere = std::ptr::null_mut();
         let entry = opcode::Recv::new(Fd(socket.as_raw_fd()), nowhere, 0)
             .buf_group(GROUP)
@@ -126,13 +130,17 @@ impl Ring {
     }
 
     /// Completes once, when a socket can be written to.
-    pub fn watch_writability(&mut self, socket: BorrowedFd<'_>, user_data: u64) -> io::Result<()> {
+    pub(crate) fn watch_writability(
+        &mut self,
+        socket: BorrowedFd<'_>,
+        user_data: u64,
+    ) -> io::Result<()> {
         let entry = opcode::PollAdd::new(Fd(socket.as_raw_fd()), libc::POLLOUT as u32).build();
         self.push(&entry.user_data(user_data))
     }
 
     /// Completes each time that a descriptor becomes readable.
-    pub fn watch(&mut self, descriptor: RawFd, user_data: u64) -> io::Result<()> {
+    pub(crate) fn watch(&mut self, descriptor: RawFd, user_data: u64) -> io::Result<()> {
         let entry = opcode::PollAdd::new(Fd(descriptor), libc::POLLIN as u32)
             .multi(true)
             .build();
@@ -140,7 +148,7 @@ impl Ring {
     }
 
     /// Cancels the request with the user data `other`.
-    pub fn cancel(&mut self, other: u64, user_data: u64) -> io::Result<()> {
+    pub(crate) fn cancel(&mut self, other: u64, user_data: u64) -> io::Result<()> {
         self.push(&opcode::AsyncCancel::new(other).build().user_data(user_data))
     }
 
@@ -158,7 +166,7 @@ impl Ring {
     // ---- submitting and waiting ----
 
     /// Submits all requests and collects completions, without waiting.
-    pub fn poll(&mut self) -> io::Result<()> {
+    pub(crate) fn poll(&mut self) -> io::Result<()> {
         let queue = self.ring.submission();
         if queue.is_empty() && !queue.taskrun() && !queue.cq_overflow() {
             return Ok(());
@@ -169,7 +177,7 @@ impl Ring {
 
     /// Submits all requests and waits for a completion, unless there is one, or for a signal handler. It
     /// gathers up to `expected` completions for a moment longer.
-    pub fn wait(&mut self, expected: usize) -> io::Result<()> {
+    pub(crate) fn wait(&mut self, expected: usize) -> io::Result<()> {
         if !self.set_aside.is_empty() {
             return self.poll();
         }
@@ -230,7 +238,7 @@ impl Ring {
 
     /// Returns the next completion.
     #[inline]
-    pub fn next(&mut self) -> Option<Completion> {
+    pub(crate) fn next(&mut self) -> Option<Completion> {
         match self.set_aside.pop_front() {
             None => self.take(),
             set_aside => set_aside,
@@ -261,19 +269,19 @@ impl Ring {
     }
 
     /// Submits nothing any more. What is in flight ends with the ring, unreported.
-    pub fn give_up(&mut self) {
+    pub(crate) fn give_up(&mut self) {
         self.broken = true;
     }
 
     /// Whether the kernel accepts no requests any more.
-    pub fn is_broken(&self) -> bool {
+    pub(crate) fn is_broken(&self) -> bool {
         self.broken
     }
 
     /// Sends each socket its bytes, many in one system call. Returns for each how many bytes were accepted,
     /// or a negative error number. It does not wait for room: what a socket does not accept at once is not
     /// sent.
-    pub fn send_all(&mut self, batch: &[(BorrowedFd<'_>, &[u8])]) -> &[i32] {
+    pub(crate) fn send_all(&mut self, batch: &[(BorrowedFd<'_>, &[u8])]) -> &[i32] {
         let flags = libc::MSG_NOSIGNAL | libc::MSG_DONTWAIT;
         self.sent.clear();
         // What a ring that fails has not submitted was not sent.
@@ -317,13 +325,13 @@ impl Ring {
     // ---- received bytes ----
 
     #[inline]
-    pub fn received(&self, piece: u32) -> &[u8] {
+    pub(crate) fn received(&self, piece: u32) -> &[u8] {
         self.buffers.received(piece)
     }
 
     /// Returns a piece to the kernel.
     #[inline]
-    pub fn give_back(&mut self, piece: u32) {
+    pub(crate) fn give_back(&mut self, piece: u32) {
         self.buffers.give(piece);
     }
 }

@@ -8,7 +8,7 @@ use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
 
 /// How a wait ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Readiness {
+pub(crate) enum Readiness {
     /// At least one descriptor is readable.
     Ready,
     /// The timeout expired.
@@ -24,14 +24,14 @@ unsafe extern "C-unwind" {
 
 /// Descriptors of which at least one is waited for.
 #[derive(Default)]
-pub struct PollSet(Vec<libc::pollfd>);
+pub(crate) struct PollSet(Vec<libc::pollfd>);
 
 impl PollSet {
-    pub fn clear(&mut self) {
+    pub(crate) fn clear(&mut self) {
         self.0.clear();
     }
 
-    pub fn add(&mut self, descriptor: RawFd) {
+    pub(crate) fn add(&mut self, descriptor: RawFd) {
         self.0.push(libc::pollfd {
             fd: descriptor,
             events: libc::POLLIN,
@@ -40,13 +40,13 @@ impl PollSet {
     }
 
     /// Waits until one is readable. Consumes nothing.
-    pub fn wait(&mut self, timeout: Option<Duration>) -> io::Result<Readiness> {
+    pub(crate) fn wait(&mut self, timeout: Option<Duration>) -> io::Result<Readiness> {
         // SAFETY: the set lives, and is not used, until the call returns.
         unsafe { self.prepare(timeout).wait() }.readiness()
     }
 
     /// Prepares a wait.
-    pub fn prepare(&mut self, timeout: Option<Duration>) -> Wait {
+    pub(crate) fn prepare(&mut self, timeout: Option<Duration>) -> Wait {
         let milliseconds = timeout.map_or(-1, |time| {
             i32::try_from(time.as_nanos().div_ceil(1_000_000)).unwrap_or(i32::MAX)
         });
@@ -60,7 +60,7 @@ impl PollSet {
 
 /// A prepared wait. It has nothing to drop, so a thread may end in it, also by unwinding.
 #[derive(Clone, Copy)]
-pub struct Wait {
+pub(crate) struct Wait {
     set: *mut libc::pollfd,
     count: libc::nfds_t,
     milliseconds: libc::c_int,
@@ -72,7 +72,7 @@ impl Wait {
     /// # Safety
     ///
     /// The set that it was prepared from lives, and is not used, until the call returns.
-    pub unsafe fn wait(self) -> Waited {
+    pub(crate) unsafe fn wait(self) -> Waited {
         // SAFETY: the set is writable for `count` entries, and the caller vouches for its life.
         match unsafe { poll(self.set, self.count, self.milliseconds) } {
             0 => Waited(Ok(Readiness::TimedOut)),
@@ -85,10 +85,10 @@ impl Wait {
 
 /// How a wait ended, or its error number.
 #[derive(Clone, Copy)]
-pub struct Waited(Result<Readiness, i32>);
+pub(crate) struct Waited(Result<Readiness, i32>);
 
 impl Waited {
-    pub fn readiness(self) -> io::Result<Readiness> {
+    pub(crate) fn readiness(self) -> io::Result<Readiness> {
         match self.0 {
             Err(libc::EINTR) => Ok(Readiness::Interrupted),
             result => result.map_err(io::Error::from_raw_os_error),
@@ -98,15 +98,15 @@ impl Waited {
 
 /// One descriptor that is readable while any of its members is.
 #[derive(Debug)]
-pub struct Union(OwnedFd);
+pub(crate) struct Union(OwnedFd);
 
 impl Union {
-    pub fn new() -> io::Result<Self> {
+    pub(crate) fn new() -> io::Result<Self> {
         Ok(Self(epoll::create(CreateFlags::CLOEXEC)?))
     }
 
     /// Adds a member, level-triggered. It is removed when it is closed.
-    pub fn add(&self, member: RawFd) -> io::Result<()> {
+    pub(crate) fn add(&self, member: RawFd) -> io::Result<()> {
         // SAFETY: whoever adds a member holds it open meanwhile.
         let member = unsafe { BorrowedFd::borrow_raw(member) };
         epoll::add(&self.0, member, EventData::new_u64(0), EventFlags::IN)?;
@@ -114,7 +114,7 @@ impl Union {
     }
 
     /// Returns what to wait for.
-    pub fn descriptor(&self) -> RawFd {
+    pub(crate) fn descriptor(&self) -> RawFd {
         self.0.as_raw_fd()
     }
 }
