@@ -1,5 +1,7 @@
 //! Finding the end of a request's head while it arrives (RFC 9112 section 2).
 
+use memchr::memchr3;
+
 use super::Refusal;
 use super::token::is_token_byte;
 
@@ -97,34 +99,7 @@ fn ordinary(rest: &[u8]) -> usize {
 
 /// Returns the number of bytes before the first NUL, LF or CR.
 pub(super) fn line_len(bytes: &[u8]) -> usize {
-    let mut len = 0;
-    loop {
-        len += high_len(&bytes[len..]);
-        match bytes.get(len) {
-            None | Some(b'\0' | b'\n' | b'\r') => return len,
-            Some(_) => len += 1,
-        }
-    }
-}
-
-/// Returns the number of bytes before the first that is not above CR.
-fn high_len(bytes: &[u8]) -> usize {
-    let (words, rest) = bytes.as_chunks();
-    for (index, word) in words.iter().enumerate() {
-        let low = low_bytes(u64::from_le_bytes(*word));
-        if low != 0 {
-            return word.len() * index + low.trailing_zeros() as usize / 8;
-        }
-    }
-    let in_rest = rest.iter().position(|&byte| byte <= b'\r');
-    bytes.len() - rest.len() + in_rest.unwrap_or(rest.len())
-}
-
-/// Marks the bytes of a word that are not above CR, each by its highest bit. Only the lowest mark is certain,
-/// because it makes the subtraction borrow from the byte above.
-fn low_bytes(word: u64) -> u64 {
-    const EACH: u64 = u64::MAX / 0xff;
-    word.wrapping_sub(EACH * (b'\r' as u64 + 1)) & !word & (EACH << 7)
+    memchr3(b'\0', b'\n', b'\r', bytes).unwrap_or(bytes.len())
 }
 
 fn refuse(text: &'static str) -> Result<Option<usize>, Refusal> {
