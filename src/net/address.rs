@@ -14,9 +14,14 @@ pub(crate) enum Address {
 }
 
 impl Address {
+    /// Returns the path of a Unix socket if `host` is one, as `unix:/path`.
+    pub(crate) fn unix_path(host: &str) -> Option<&str> {
+        host.strip_prefix("unix:")
+    }
+
     /// Parses a numeric address (brackets allowed), `unix:/path`, or a name, which is resolved now.
     pub(crate) fn resolve(host: &str, port: u16) -> io::Result<Self> {
-        if let Some(path) = host.strip_prefix("unix:") {
+        if let Some(path) = Self::unix_path(host) {
             return Ok(Self::Unix(path.into()));
         }
         let bare = host

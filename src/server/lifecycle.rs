@@ -87,7 +87,7 @@ fn start_now(
 }
 
 fn listen(port: u16, options: &Options) -> Result<Listener, ServerError> {
-    if options.host.starts_with("unix:") && port != 0 {
+    if Address::unix_path(&options.host).is_some() && port != 0 {
         return Err(ServerError::Argument);
     }
     let backlog = i32::try_from(options.backlog).unwrap_or(i32::MAX);

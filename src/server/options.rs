@@ -5,7 +5,7 @@ use std::ops::RangeInclusive;
 
 use super::ServerError;
 use super::error::Answer;
-use crate::net::{self, IdentityFiles};
+use crate::net::{self, Address, IdentityFiles};
 
 /// On which threads the application is told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -411,7 +411,7 @@ fn check_host(text: &str) -> Answer {
     if text.starts_with("fd:") {
         return Err(ServerError::Unsupported);
     }
-    if let Some(path) = text.strip_prefix("unix:") {
+    if let Some(path) = Address::unix_path(text) {
         return require(path.starts_with('/') && path.len() <= MAX_PATH && !path.contains('\0'));
     }
     match text.strip_prefix('[') {
