@@ -10,7 +10,7 @@ pub(super) const KEY_BYTES: usize = 4;
 ///
 /// `offset` is the offset of the piece in the payload.
 #[inline]
-pub fn unmask(piece: &mut [u8], mut key: [u8; KEY_BYTES], offset: usize) {
+pub(super) fn unmask(piece: &mut [u8], mut key: [u8; KEY_BYTES], offset: usize) {
     key.rotate_left(offset % KEY_BYTES);
     let (words, rest) = piece.as_chunks_mut::<KEY_BYTES>();
     for word in words {
@@ -22,7 +22,7 @@ pub fn unmask(piece: &mut [u8], mut key: [u8; KEY_BYTES], offset: usize) {
 }
 
 /// A payload that was moved over its key.
-pub struct Unmasked<'a> {
+pub(super) struct Unmasked<'a> {
     /// The payload and one NUL behind it.
     pub terminated: &'a mut [u8],
     /// Whether no byte of the payload is above 0x7f.
@@ -38,7 +38,7 @@ pub struct Unmasked<'a> {
 ///
 /// When `keyed` is shorter than a key.
 #[inline]
-pub fn unmask_down(keyed: &mut [u8]) -> Unmasked<'_> {
+pub(super) fn unmask_down(keyed: &mut [u8]) -> Unmasked<'_> {
     let payload_len = keyed.len() - KEY_BYTES;
     let is_ascii = match payload_len {
         64.. => move_down::<64>(keyed),

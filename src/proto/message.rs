@@ -1,6 +1,7 @@
 //! Assembling a message from pieces and fragments, within its limits (RFC 6455 section 5.4).
 
-use super::{Checker, Kind, Limits, ProtoError};
+use super::utf8::Checker;
+use super::{Kind, Limits, ProtoError};
 
 /// An incomplete message.
 #[derive(Debug)]

@@ -43,7 +43,6 @@ pub use frame::{
 };
 pub use handshake::{Offer, check, max_accept_len, may_set_header, write_accept};
 pub use head::HeadScanner;
-pub use mask::{unmask, unmask_down};
 pub use memory::Promise;
 pub use names::Names;
 pub use origin::is_same_origin;
@@ -51,7 +50,7 @@ pub use refusal::{Refusal, TLS_HANDSHAKE, TLS_REFUSAL};
 pub use request::{MAX_HEADERS, RequestHead, parse_head};
 pub use scratch::Scratch;
 pub use session::{Event, Payload, Session, Step};
-pub use utf8::{Checker, is_utf8};
+pub use utf8::is_utf8;
 
 /// The type of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

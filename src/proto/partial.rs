@@ -74,12 +74,6 @@ impl Partial {
         self.header_len == 0 && self.frame.is_none() && self.message.is_none()
     }
 
-    /// Returns how many bytes of a data frame are missing.
-    pub(crate) fn missing_data(&self) -> Option<u64> {
-        let frame = self.frame.as_ref()?;
-        (!frame.header.opcode.is_control()).then_some(frame.missing)
-    }
-
     /// Discards what has arrived of a message, but not that it has begun.
     pub(crate) fn discard_message(&mut self) {
         if let Some(message) = &mut self.message {

@@ -178,13 +178,6 @@ impl Session {
         partial.is_none_or(|[partial]| partial.is_between_frames())
     }
 
-    /// Returns how many bytes of an incomplete data frame are missing.
-    #[must_use]
-    pub fn expects(&self) -> Option<u64> {
-        let [partial] = self.partial.as_deref()?;
-        partial.missing_data()
-    }
-
     /// Continues where the last input ended.
     fn read_partly(
         &mut self,

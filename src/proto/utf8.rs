@@ -32,7 +32,7 @@ fn is_short_ascii(bytes: &[u8]) -> bool {
 ///
 /// It fails at the piece with the first byte that cannot continue UTF-8.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Checker {
+pub(super) struct Checker {
     /// An incomplete character at the end of the last piece.
     carried: [u8; 3],
     carried_len: u8,
@@ -43,7 +43,7 @@ impl Checker {
     ///
     /// After `false` the checker must not be used any more.
     #[must_use]
-    pub fn push(&mut self, piece: &[u8]) -> bool {
+    pub(crate) fn push(&mut self, piece: &[u8]) -> bool {
         let Some(rest) = self.complete_carried(piece) else {
             return false;
         };
@@ -59,7 +59,7 @@ impl Checker {
 
     /// Whether the text may end here: not inside a character.
     #[must_use]
-    pub fn is_complete(&self) -> bool {
+    pub(crate) fn is_complete(&self) -> bool {
         self.carried_len == 0
     }
 
