@@ -31,8 +31,8 @@
  * Pointers
  *   Two types are pointers. A portal_options may be used by one thread at a time until it is
  *   destroyed. A portal_request may be used by the callback's thread until the callback returns
- *   (when pulled: as long as the records are valid). Arguments are copied, or written out, before
- *   the call returns. What a callback receives is valid until it returns.
+ *   (when pulled: as long as the records are valid). Arguments are copied, or written to the
+ *   socket, before the call returns. What a callback receives is valid until it returns.
  * Data
  *   `data` and `len` come as a pair. As an argument, `data` may be NULL when `len` is 0. In a
  *   callback or a record, `data` is never NULL, and is followed by a NUL that `len` does not count.
@@ -48,7 +48,7 @@
  *   A call that fails has changed nothing.
  * Returning from callbacks
  *   A callback must return normally. An exception or a longjmp that leaves it is undefined
- *   behaviour. Portal holds no lock and borrows none of its own data while a callback runs.
+ *   behaviour. Portal holds no lock while a callback runs.
  * Memory
  *   Allocations that may be large can fail: the call returns PORTAL_STATUS_MEMORY. A peer for whose
  *   message there is no memory is closed with 1011; the others continue to be served. When the
@@ -60,12 +60,13 @@
  * Process behaviour
  *   Portal installs no signal handler, never exits, raises no SIGPIPE and prints nothing.
  * Forks
- *   In a child forked after a start, all ids are dead, there is no log, and start, set_log, define_*
+ *   In a child forked after a start, no id is valid, nothing is logged, and start, set_log, define_*
  *   and undefine_* return PORTAL_STATUS_UNSUPPORTED: no call waits for a thread of the parent. The
- *   parent is not affected, whether the child ends or lives on. A child forked inside a callback
- *   must not return from the callback: it executes another program, or ends.
- *
- * Numbers are never reused. Structs grow at their end, and `size` says how far.
+ *   parent is not affected, whether the child exits or continues. A child forked inside a callback
+ *   must not return from the callback: it must execute another program, or exit.
+ * Versions
+ *   Numbers are never reused. Structs grow at their end only, and `size` says up to which field the
+ *   program or the library knows them.
  */
 
 #ifndef PORTAL_H
@@ -330,10 +331,10 @@ typedef enum portal_dispatch {
  * When a handler fails, `error` is called with PORTAL_STATUS_HANDLER, the event and the returned
  * number; the websocket stays open unless the program closes it. `error` is also called when the
  * peer violates the protocol, when a limit is exceeded, and when the connection fails for any
- * reason other than the peer's leaving; `disconnect` follows. End of stream, a reset and timeouts
- * are not errors: they cause only `disconnect`. When `disconnect` fails, `error` is called after
- * it, as the last callback. What fails before the path is known is reported to the log and the
- * metrics.
+ * reason other than the peer's disconnecting; `disconnect` follows. End of stream, a reset and
+ * timeouts are not errors: they cause only `disconnect`. When `disconnect` fails, `error` is
+ * called after it, as the last callback. What fails before the path is known is reported to the
+ * log and the metrics.
  */
 
 /**
@@ -402,9 +403,9 @@ typedef struct portal_handlers {
    * never inside portal_close or portal_abort. The state is CLOSED and sends return GONE.
    * portal_data still works: free your data here. Return 0.
    *
-   * `code` is the code of the peer's close frame (1005 when the frame had none). Without such a
-   * frame it is the code that Portal sent when it failed the connection (1002, 1007 to 1011),
-   * else 1006. `reason` is never NULL.
+   * `code` is the code of the peer's close frame, 1005 when the frame had none (RFC 6455 section
+   * 7.1.5). Without such a frame it is the code that Portal sent when it failed the connection
+   * (1002, 1007 to 1011), else 1006. `reason` is never NULL.
    */
   int32_t (*disconnect)(portal_websocket websocket,
                         uint32_t code,
@@ -416,11 +417,12 @@ typedef struct portal_handlers {
    */
   void (*error)(portal_websocket websocket, const portal_error *error, void *user_data);
   /**
-   * A client requests a websocket. Its state is CONNECTING: portal_set_data, portal_data,
-   * portal_state_of and portal_abort work; send, ping, close and flush return BUSY. Return 0 to
-   * accept; `connect` is then always called, even if the client has disconnected in the
-   * meantime. Return 400 to 599 to reject the request with that HTTP status. 1 is reserved. Any
-   * other value, also PORTAL_STATUS_GONE, is a failure and rejects the request with 500.
+   * A client requests a websocket (RFC 6455 section 4.2). Its state is CONNECTING:
+   * portal_set_data, portal_data, portal_state_of and portal_abort work; send, ping, close and
+   * flush return BUSY. Return 0 to accept; `connect` is then always called, even if the client
+   * has disconnected in the meantime. Return 400 to 599 to reject the request with that HTTP
+   * status. 1 is reserved. Any other value, also PORTAL_STATUS_GONE, is a failure and rejects
+   * the request with 500.
    */
   int32_t (*upgrade)(portal_websocket websocket, portal_request *request, void *user_data);
   /**
@@ -429,7 +431,8 @@ typedef struct portal_handlers {
    */
   void (*drain)(portal_websocket websocket, void *user_data);
   /**
-   * A pong was received: the reply to a portal_ping, or an unsolicited one.
+   * A pong was received: the reply to a portal_ping, or an unsolicited one (RFC 6455 section
+   * 5.5.3).
    */
   void (*pong)(portal_websocket websocket, const void *data, size_t len, void *user_data);
   /**
@@ -523,6 +526,8 @@ PORTAL_API portal_status portal_undefine_path(const char *path);
  *               may be inside at once. A thread that ends or unwinds during a wait releases its
  *               loops; no lock is held while it waits.
  *
+ * A turn is one iteration of an event loop: it receives, runs callbacks and sends what they queued.
+ *
  * A thread that is cancelled (pthread_cancel) ends while portal_server_run, _poll or _pull waits, or
  * at its next cancellation point after the call. It is not cancelled inside any other function,
  * nor inside a callback, on any thread. Do not cancel the library's own threads.
@@ -532,8 +537,7 @@ PORTAL_API portal_status portal_undefine_path(const char *path);
  */
 
 /**
- * The metrics of portal_server_metric. Totals count from the server's start and are lost with the
- * server.
+ * The metrics of portal_server_metric. Totals count from the server's start.
  */
 typedef enum portal_metric {
   /**
@@ -677,6 +681,7 @@ PORTAL_API portal_status portal_server_wait(portal_server server);
  * threads may be inside portal_server_run, _poll and _pull at once.
  *
  * @param server  Any id.
+ *
  * @return PORTAL_STATUS_OK        The server is closed.
  * @return PORTAL_STATUS_ARGUMENT  The dispatch is not HOST.
  * @return PORTAL_STATUS_GONE      The server had ended already, or never existed.
@@ -689,7 +694,7 @@ PORTAL_API portal_status portal_server_wait(portal_server server);
 PORTAL_API portal_status portal_server_run(portal_server server);
 
 /**
- * HOST dispatch: runs one turn. Waits for work, does it, calls the handlers and returns.
+ * HOST dispatch: runs one turn. Waits for work, processes it, calls the handlers and returns.
  *
  * A signal interrupts the wait; the call then returns the number so far. Time between two calls
  * does not count towards any timeout.
@@ -777,8 +782,8 @@ PORTAL_API uint64_t portal_server_metric(portal_server server, uint32_t which);
 
 /*
  * Pulling is for programs in which callbacks from C are slow, dangerous or impossible: the library
- * fills records instead of calling handlers, and calls only `upgrade` and `release`. The program
- * itself then deals with a handler that fails.
+ * fills records instead of calling handlers, and calls only `upgrade` and `release`. The library
+ * does not learn whether the program's handling of a record fails.
  */
 
 /**
@@ -1028,7 +1033,7 @@ typedef enum portal_option {
   PORTAL_OPTION_SERVER_HEADER = 23,
   /**
    * The system interface of the loops: 1 = epoll, 2 = io_uring, 0 = automatic: epoll to receive,
-   * and io_uring to send to many websockets at once, which measures best. Where the system
+   * and io_uring to send to many websockets at once, which is fastest. Where the system
    * forbids io_uring or is older than Linux 6.1, and with HOST dispatch, epoll is used for
    * everything, without an error.
    *
@@ -1040,7 +1045,7 @@ typedef enum portal_option {
 /**
  * Creates options, all at their defaults.
  *
- * @return The options, to be destroyed by portal_options_destroy; NULL on failure.
+ * @return The options, to be destroyed by portal_options_destroy; NULL when an allocation failed.
  *
  * @threads  Any thread, and inside any callback.
  * @since    0.1
@@ -1115,7 +1120,7 @@ PORTAL_API void portal_options_destroy(portal_options *options);
  */
 
 /**
- * Queues one message on a websocket and returns at once.
+ * Queues one message (RFC 6455 section 5.6) and returns at once.
  *
  * The bytes are copied, or written to the socket. A handler that continues to run for long after a
  * send should call portal_flush.
@@ -1244,7 +1249,7 @@ PORTAL_API portal_status portal_abort(portal_websocket websocket);
 PORTAL_API uint32_t portal_state_of(portal_websocket websocket);
 
 /**
- * Returns the size of a websocket's send queue: the bytes not yet handed to the system.
+ * Returns the size of a websocket's send queue: the bytes not yet written to the socket.
  *
  * @param websocket  Any id.
  *
@@ -1536,7 +1541,7 @@ typedef void (*portal_log_callback)(uint32_t level, const char *message, void *u
  * When the call returns, the previous callback is not running and will not run again, except when
  * the call was made inside that callback.
  *
- * @param level      1 to 5; messages of a higher level are not reported.
+ * @param level      1 to 5, or 0 when `callback` is NULL. Messages of a higher level are discarded.
  * @param callback   NULL = no log, which is the default.
  * @param user_data  Passed to the callback, never dereferenced. May be NULL. Must stay valid until
  *                   the callback is replaced.
@@ -1554,10 +1559,10 @@ portal_status portal_set_log(uint32_t level,
                              void *user_data);
 
 /**
- * Sets whether a handler that fails stops in the debugger. Off by default.
+ * Sets whether the process stops in the debugger when a handler fails. Off by default.
  *
- * When on, and while a debugger traces the process, SIGTRAP is raised when a handler fails, before
- * `error` is called.
+ * When it is on and a debugger traces the process, SIGTRAP is raised on the thread of a handler
+ * that fails, before `error` is called. Without a debugger nothing is raised.
  *
  * @param on  1 or 0.
  *

@@ -7,9 +7,9 @@
 //! - `net`: sockets, readiness, wake-ups. Knows nothing of WebSocket.
 //! - `proto`: bytes in, events and bytes out. No I/O, clock, thread or unsafe.
 //!
-//! `unsafe` has two doors: `net::os::linux::sys` and `ffi`.
+//! `unsafe` is allowed in `net::os::linux::sys` and `ffi` alone.
 
-#[allow(unsafe_code, reason = "what C hands in, and calls out to C")]
+#[allow(unsafe_code, reason = "pointers from C, and calls of C functions")]
 mod ffi;
 mod locks;
 mod net;

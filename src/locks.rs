@@ -1,4 +1,5 @@
-//! Locks whose holder may have panicked: what they guard is whole at every step, so it is used as it is.
+//! Locks that ignore poisoning: what they guard is consistent at every step, so it remains usable when a thread
+//! panics while it holds the lock.
 
 use std::sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 

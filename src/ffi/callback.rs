@@ -12,11 +12,11 @@ use super::types::{portal_request, portal_websocket};
 use crate::proto::Kind;
 use crate::server::{self, Application, Failure, Request, ServerError};
 
-/// A pointer of the host, which we pass along and never dereference.
+/// A pointer of the host. It is passed along and never dereferenced.
 #[derive(Clone, Copy)]
 pub(super) struct UserData(pub(super) *mut c_void);
 
-// SAFETY: nobody here follows it; the header tells the host that its functions run on any thread.
+// SAFETY: it is never dereferenced; the header says that the host's functions run on any thread.
 unsafe impl Send for UserData {}
 // SAFETY: as above.
 unsafe impl Sync for UserData {}
@@ -27,17 +27,17 @@ impl UserData {
     }
 }
 
-/// One definition of a path: the host's functions, and when to release what they share.
+/// One definition of a path: the host's functions and their `user_data`. Its drop calls `release`.
 pub(super) struct Handlers {
     path: String,
     functions: portal_handlers,
     user_data: UserData,
-    /// Whether the definition succeeded, so that dropping it ends something.
+    /// The definition succeeded, so dropping it calls `release`.
     armed: AtomicBool,
 }
 
 impl Handlers {
-    /// Fails when memory for the path is refused.
+    /// Creates a definition. Fails when memory for the path is refused.
     pub(super) fn new(
         path: &str,
         functions: portal_handlers,
@@ -54,7 +54,7 @@ impl Handlers {
         })
     }
 
-    /// From now on, the last use is followed by `release`.
+    /// Makes the drop call `release`.
     pub(super) fn arm(&self) {
         // The count of the `Arc` around us orders this before the drop.
         self.armed.store(true, Ordering::Relaxed);
@@ -66,7 +66,7 @@ impl Drop for Handlers {
         if *self.armed.get_mut()
             && let Some(release) = self.functions.release
         {
-            // SAFETY: the host's function, called once; nothing uses its data any more.
+            // SAFETY: the host's function, called once; its data is no longer in use.
             outside(|| unsafe { release(self.user_data.pointer()) });
         }
     }
@@ -77,7 +77,7 @@ impl Application for Handlers {
         let Some(upgrade) = self.functions.upgrade else {
             return 0;
         };
-        let request = disguise(request).cast_mut();
+        let request = as_opaque(request).cast_mut();
         // SAFETY: the host's function, with what the header promises it. The request changes by
         // interior mutability alone, so a shared borrow of it may be alive.
         call(|| unsafe { upgrade(websocket, request, self.user_data.pointer()) })
@@ -87,7 +87,7 @@ impl Application for Handlers {
         let Some(connect) = self.functions.connect else {
             return 0;
         };
-        let request = disguise(request);
+        let request = as_opaque(request);
         // SAFETY: the host's function, with what the header promises it.
         call(|| unsafe { connect(websocket, request, self.user_data.pointer()) })
     }
@@ -153,12 +153,12 @@ fn call<T>(handler: impl FnOnce() -> T) -> T {
     outside(handler)
 }
 
-/// A request as C sees it.
-pub(super) fn disguise(request: &Request) -> *const portal_request {
+/// Converts a request to the opaque type that C sees.
+pub(super) fn as_opaque(request: &Request) -> *const portal_request {
     ptr::from_ref(request).cast()
 }
 
-/// A message's kind as C sees it.
+/// Returns the number of a message's type in C.
 pub(super) fn message_number(kind: Kind) -> u32 {
     match kind {
         Kind::Text => PORTAL_MESSAGE_TEXT as u32,
@@ -166,7 +166,7 @@ pub(super) fn message_number(kind: Kind) -> u32 {
     }
 }
 
-/// Bytes as C sees them: never NULL, and the NUL behind them is not counted.
+/// Returns `data` and `len` for C: `data` is never NULL, and the NUL behind it is not counted.
 pub(super) fn lend(terminated: &[u8]) -> (*const c_void, usize) {
     match terminated.split_last() {
         Some((_nul, data)) => (terminated.as_ptr().cast(), data.len()),
@@ -174,7 +174,7 @@ pub(super) fn lend(terminated: &[u8]) -> (*const c_void, usize) {
     }
 }
 
-/// A failure as C sees it, with a message that the caller keeps alive.
+/// Converts a failure. The caller keeps the message alive.
 fn report(failure: &Failure, message: *const c_char) -> portal_error {
     portal_error {
         size: size_of::<portal_error>(),
@@ -186,17 +186,18 @@ fn report(failure: &Failure, message: *const c_char) -> portal_error {
     }
 }
 
-/// A failure as C sees it, for records: pointers to it are valid as long as it lives, wherever it is
-/// moved. What is pointed to lies in a `Vec`; a `Box`, which `CString` is, too, would claim when it
-/// is moved that nobody else has a pointer into it.
+/// A converted failure for records. Pointers to it stay valid when it is moved, until it is dropped.
+///
+/// Both parts are `Vec`s. A `Box`, and so a `CString`, asserts unique access whenever it is moved,
+/// which would invalidate the pointers in the records.
 pub(super) struct Report {
-    /// One.
+    /// Exactly one.
     error: Vec<portal_error>,
     /// What `error.message` points to.
     _message: Vec<u8>,
 }
 
-// SAFETY: its one pointer leads to its own message, which nobody changes.
+// SAFETY: its only pointer is to its own message, which does not change.
 unsafe impl Send for Report {}
 
 impl Report {
@@ -222,18 +223,18 @@ mod tests {
 
     use crate::server::{EventKind, FailureKind};
 
-    /// What the host's functions were told, and what they return.
+    /// Records the calls of the host's functions, and what they return.
     #[derive(Default)]
     struct Host {
-        heard: RefCell<Vec<String>>,
+        calls: RefCell<Vec<String>>,
         returns: Cell<i32>,
     }
 
     impl Host {
-        fn hear(user_data: *mut c_void, line: String) -> i32 {
+        fn record(user_data: *mut c_void, line: String) -> i32 {
             // SAFETY: each test passes its own host, which outlives its handlers.
             let host = unsafe { &*user_data.cast::<Self>() };
-            host.heard.borrow_mut().push(line);
+            host.calls.borrow_mut().push(line);
             host.returns.get()
         }
 
@@ -253,24 +254,24 @@ mod tests {
                 .expect("memory for a path")
         }
 
-        fn heard(&self) -> Vec<String> {
-            self.heard.take()
+        fn take_calls(&self) -> Vec<String> {
+            self.calls.take()
         }
     }
 
-    /// Bytes and the one behind them, as a host would read them.
+    /// Reads bytes and the NUL behind them, as a host would.
     fn read(data: *const c_void, len: usize) -> String {
         assert!(!data.is_null());
-        // SAFETY: what callbacks are given has a byte more than `len` counts.
+        // SAFETY: callbacks receive one byte more than `len` counts.
         let bytes = unsafe { slice::from_raw_parts(data.cast::<u8>(), len + 1) };
         String::from_utf8_lossy(bytes).into_owned()
     }
 
     unsafe extern "C" fn upgrade(id: u64, _: *mut portal_request, host: *mut c_void) -> i32 {
-        Host::hear(host, format!("upgrade {id}"))
+        Host::record(host, format!("upgrade {id}"))
     }
     unsafe extern "C" fn connect(id: u64, _: *const portal_request, host: *mut c_void) -> i32 {
-        Host::hear(host, format!("connect {id}"))
+        Host::record(host, format!("connect {id}"))
     }
     unsafe extern "C" fn message(
         id: u64,
@@ -279,7 +280,7 @@ mod tests {
         len: usize,
         host: *mut c_void,
     ) -> i32 {
-        Host::hear(host, format!("message {id} {kind} {:?}", read(data, len)))
+        Host::record(host, format!("message {id} {kind} {:?}", read(data, len)))
     }
     unsafe extern "C" fn disconnect(
         id: u64,
@@ -289,10 +290,10 @@ mod tests {
     ) -> i32 {
         // SAFETY: a reason ends in NUL.
         let reason = unsafe { CStr::from_ptr(reason) };
-        Host::hear(host, format!("disconnect {id} {code} {reason:?}"))
+        Host::record(host, format!("disconnect {id} {code} {reason:?}"))
     }
     unsafe extern "C" fn error(id: u64, error: *const portal_error, host: *mut c_void) {
-        // SAFETY: a callback is given an error that lives until it returns.
+        // SAFETY: the error is valid until the callback returns.
         let error = unsafe { *error };
         // SAFETY: a message ends in NUL.
         let message = unsafe { CStr::from_ptr(error.message) };
@@ -304,19 +305,19 @@ mod tests {
             close_code,
             ..
         } = error;
-        Host::hear(
+        Host::record(
             host,
             format!("error {id} {size} {status} {event} {code} {close_code} {message:?}"),
         );
     }
     unsafe extern "C" fn drain(id: u64, host: *mut c_void) {
-        Host::hear(host, format!("drain {id}"));
+        Host::record(host, format!("drain {id}"));
     }
     unsafe extern "C" fn pong(id: u64, data: *const c_void, len: usize, host: *mut c_void) {
-        Host::hear(host, format!("pong {id} {:?}", read(data, len)));
+        Host::record(host, format!("pong {id} {:?}", read(data, len)));
     }
     unsafe extern "C" fn release(host: *mut c_void) {
-        Host::hear(host, "release".into());
+        Host::record(host, "release".into());
     }
 
     fn failure_of(kind: FailureKind) -> Failure {
@@ -346,7 +347,7 @@ mod tests {
 
         let size = size_of::<portal_error>();
         assert_eq!(
-            host.heard(),
+            host.take_calls(),
             [
                 "upgrade 5",
                 "connect 5",
@@ -392,15 +393,15 @@ mod tests {
     fn release_comes_once_after_a_definition_and_never_without_one() {
         let host = Host::default();
         drop(host.handlers());
-        assert!(host.heard().is_empty());
+        assert!(host.take_calls().is_empty());
 
         let handlers = Arc::new(host.handlers());
         let in_use = handlers.clone();
         handlers.arm();
         drop(handlers);
-        assert!(host.heard().is_empty());
+        assert!(host.take_calls().is_empty());
         drop(in_use);
-        assert_eq!(host.heard(), ["release"]);
+        assert_eq!(host.take_calls(), ["release"]);
     }
 
     #[test]

@@ -1,4 +1,4 @@
-// How an entry point returns: its outcome becomes a status, and so does a panic.
+// How an entry point returns: its outcome or a panic becomes a status.
 
 use super::guard::{guard_or, quick_guard_or};
 use super::status::portal_status_value::{PORTAL_STATUS_INTERNAL, PORTAL_STATUS_OK};
@@ -6,17 +6,17 @@ use super::status::{Outcome, portal_status};
 
 /// Runs the body of one entry point and turns its outcome into a status.
 ///
-/// A panic ends here. The hook has already reported it; C sees `PORTAL_STATUS_INTERNAL`.
+/// A panic is caught here; the hook has already logged it, and C gets `PORTAL_STATUS_INTERNAL`.
 pub(super) fn guard(body: impl FnOnce() -> Outcome) -> portal_status {
     guard_or(PORTAL_STATUS_INTERNAL, || status_of(body())) as portal_status
 }
 
-/// [`guard`] for functions that reach no cancellation point; see [`quick_guard_or`].
+/// [`guard`] for functions that contain no cancellation point; see [`quick_guard_or`].
 pub(super) fn quick_guard(body: impl FnOnce() -> Outcome) -> portal_status {
     quick_guard_or(PORTAL_STATUS_INTERNAL, || status_of(body())) as portal_status
 }
 
-/// The same for entry points that return a number, which is never negative, or a negative status.
+/// [`guard`] for entry points that return a non-negative number or a negative status.
 pub(super) fn guard_number(body: impl FnOnce() -> Outcome<i32>) -> i32 {
     guard_or(PORTAL_STATUS_INTERNAL as i32, || {
         body().unwrap_or_else(|status| status as i32)

@@ -1,4 +1,4 @@
-// Where a panic ends: no entry point lets one through, and nothing is printed.
+// Catches panics at the boundary to C: none unwinds into the caller, and none is printed.
 
 use std::cell::Cell;
 use std::panic::{self, AssertUnwindSafe, PanicHookInfo, catch_unwind};
@@ -10,38 +10,37 @@ use crate::server;
 
 const _: () = assert!(
     cfg!(panic = "unwind"),
-    "a panic must end at the border, not end the process"
+    "a panic must be caught at the boundary to C, not abort the process"
 );
 
-/// Runs the body of one entry point; returns `neutral` after a panic, which the hook has reported.
+/// Runs the body of one entry point; returns `neutral` after a panic, which the hook has logged.
 ///
-/// The thread is not cancelled before the end: cancellation unwinds, which must not pass through
-/// us.
+/// The thread cannot be cancelled meanwhile: cancellation unwinds, and must not unwind Rust frames.
 pub(super) fn guard_or<T>(neutral: T, body: impl FnOnce() -> T) -> T {
     let _uncancelled = process::Uncancelled::begin();
     quick_guard_or(neutral, body)
 }
 
-/// [`guard_or`] for functions that reach no cancellation point, except on threads that cannot be
-/// cancelled. So the quick functions pay nothing for it.
+/// [`guard_or`] for functions that contain no cancellation point, or run where threads cannot be
+/// cancelled. It saves the cost of disabling cancellation.
 pub(super) fn quick_guard_or<T>(neutral: T, body: impl FnOnce() -> T) -> T {
     install_hook();
-    let _mark = Mark::put(Running::Ours);
+    let _mark = Mark::put(Running::Library);
     catch_unwind(AssertUnwindSafe(body)).unwrap_or(neutral)
 }
 
-/// Calls foreign code, whose panics (a host may be written in Rust) are not ours to report.
+/// Calls foreign code. Its panics (the host may be written in Rust) are not logged.
 pub(super) fn outside<T>(call: impl FnOnce() -> T) -> T {
     let _mark = Mark::put(Running::Foreign);
     server::run_foreign(call)
 }
 
-/// Whose code a thread runs.
+/// Which code a thread is running.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Running {
-    /// What its thread was started for.
+    /// Whatever the thread was started for.
     Thread,
-    Ours,
+    Library,
     Foreign,
 }
 
@@ -49,7 +48,7 @@ thread_local! {
     static RUNNING: Cell<Running> = const { Cell::new(Running::Thread) };
 }
 
-/// Says whose code runs, until dropped.
+/// Sets which code is running, until dropped.
 struct Mark(Running);
 
 impl Mark {
@@ -64,9 +63,9 @@ impl Drop for Mark {
     }
 }
 
-fn runs_ours() -> bool {
+fn runs_library() -> bool {
     match RUNNING.get() {
-        Running::Ours => true,
+        Running::Library => true,
         Running::Foreign => false,
         Running::Thread => thread::current()
             .name()
@@ -74,18 +73,18 @@ fn runs_ours() -> bool {
     }
 }
 
-/// Sends our panics to the log; those of others go where they went before.
+/// Logs the library's own panics; others go to the previous hook.
 fn install_hook() {
     static INSTALLED: Once = Once::new();
 
-    // A hook cannot be set while a panic is under way; the next call does it.
+    // A hook cannot be set during a panic; the next call sets it.
     if INSTALLED.is_completed() || thread::panicking() {
         return;
     }
     INSTALLED.call_once(|| {
         let previous = panic::take_hook();
         panic::set_hook(Box::new(move |panic| {
-            if runs_ours() {
+            if runs_library() {
                 server::log_panic(&one_line(panic))
             } else {
                 previous(panic)
@@ -104,24 +103,24 @@ mod tests {
 
     #[test]
     fn a_thread_is_ours_inside_a_guard_and_not_inside_foreign_code() {
-        assert!(!runs_ours());
+        assert!(!runs_library());
         guard_or((), || {
-            assert!(runs_ours());
+            assert!(runs_library());
             outside(|| {
-                assert!(!runs_ours());
-                guard_or((), || assert!(runs_ours()));
-                assert!(!runs_ours());
+                assert!(!runs_library());
+                guard_or((), || assert!(runs_library()));
+                assert!(!runs_library());
             });
-            assert!(runs_ours());
+            assert!(runs_library());
         });
-        assert!(!runs_ours());
+        assert!(!runs_library());
     }
 
     #[test]
     fn a_thread_that_the_library_named_is_ours() {
         let named = thread::Builder::new()
             .name("portal-io-0".into())
-            .spawn(runs_ours);
+            .spawn(runs_library);
         assert!(named.expect("a thread starts").join().expect("it ends"));
     }
 }

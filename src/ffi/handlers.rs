@@ -7,10 +7,10 @@
 //! When a handler fails, `error` is called with PORTAL_STATUS_HANDLER, the event and the returned
 //! number; the websocket stays open unless the program closes it. `error` is also called when the
 //! peer violates the protocol, when a limit is exceeded, and when the connection fails for any
-//! reason other than the peer's leaving; `disconnect` follows. End of stream, a reset and timeouts
-//! are not errors: they cause only `disconnect`. When `disconnect` fails, `error` is called after
-//! it, as the last callback. What fails before the path is known is reported to the log and the
-//! metrics.
+//! reason other than the peer's disconnecting; `disconnect` follows. End of stream, a reset and
+//! timeouts are not errors: they cause only `disconnect`. When `disconnect` fails, `error` is
+//! called after it, as the last callback. What fails before the path is known is reported to the
+//! log and the metrics.
 
 use std::ffi::{c_char, c_void};
 
@@ -74,9 +74,9 @@ pub struct portal_handlers {
     /// never inside portal_close or portal_abort. The state is CLOSED and sends return GONE.
     /// portal_data still works: free your data here. Return 0.
     ///
-    /// `code` is the code of the peer's close frame (1005 when the frame had none). Without such a
-    /// frame it is the code that Portal sent when it failed the connection (1002, 1007 to 1011),
-    /// else 1006. `reason` is never NULL.
+    /// `code` is the code of the peer's close frame, 1005 when the frame had none (RFC 6455 section
+    /// 7.1.5). Without such a frame it is the code that Portal sent when it failed the connection
+    /// (1002, 1007 to 1011), else 1006. `reason` is never NULL.
     pub disconnect: Option<
         unsafe extern "C" fn(
             websocket: portal_websocket,
@@ -94,11 +94,12 @@ pub struct portal_handlers {
             user_data: *mut c_void,
         ),
     >,
-    /// A client requests a websocket. Its state is CONNECTING: portal_set_data, portal_data,
-    /// portal_state_of and portal_abort work; send, ping, close and flush return BUSY. Return 0 to
-    /// accept; `connect` is then always called, even if the client has disconnected in the
-    /// meantime. Return 400 to 599 to reject the request with that HTTP status. 1 is reserved. Any
-    /// other value, also PORTAL_STATUS_GONE, is a failure and rejects the request with 500.
+    /// A client requests a websocket (RFC 6455 section 4.2). Its state is CONNECTING:
+    /// portal_set_data, portal_data, portal_state_of and portal_abort work; send, ping, close and
+    /// flush return BUSY. Return 0 to accept; `connect` is then always called, even if the client
+    /// has disconnected in the meantime. Return 400 to 599 to reject the request with that HTTP
+    /// status. 1 is reserved. Any other value, also PORTAL_STATUS_GONE, is a failure and rejects
+    /// the request with 500.
     pub upgrade: Option<
         unsafe extern "C" fn(
             websocket: portal_websocket,
@@ -109,7 +110,8 @@ pub struct portal_handlers {
     /// The send queue has fallen to half of MAX_QUEUED after one or more PORTAL_STATUS_FULL. The
     /// callback may begin before the call that returns FULL has returned on another thread.
     pub drain: Option<unsafe extern "C" fn(websocket: portal_websocket, user_data: *mut c_void)>,
-    /// A pong was received: the reply to a portal_ping, or an unsolicited one.
+    /// A pong was received: the reply to a portal_ping, or an unsolicited one (RFC 6455 section
+    /// 5.5.3).
     pub pong: Option<
         unsafe extern "C" fn(
             websocket: portal_websocket,

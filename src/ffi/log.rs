@@ -23,7 +23,7 @@ pub type portal_log_callback =
 /// When the call returns, the previous callback is not running and will not run again, except when
 /// the call was made inside that callback.
 ///
-/// @param level      1 to 5; messages of a higher level are not reported.
+/// @param level      1 to 5, or 0 when `callback` is NULL. Messages of a higher level are discarded.
 /// @param callback   NULL = no log, which is the default.
 /// @param user_data  Passed to the callback, never dereferenced. May be NULL. Must stay valid until
 ///                   the callback is replaced.
@@ -48,7 +48,7 @@ pub extern "C" fn portal_set_log(
         let user_data = UserData(user_data);
         let callback = callback.map(|function| -> Arc<LogCallback> {
             Arc::new(move |level: u32, message: &CStr| {
-                // SAFETY: the function takes these, and `user_data` is the one given with it.
+                // SAFETY: the function has these parameters, and `user_data` was set with it.
                 outside(|| unsafe { function(level, message.as_ptr(), user_data.pointer()) });
             })
         });
@@ -56,10 +56,10 @@ pub extern "C" fn portal_set_log(
     })
 }
 
-/// Sets whether a handler that fails stops in the debugger. Off by default.
+/// Sets whether the process stops in the debugger when a handler fails. Off by default.
 ///
-/// When on, and while a debugger traces the process, SIGTRAP is raised when a handler fails, before
-/// `error` is called.
+/// When it is on and a debugger traces the process, SIGTRAP is raised on the thread of a handler
+/// that fails, before `error` is called. Without a debugger nothing is raised.
 ///
 /// @param on  1 or 0.
 ///

@@ -30,8 +30,8 @@
 //! Pointers
 //!   Two types are pointers. A portal_options may be used by one thread at a time until it is
 //!   destroyed. A portal_request may be used by the callback's thread until the callback returns
-//!   (when pulled: as long as the records are valid). Arguments are copied, or written out, before
-//!   the call returns. What a callback receives is valid until it returns.
+//!   (when pulled: as long as the records are valid). Arguments are copied, or written to the
+//!   socket, before the call returns. What a callback receives is valid until it returns.
 //! Data
 //!   `data` and `len` come as a pair. As an argument, `data` may be NULL when `len` is 0. In a
 //!   callback or a record, `data` is never NULL, and is followed by a NUL that `len` does not count.
@@ -47,7 +47,7 @@
 //!   A call that fails has changed nothing.
 //! Returning from callbacks
 //!   A callback must return normally. An exception or a longjmp that leaves it is undefined
-//!   behaviour. Portal holds no lock and borrows none of its own data while a callback runs.
+//!   behaviour. Portal holds no lock while a callback runs.
 //! Memory
 //!   Allocations that may be large can fail: the call returns PORTAL_STATUS_MEMORY. A peer for whose
 //!   message there is no memory is closed with 1011; the others continue to be served. When the
@@ -59,14 +59,15 @@
 //! Process behaviour
 //!   Portal installs no signal handler, never exits, raises no SIGPIPE and prints nothing.
 //! Forks
-//!   In a child forked after a start, all ids are dead, there is no log, and start, set_log, define_*
+//!   In a child forked after a start, no id is valid, nothing is logged, and start, set_log, define_*
 //!   and undefine_* return PORTAL_STATUS_UNSUPPORTED: no call waits for a thread of the parent. The
-//!   parent is not affected, whether the child ends or lives on. A child forked inside a callback
-//!   must not return from the callback: it executes another program, or ends.
-//!
-//! Numbers are never reused. Structs grow at their end, and `size` says how far.
+//!   parent is not affected, whether the child exits or continues. A child forked inside a callback
+//!   must not return from the callback: it must execute another program, or exit.
+//! Versions
+//!   Numbers are never reused. Structs grow at their end only, and `size` says up to which field the
+//!   program or the library knows them.
 
-// This text opens the header; the text on top of each module below opens its section there.
+// The text above opens the header; that at the top of each module below opens its section.
 #![allow(
     non_camel_case_types,
     reason = "one search finds a name in C and in Rust"

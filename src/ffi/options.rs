@@ -136,7 +136,7 @@ pub enum portal_option {
     /// Text. Default "".
     PORTAL_OPTION_SERVER_HEADER = 23,
     /// The system interface of the loops: 1 = epoll, 2 = io_uring, 0 = automatic: epoll to receive,
-    /// and io_uring to send to many websockets at once, which measures best. Where the system
+    /// and io_uring to send to many websockets at once, which is fastest. Where the system
     /// forbids io_uring or is older than Linux 6.1, and with HOST dispatch, epoll is used for
     /// everything, without an error.
     ///
@@ -146,7 +146,7 @@ pub enum portal_option {
 
 /// Creates options, all at their defaults.
 ///
-/// @return The options, to be destroyed by portal_options_destroy; NULL on failure.
+/// @return The options, to be destroyed by portal_options_destroy; NULL when an allocation failed.
 ///
 /// @threads  Any thread, and inside any callback.
 /// @since    0.1
@@ -208,7 +208,7 @@ pub unsafe extern "C" fn portal_options_set_text(
     guard(|| {
         // SAFETY: the caller's options, or NULL, and no other thread uses them.
         let options = unsafe { borrow_mut(options) }?;
-        // SAFETY: a string that ends in NUL, or NULL, as the comment asks.
+        // SAFETY: a string that ends in NUL, or NULL, as the comment requires.
         let value = unsafe { text(value) }?;
         Ok(options.options.set_text(option, value)?)
     })
@@ -224,7 +224,7 @@ pub unsafe extern "C" fn portal_options_set_text(
 pub unsafe extern "C" fn portal_options_destroy(options: *mut portal_options) {
     guard_or((), || {
         if !options.is_null() && options.is_aligned() {
-            // SAFETY: made by `portal_options_create`, and the caller gives it back.
+            // SAFETY: created by `portal_options_create`, and not used by the caller again.
             drop(unsafe { Box::from_raw(options) });
         }
     });
@@ -278,7 +278,7 @@ mod tests {
     fn no_options_are_an_argument_and_may_be_destroyed() {
         let misaligned = ptr::without_provenance_mut(1);
         for none in [ptr::null_mut(), misaligned] {
-            // SAFETY: neither is followed.
+            // SAFETY: neither pointer is dereferenced.
             unsafe {
                 assert_eq!(
                     portal_options_set_number(none, PORTAL_OPTION_THREADS as u32, 1),

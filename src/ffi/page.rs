@@ -40,11 +40,11 @@ pub unsafe extern "C" fn portal_define_page(
     len: usize,
 ) -> portal_status {
     guard(|| {
-        // SAFETY: a string that ends in NUL, or NULL, as the comment asks.
+        // SAFETY: a string that ends in NUL, or NULL, as the comment requires.
         let path = unsafe { text(path) }?;
-        // SAFETY: a string that ends in NUL, or NULL, as the comment asks.
+        // SAFETY: a string that ends in NUL, or NULL, as the comment requires.
         let content_type = unsafe { text(content_type) }?;
-        // SAFETY: what the comment asks of `body` and `len` is what `bytes` asks.
+        // SAFETY: the comment requires of `body` and `len` what `bytes` requires.
         let body = unsafe { bytes(body, len) }?;
         Ok(server::define_page(path, content_type, body)?)
     })
@@ -64,7 +64,7 @@ pub unsafe extern "C" fn portal_define_page(
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn portal_undefine_page(path: *const c_char) -> portal_status {
     guard(|| {
-        // SAFETY: a string that ends in NUL, or NULL, as the comment asks.
+        // SAFETY: a string that ends in NUL, or NULL, as the comment requires.
         let path = unsafe { text(path) }?;
         Ok(server::undefine_page(path)?)
     })

@@ -27,9 +27,9 @@ use super::status::{Outcome, portal_status};
 use crate::server;
 
 /// sizeof(portal_handlers) in version 0.1.
-const FIRST_SIZE: usize = 9 * size_of::<usize>();
-/// More than this is no size but rubbish.
-const LAST_SIZE: usize = 4096;
+const MIN_SIZE_BYTES: usize = 9 * size_of::<usize>();
+/// A larger `size` is taken for an uninitialised one.
+const MAX_SIZE_BYTES: usize = 4096;
 
 /// Defines the handlers of a path, or replaces them.
 ///
@@ -61,9 +61,9 @@ pub unsafe extern "C" fn portal_define_path(
     user_data: *mut c_void,
 ) -> portal_status {
     guard(|| {
-        // SAFETY: a string that ends in NUL, or NULL, as the comment asks.
+        // SAFETY: a string that ends in NUL, or NULL, as the comment requires.
         let path = unsafe { text(path) }?;
-        // SAFETY: `size` bytes, or NULL, as the comment asks.
+        // SAFETY: `size` bytes, or NULL, as the comment requires.
         let functions = unsafe { read_handlers(handlers) }?;
         let application = Arc::new(Handlers::new(path, functions, user_data)?);
         server::define_path(path, application.clone())?;
@@ -76,22 +76,24 @@ pub unsafe extern "C" fn portal_define_path(
 ///
 /// # Safety
 ///
-/// `handlers` is NULL or readable for as many bytes as its `size` says.
+/// `handlers` is NULL, or readable for `size` bytes, its first field.
 unsafe fn read_handlers(handlers: *const portal_handlers) -> Outcome<portal_handlers> {
     let handlers = place(handlers.cast_mut())?;
     // SAFETY: `size` comes first, and the pointer is aligned and not NULL.
     let size = unsafe { handlers.cast::<usize>().read() };
-    if !(FIRST_SIZE..=LAST_SIZE).contains(&size) || !size.is_multiple_of(size_of::<usize>()) {
+    if !(MIN_SIZE_BYTES..=MAX_SIZE_BYTES).contains(&size)
+        || !size.is_multiple_of(size_of::<usize>())
+    {
         return Err(PORTAL_STATUS_ARGUMENT);
     }
-    // SAFETY: the caller vouches for `size` bytes.
+    // SAFETY: the caller guarantees `size` bytes.
     let given = unsafe { slice::from_raw_parts(handlers.cast::<u8>(), size) };
     let (known, newer) = given.split_at(size.min(size_of::<portal_handlers>()));
     if newer.iter().any(|&byte| byte != 0) {
         return Err(PORTAL_STATUS_UNSUPPORTED);
     }
     let mut functions = MaybeUninit::<portal_handlers>::zeroed();
-    // SAFETY: `known` is no longer than `functions`, and lies in the caller's memory.
+    // SAFETY: `known` is no longer than `functions`, and is in the caller's memory.
     unsafe {
         functions
             .as_mut_ptr()
@@ -99,7 +101,7 @@ unsafe fn read_handlers(handlers: *const portal_handlers) -> Outcome<portal_hand
             .copy_from(known.as_ptr(), known.len())
     };
     // SAFETY: each field is a number or a nullable function pointer, for which zeros are a value;
-    // what was copied over them are the caller's own numbers and functions.
+    // the bytes copied over them are the caller's numbers and functions.
     Ok(unsafe { functions.assume_init() })
 }
 
@@ -119,7 +121,7 @@ unsafe fn read_handlers(handlers: *const portal_handlers) -> Outcome<portal_hand
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn portal_undefine_path(path: *const c_char) -> portal_status {
     guard(|| {
-        // SAFETY: a string that ends in NUL, or NULL, as the comment asks.
+        // SAFETY: a string that ends in NUL, or NULL, as the comment requires.
         let path = unsafe { text(path) }?;
         Ok(server::undefine_path(path)?)
     })
@@ -149,8 +151,8 @@ mod tests {
         for size in [
             0,
             1,
-            FIRST_SIZE - size_of::<usize>(),
-            FIRST_SIZE + 1,
+            MIN_SIZE_BYTES - size_of::<usize>(),
+            MIN_SIZE_BYTES + 1,
             4096 + size_of::<usize>(),
             usize::MAX,
         ] {
@@ -160,7 +162,7 @@ mod tests {
 
     #[test]
     fn newer_handlers_are_taken_as_long_as_they_are_absent() {
-        for size in [FIRST_SIZE, FIRST_SIZE + size_of::<usize>(), 4096] {
+        for size in [MIN_SIZE_BYTES, MIN_SIZE_BYTES + size_of::<usize>(), 4096] {
             assert!(read(&[size]).is_ok(), "{size}");
         }
         let mut words = [0; KNOWN + 2];
@@ -176,7 +178,7 @@ mod tests {
 
     #[test]
     fn each_handler_is_copied_to_its_place() {
-        let mut given = read(&[FIRST_SIZE]).expect("handlers without a function");
+        let mut given = read(&[MIN_SIZE_BYTES]).expect("handlers without a function");
         assert!(given.connect.is_none() && given.release.is_none());
         given.drain = Some(drain);
         // SAFETY: handlers of the size that they say.
@@ -190,9 +192,9 @@ mod tests {
 
     #[test]
     fn no_path_or_no_handlers_is_an_argument() {
-        let handlers = read(&[FIRST_SIZE]).expect("handlers without a function");
+        let handlers = read(&[MIN_SIZE_BYTES]).expect("handlers without a function");
         let misaligned = (&raw const handlers).wrapping_byte_add(1);
-        // SAFETY: literals, handlers of this test, and what is not followed.
+        // SAFETY: literals, handlers of this test, and a pointer that is not dereferenced.
         unsafe {
             assert_eq!(
                 portal_define_path(ptr::null(), &raw const handlers, ptr::null_mut()),

@@ -1,4 +1,4 @@
-// Arguments from C, checked as far as possible.
+// Conversion of arguments from C, checked as far as possible.
 
 use std::ffi::{CStr, c_char, c_void};
 use std::slice;
@@ -6,11 +6,11 @@ use std::slice;
 use super::status::Outcome;
 use super::status::portal_status_value::{PORTAL_STATUS_ARGUMENT, PORTAL_STATUS_TOO_BIG};
 
-/// `len` bytes at `data`; NULL will do for none.
+/// Returns the `len` bytes at `data`, which may be NULL when `len` is 0.
 ///
 /// # Safety
 ///
-/// `data` is NULL, or readable for `len` bytes that nobody writes to as long as the slice is used.
+/// `data` is NULL, or readable for `len` bytes that are not written to while the slice is used.
 pub(super) unsafe fn bytes<'a>(data: *const c_void, len: usize) -> Outcome<&'a [u8]> {
     if isize::try_from(len).is_err() {
         return Err(PORTAL_STATUS_TOO_BIG);
@@ -21,57 +21,58 @@ pub(super) unsafe fn bytes<'a>(data: *const c_void, len: usize) -> Outcome<&'a [
     if data.is_null() {
         return Err(PORTAL_STATUS_ARGUMENT);
     }
-    // SAFETY: not NULL, of a length that a slice can have, and the caller vouches for the bytes.
+    // SAFETY: not NULL, of a length that a slice can have, and the caller guarantees the bytes.
     Ok(unsafe { slice::from_raw_parts(data.cast(), len) })
 }
 
-/// A string that ends in NUL.
+/// Returns a NUL-terminated string.
 ///
 /// # Safety
 ///
-/// `string` is NULL, or readable up to a NUL, and nobody writes to it as long as it is used.
+/// `string` is NULL, or readable up to a NUL, and not written to while it is used.
 pub(super) unsafe fn string<'a>(string: *const c_char) -> Outcome<&'a CStr> {
     if string.is_null() {
         return Err(PORTAL_STATUS_ARGUMENT);
     }
-    // SAFETY: not NULL, and the caller vouches for the bytes and the NUL.
+    // SAFETY: not NULL, and the caller guarantees the bytes and the NUL.
     Ok(unsafe { CStr::from_ptr(string) })
 }
 
-/// A string that ends in NUL and is UTF-8.
+/// Returns a NUL-terminated string that is UTF-8.
 ///
 /// # Safety
 ///
 /// As for [`string`].
 pub(super) unsafe fn text<'a>(text: *const c_char) -> Outcome<&'a str> {
-    // SAFETY: what is asked of the caller is what `string` asks.
+    // SAFETY: the caller guarantees what `string` requires.
     let text = unsafe { string(text) }?;
     text.to_str().map_err(|_| PORTAL_STATUS_ARGUMENT)
 }
 
-/// A value that only we can have made.
+/// Borrows a value that the library has created.
 ///
 /// # Safety
 ///
-/// `pointer` is NULL, or one that we gave out for a `T` that still lives and that nobody changes.
+/// `pointer` is NULL, or the library returned it for a `T` that still exists and is not changed
+/// meanwhile.
 pub(super) unsafe fn borrow<'a, T>(pointer: *const T) -> Outcome<&'a T> {
     let pointer = place(pointer.cast_mut())?;
-    // SAFETY: not NULL, aligned, and the caller vouches for what stands there.
+    // SAFETY: not NULL, aligned, and the caller guarantees the value.
     Ok(unsafe { &*pointer })
 }
 
-/// The same, to be changed.
+/// Borrows such a value mutably.
 ///
 /// # Safety
 ///
-/// As for [`borrow`], and nobody else uses it meanwhile.
+/// As for [`borrow`], and the value is not used otherwise meanwhile.
 pub(super) unsafe fn borrow_mut<'a, T>(pointer: *mut T) -> Outcome<&'a mut T> {
     let pointer = place(pointer)?;
-    // SAFETY: not NULL, aligned, and the caller vouches for what stands there.
+    // SAFETY: not NULL, aligned, and the caller guarantees the value.
     Ok(unsafe { &mut *pointer })
 }
 
-/// Where a `T` may stand: not NULL, and aligned.
+/// Checks that a pointer to a `T` is not NULL, and aligned.
 pub(super) fn place<T>(pointer: *mut T) -> Outcome<*mut T> {
     if pointer.is_null() || !pointer.is_aligned() {
         return Err(PORTAL_STATUS_ARGUMENT);

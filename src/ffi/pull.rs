@@ -1,6 +1,6 @@
 //! Pulling is for programs in which callbacks from C are slow, dangerous or impossible: the library
-//! fills records instead of calling handlers, and calls only `upgrade` and `release`. The program
-//! itself then deals with a handler that fails.
+//! fills records instead of calling handlers, and calls only `upgrade` and `release`. The library
+//! does not learn whether the program's handling of a record fails.
 
 use std::any::Any;
 use std::ffi::c_void;
@@ -36,8 +36,8 @@ pub struct portal_pulled {
 }
 
 /// sizeof(portal_pulled) in version 0.1.
-const FIRST_SIZE: usize = 16 + 4 * size_of::<usize>();
-/// The most records that one call fills.
+const MIN_SIZE_BYTES: usize = 16 + 4 * size_of::<usize>();
+/// Maximum number of records that one call fills.
 const MAX_RECORDS: usize = i32::MAX as usize;
 
 /// HOST dispatch: runs one turn without callbacks. Waits for work and fills records with events.
@@ -74,7 +74,7 @@ pub unsafe extern "C-unwind" fn portal_server_pull(
     max: usize,
     record_size: usize,
 ) -> i32 {
-    // SAFETY: room for `max` records of `record_size` bytes, or NULL, as the comment asks.
+    // SAFETY: room for `max` records of `record_size` bytes, or NULL, as the comment requires.
     let mut records = unsafe { Filling::new(events, max, record_size) };
     serve(server, timeout_ms, |call| {
         let records = records.as_mut().map_err(|status| *status)?;
@@ -84,7 +84,7 @@ pub unsafe extern "C-unwind" fn portal_server_pull(
 
 /// The caller's records, filled from the front.
 struct Filling {
-    /// Where the next one goes.
+    /// The next record to fill.
     next: *mut u8,
     room: usize,
     record_size: usize,
@@ -93,15 +93,14 @@ struct Filling {
 impl Filling {
     /// # Safety
     ///
-    /// `events` is NULL, or the caller's to write for `max` times `record_size` bytes, as long as
-    /// the value is used.
+    /// `events` is NULL, or writable for `max` times `record_size` bytes while the value is used.
     unsafe fn new(events: *mut portal_pulled, max: usize, record_size: usize) -> Outcome<Self> {
         let events = place(events)?;
         let fits = max
             .checked_mul(record_size)
             .is_some_and(|size| isize::try_from(size).is_ok());
         if !(1..=MAX_RECORDS).contains(&max)
-            || record_size < FIRST_SIZE
+            || record_size < MIN_SIZE_BYTES
             || !record_size.is_multiple_of(align_of::<portal_pulled>())
             || !fits
         {
@@ -114,7 +113,7 @@ impl Filling {
         })
     }
 
-    /// Writes a record, zeros behind it, and goes on to the next.
+    /// Writes the next record, and zeros behind the fields that are known here.
     fn write(&mut self, record: portal_pulled) {
         const KNOWN: usize = size_of::<portal_pulled>();
 
@@ -202,7 +201,7 @@ mod tests {
     };
 
     fn fill(records: &mut [portal_pulled], max: usize, record_size: usize) -> Outcome<Filling> {
-        // SAFETY: the tests ask for no more than there is, or for what is refused.
+        // SAFETY: the tests pass at most the size of their array, or a size that is refused.
         unsafe { Filling::new(records.as_mut_ptr(), max, record_size) }
     }
 
@@ -216,7 +215,7 @@ mod tests {
 
     fn data(record: &portal_pulled) -> &[u8] {
         assert!(!record.data.is_null());
-        // SAFETY: what these tests pushed is still there.
+        // SAFETY: the data that these tests pushed is still valid.
         unsafe { slice::from_raw_parts(record.data.cast(), record.len) }
     }
 
@@ -242,13 +241,17 @@ mod tests {
         let mut records = [RECORD; 2];
         let refused = Some(PORTAL_STATUS_ARGUMENT);
         for max in [0, MAX_RECORDS + 1, usize::MAX] {
-            assert_eq!(fill(&mut records, max, FIRST_SIZE).err(), refused, "{max}");
+            assert_eq!(
+                fill(&mut records, max, MIN_SIZE_BYTES).err(),
+                refused,
+                "{max}"
+            );
         }
         for size in [
             0,
-            FIRST_SIZE - 8,
-            FIRST_SIZE + 4,
-            FIRST_SIZE + 1,
+            MIN_SIZE_BYTES - 8,
+            MIN_SIZE_BYTES + 4,
+            MIN_SIZE_BYTES + 1,
             usize::MAX,
             usize::MAX - 7,
         ] {
@@ -256,10 +259,13 @@ mod tests {
         }
         let misaligned = records.as_mut_ptr().wrapping_byte_add(4);
         for place in [ptr::null_mut(), misaligned] {
-            // SAFETY: the place is refused.
-            assert_eq!(unsafe { Filling::new(place, 1, FIRST_SIZE) }.err(), refused);
+            // SAFETY: the pointer is refused.
+            assert_eq!(
+                unsafe { Filling::new(place, 1, MIN_SIZE_BYTES) }.err(),
+                refused
+            );
         }
-        assert!(fill(&mut records, 2, FIRST_SIZE).is_ok_and(|filling| filling.room() == 2));
+        assert!(fill(&mut records, 2, MIN_SIZE_BYTES).is_ok_and(|filling| filling.room() == 2));
     }
 
     #[test]
@@ -267,7 +273,7 @@ mod tests {
         let request = Request::example();
         let failure = failure();
         let mut records = [RECORD; 7];
-        let mut filling = fill(&mut records, 6, FIRST_SIZE).expect("room for six");
+        let mut filling = fill(&mut records, 6, MIN_SIZE_BYTES).expect("room for six");
         let mut push = |id, what| filling.push(happened(id, what));
         assert!(push(1, Happened::Connect(&raw const *request)).is_none());
         assert!(push(2, Happened::Message(Kind::Text, kept(b"hi\0"))).is_none());
@@ -313,21 +319,21 @@ mod tests {
         drop(report);
         assert_eq!(
             records[6].len, RECORD.len,
-            "what lies behind the room is untouched"
+            "memory behind the records is not written to"
         );
     }
 
     #[test]
     fn larger_records_keep_their_stride_and_end_in_zeros() {
-        const STRIDE: usize = FIRST_SIZE + 16;
+        const STRIDE: usize = MIN_SIZE_BYTES + 16;
         let mut memory = [u64::MAX; 3 * STRIDE / 8];
         let records = memory.as_mut_ptr().cast();
-        // SAFETY: room for three of them, of which two are told.
+        // SAFETY: memory for three records, of which two may be filled.
         let mut filling = unsafe { Filling::new(records, 2, STRIDE) }.expect("room for two");
         filling.push(happened(1, Happened::Drain));
         filling.push(happened(2, Happened::Drain));
 
-        let (known, all) = (FIRST_SIZE / 8, STRIDE / 8);
+        let (known, all) = (MIN_SIZE_BYTES / 8, STRIDE / 8);
         for record in memory.chunks(all).take(2) {
             assert_eq!(record[0], u64::from(EventKind::Drain as u32));
             assert!(record[known..].iter().all(|&word| word == 0), "{record:?}");
@@ -348,12 +354,12 @@ mod tests {
         (paths, number.expect("a path"))
     }
 
-    /// What Miri says of it counts: `make miri`.
+    /// Miri checks the pointers: `make miri`.
     #[test]
     fn what_records_point_to_stays_whatever_is_moved_and_borrowed() {
         let (paths, number) = some_path();
         let mut records = [RECORD; 6];
-        let mut filling = fill(&mut records, 6, FIRST_SIZE).expect("room for six");
+        let mut filling = fill(&mut records, 6, MIN_SIZE_BYTES).expect("room for six");
         let mut arena = b"one\0two\0".to_vec();
         let mut puller = Puller::new(&mut filling);
         puller.lend_from(&mut arena);

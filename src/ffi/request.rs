@@ -207,9 +207,9 @@ pub unsafe extern "C" fn portal_request_set_header(
     guard(|| {
         // SAFETY: the caller's request, or NULL.
         let request = unsafe { borrow(request.cast::<Request>()) }?;
-        // SAFETY: a string that ends in NUL, or NULL, as the comment asks.
+        // SAFETY: a string that ends in NUL, or NULL, as the comment requires.
         let name = unsafe { string(name) }?;
-        // SAFETY: a string that ends in NUL, or NULL, as the comment asks.
+        // SAFETY: a string that ends in NUL, or NULL, as the comment requires.
         let value = unsafe { string(value) }?;
         Ok(request.set_header(name.to_bytes(), value.to_bytes())?)
     })
@@ -234,23 +234,23 @@ pub unsafe extern "C" fn portal_request_select_subprotocol(
     guard(|| {
         // SAFETY: the caller's request, or NULL.
         let request = unsafe { borrow(request.cast::<Request>()) }?;
-        // SAFETY: a string that ends in NUL, or NULL, as the comment asks.
+        // SAFETY: a string that ends in NUL, or NULL, as the comment requires.
         let name = unsafe { string(name) }?;
         Ok(request.select_subprotocol(name.to_bytes())?)
     })
 }
 
-/// What `read` returns, as C sees it; NULL for NULL.
+/// Returns the result of `read` for C; NULL for NULL.
 ///
 /// # Safety
 ///
-/// `request` is NULL or the caller's.
+/// `request` is NULL or was passed to the caller, and is still valid.
 unsafe fn read(
     request: *const portal_request,
     read: impl for<'a> FnOnce(&'a Request) -> Option<&'a CStr>,
 ) -> *const c_char {
     guard_or(ptr::null(), || {
-        // SAFETY: NULL, or a `Request` that we disguised.
+        // SAFETY: NULL, or from `as_opaque`.
         let request = unsafe { borrow(request.cast::<Request>()) };
         request
             .ok()
@@ -259,7 +259,7 @@ unsafe fn read(
     })
 }
 
-/// The same for what is never absent: "" for NULL.
+/// [`read`] for a part that every request has; "" for NULL.
 ///
 /// # Safety
 ///
@@ -268,12 +268,12 @@ unsafe fn read_or_empty(
     request: *const portal_request,
     part: impl for<'a> FnOnce(&'a Request) -> &'a CStr,
 ) -> *const c_char {
-    // SAFETY: what is asked of the caller is what `read` asks.
+    // SAFETY: the caller guarantees what `read` requires.
     let found = unsafe { read(request, |request| Some(part(request))) };
     if found.is_null() { c"".as_ptr() } else { found }
 }
 
-/// The same for what has a name.
+/// [`read`] for a part that has a name.
 ///
 /// # Safety
 ///
@@ -283,27 +283,27 @@ unsafe fn find(
     name: *const c_char,
     find: impl for<'a> FnOnce(&'a Request, &[u8]) -> Option<&'a CStr>,
 ) -> *const c_char {
-    // SAFETY: what is asked of the caller is what `string` asks.
+    // SAFETY: the caller guarantees what `string` requires.
     let Ok(name) = (unsafe { string(name) }) else {
         return ptr::null();
     };
-    // SAFETY: what is asked of the caller is what `read` asks.
+    // SAFETY: the caller guarantees what `read` requires.
     unsafe { read(request, |request| find(request, name.to_bytes())) }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ffi::callback::disguise;
+    use crate::ffi::callback::as_opaque;
 
-    /// What C would read; None for NULL.
+    /// Reads a string as C would; None for NULL.
     fn seen<'a>(text: *const c_char) -> Option<&'a CStr> {
-        // SAFETY: these tests keep their requests until they end.
+        // SAFETY: the tests' requests are still valid.
         (!text.is_null()).then(|| unsafe { CStr::from_ptr(text) })
     }
 
     #[test]
-    fn a_request_that_is_null_answers_nothing() {
+    fn a_null_request_has_no_parts() {
         let none = ptr::null_mut();
         // SAFETY: NULL may be passed, and the strings are literals.
         unsafe {
@@ -339,7 +339,7 @@ mod tests {
     #[test]
     fn each_part_is_read_from_c() {
         let request = Request::example();
-        let c = disguise(&request);
+        let c = as_opaque(&request);
         // SAFETY: the request of this test, literals and NULL.
         unsafe {
             assert_eq!(seen(portal_request_target(c)), Some(c"/a%20b?q"));

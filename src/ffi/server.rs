@@ -13,6 +13,8 @@
 //!               may be inside at once. A thread that ends or unwinds during a wait releases its
 //!               loops; no lock is held while it waits.
 //!
+//! A turn is one iteration of an event loop: it receives, runs callbacks and sends what they queued.
+//!
 //! A thread that is cancelled (pthread_cancel) ends while portal_server_run, _poll or _pull waits, or
 //! at its next cancellation point after the call. It is not cancelled inside any other function,
 //! nor inside a callback, on any thread. Do not cancel the library's own threads.
@@ -28,8 +30,7 @@ use super::status::{Outcome, portal_status};
 use super::types::{portal_options, portal_server};
 use crate::server::{self, Call, Options, Step};
 
-/// The metrics of portal_server_metric. Totals count from the server's start and are lost with the
-/// server.
+/// The metrics of portal_server_metric. Totals count from the server's start.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(dead_code, reason = "C programs use these names")]
@@ -183,6 +184,7 @@ pub extern "C" fn portal_server_wait(server: portal_server) -> portal_status {
 /// threads may be inside portal_server_run, _poll and _pull at once.
 ///
 /// @param server  Any id.
+///
 /// @return PORTAL_STATUS_OK        The server is closed.
 /// @return PORTAL_STATUS_ARGUMENT  The dispatch is not HOST.
 /// @return PORTAL_STATUS_GONE      The server had ended already, or never existed.
@@ -196,7 +198,7 @@ pub extern "C-unwind" fn portal_server_run(server: portal_server) -> portal_stat
     serve(server, -1, |call| Ok(server::run(call)?))
 }
 
-/// HOST dispatch: runs one turn. Waits for work, does it, calls the handlers and returns.
+/// HOST dispatch: runs one turn. Waits for work, processes it, calls the handlers and returns.
 ///
 /// A signal interrupts the wait; the call then returns the number so far. Time between two calls
 /// does not count towards any timeout.
@@ -288,11 +290,11 @@ pub extern "C" fn portal_server_metric(server: portal_server, which: u32) -> u64
     guard_or(0, || server::metric(server, which))
 }
 
-/// Serves on the calling thread, step by step, and waits between steps; returns a count, at most
-/// 2^31-1.
+/// Serves on the calling thread, step by step, and waits between steps. Returns a count of at most
+/// 2^31-1, or a negative status.
 ///
-/// The thread may be cancelled in the wait, unless its own choice is another. That unwinds through this
-/// function and its caller, which therefore hold nothing that is to be dropped.
+/// The thread may be cancelled in the wait, unless it has disabled that. Cancellation unwinds through
+/// this function and its caller, so neither owns anything that must be dropped.
 pub(super) fn serve(
     server: portal_server,
     timeout_ms: i32,
@@ -309,7 +311,7 @@ pub(super) fn serve(
             }
         });
         let Some(wait) = wait else { return count };
-        // SAFETY: the set is this thread's own and lives as long; the next step is the next to use it.
+        // SAFETY: this thread owns the set, which outlives the wait and is used again in the next step.
         call.waited(unsafe { wait.wait() });
     }
 }
@@ -323,7 +325,7 @@ mod tests {
     fn a_start_that_cannot_be_leaves_no_id() {
         let mut server = 7;
         let misaligned = ptr::without_provenance(1);
-        // SAFETY: a place of this test, and what is not followed.
+        // SAFETY: a variable of this test, and a pointer that is not dereferenced.
         unsafe {
             assert_eq!(portal_server_start(0, ptr::null(), ptr::null_mut()), -1);
             assert_eq!(

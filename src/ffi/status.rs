@@ -49,7 +49,7 @@ pub enum portal_status_value {
 
 use portal_status_value::*;
 
-/// What the body of an entry point ends in.
+/// The result of an entry point's body.
 pub(super) type Outcome<T = ()> = Result<T, portal_status_value>;
 
 impl From<ServerError> for portal_status_value {
@@ -83,7 +83,7 @@ impl From<FailureKind> for portal_status_value {
     }
 }
 
-/// Name and meaning of each status, by its number turned positive.
+/// Name and description of each status; the index is the negated number.
 const STATUSES: [(&CStr, &CStr); 15] = [
     (c"PORTAL_STATUS_OK", c"Success."),
     (
@@ -186,7 +186,7 @@ mod tests {
 
     #[test]
     fn a_status_that_is_none_has_a_name_and_a_text_too() {
-        // SAFETY: names and texts are valid for ever.
+        // SAFETY: names and texts are valid until the process ends.
         let seen = |text: *const c_char| unsafe { CStr::from_ptr(text) };
         for status in [1, -15, i32::MAX, i32::MIN] {
             assert_eq!(seen(portal_status_name(status)), c"PORTAL_STATUS_UNKNOWN");

@@ -13,6 +13,6 @@ pub struct portal_options {
 
 /// The HTTP request of an opening handshake; passed to `upgrade` and `connect`.
 pub struct portal_request {
-    // Only ever a pointer in disguise: what stands there is a `server::Request`.
+    // An opaque type: its pointers are those of a `server::Request`.
     _opaque: [u8; 0],
 }

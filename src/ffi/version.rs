@@ -59,7 +59,7 @@ mod tests {
             number % 1_000
         );
         assert_eq!(VERSION.to_str(), Ok(text.as_str()));
-        // SAFETY: valid for ever.
+        // SAFETY: valid until the process ends.
         assert_eq!(unsafe { CStr::from_ptr(portal_version()) }, VERSION);
     }
 }

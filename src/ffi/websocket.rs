@@ -24,7 +24,7 @@ use super::types::portal_websocket;
 use crate::proto::Kind;
 use crate::server;
 
-/// Queues one message on a websocket and returns at once.
+/// Queues one message (RFC 6455 section 5.6) and returns at once.
 ///
 /// The bytes are copied, or written to the socket. A handler that continues to run for long after a
 /// send should call portal_flush.
@@ -56,7 +56,7 @@ pub unsafe extern "C" fn portal_send(
 ) -> portal_status {
     quick_guard(|| {
         let kind = message_kind(r#type)?;
-        // SAFETY: what the comment asks of `data` and `len` is what `bytes` asks.
+        // SAFETY: the comment requires of `data` and `len` what `bytes` requires.
         let data = unsafe { bytes(data, len) }?;
         Ok(server::send(websocket, kind, data)?)
     })
@@ -100,7 +100,7 @@ pub unsafe extern "C" fn portal_ping(
     len: usize,
 ) -> portal_status {
     guard(|| {
-        // SAFETY: what the comment asks of `data` and `len` is what `bytes` asks.
+        // SAFETY: the comment requires of `data` and `len` what `bytes` requires.
         let data = unsafe { bytes(data, len) }?;
         Ok(server::ping(websocket, data)?)
     })
@@ -137,7 +137,7 @@ pub unsafe extern "C" fn portal_close(
         let reason = if reason.is_null() {
             c""
         } else {
-            // SAFETY: a string that ends in NUL, as the comment asks.
+            // SAFETY: a string that ends in NUL, as the comment requires.
             unsafe { string(reason) }?
         };
         Ok(server::close_websocket(websocket, code, reason.to_bytes())?)
@@ -192,7 +192,7 @@ pub extern "C" fn portal_state_of(websocket: portal_websocket) -> u32 {
     quick_guard_or(PORTAL_STATE_CLOSED as u32, || server::state_of(websocket))
 }
 
-/// Returns the size of a websocket's send queue: the bytes not yet handed to the system.
+/// Returns the size of a websocket's send queue: the bytes not yet written to the socket.
 ///
 /// @param websocket  Any id.
 ///
@@ -240,9 +240,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn bad_data_is_refused_before_a_websocket_is_looked_for() {
+    fn bad_data_is_refused_before_the_websocket_is_looked_up() {
         let byte: *const c_void = c"x".as_ptr().cast();
-        // SAFETY: one byte, or what is refused before it is read.
+        // SAFETY: one byte, or arguments that are refused before they are read.
         unsafe {
             for kind in [0, 3, u32::MAX] {
                 assert_eq!(portal_send(0, kind, byte, 1), -1, "{kind}");
