@@ -1,11 +1,11 @@
-//! Where to listen, and who has connected.
+//! Addresses to listen on, and the addresses of peers.
 
 use std::fmt;
 use std::io;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
 
-/// Where to listen.
+/// An address to listen on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Address {
     /// All addresses of a name, with the same port.
@@ -38,7 +38,7 @@ impl Address {
     }
 }
 
-/// Who has connected.
+/// The address of a peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Peer {
     Inet(SocketAddr),

@@ -1,21 +1,21 @@
-//! What a loop is notified of: events of its connections.
+//! The events of connections that a poller reports to its loop.
 
 use std::io;
 
-/// Names a connection: its index, and which of the connections that had the index one after the other.
+/// Identifies a connection: an index, which is reused, and a generation, which tells its connections apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Token {
     pub index: u32,
     pub generation: u32,
 }
 
-/// What has happened to a connection.
+/// An event of a connection.
 #[derive(Debug)]
 pub(crate) enum IoEvent {
-    /// So many bytes are at the front of the buffer; 0, if all that came was TLS's own.
+    /// So many bytes are at the front of the buffer; 0 if only data of TLS itself was received.
     Received(Token, usize),
-    /// The peer sends nothing more; with an error, unless it has ended its stream in order.
+    /// The peer sends nothing more: end of stream, or an error.
     Ended(Token, Option<io::Error>),
-    /// The peer does not speak TLS, though it should. What is sent from now on is not encrypted.
+    /// The peer sent plain HTTP where TLS is required. What is sent from now on is not encrypted.
     PlainOnTls(Token),
 }

@@ -1,7 +1,7 @@
-//! The sockets of one loop, and the encryption of those that have it.
+//! The sockets of one loop, with TLS where it is used.
 //!
-//! The poller owns the connections' sockets and hands over bytes, not readiness. For a connection with a
-//! [`Channel`] they are plaintext. The rest of TLS is done in here and reported to nobody.
+//! The poller owns the connections' sockets and delivers bytes, not readiness. For a connection with a
+//! [`Channel`] they are plaintext; everything else of TLS is handled here.
 
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
@@ -19,27 +19,27 @@ pub(crate) struct Poller {
     sockets: AnySockets,
     /// By the tokens' indices; empty while no connection speaks TLS.
     channels: Vec<Option<Box<Encrypted>>>,
-    /// Encrypted bytes on their way to a socket.
+    /// Buffer for ciphertext to be sent.
     ciphertext: Box<[u8]>,
-    /// Plaintext that is encrypted together.
+    /// Buffer for plaintext that is encrypted together.
     gathered: Vec<u8>,
-    /// Encrypted connections that can be written to again.
+    /// TLS connections that can be written to again.
     writable: Vec<Token>,
-    /// Connections whose end is to be reported after their last bytes.
+    /// Connections whose end will be reported after their last data.
     ended: VecDeque<Token>,
 }
 
-/// An encrypted connection.
+/// A TLS connection.
 struct Encrypted {
     channel: Channel,
     generation: u32,
-    /// [`Poller::take_writable`] is to report it.
+    /// Writability will be reported by [`Poller::take_writable`].
     writes_armed: bool,
-    /// Nothing is to be reported of it for now.
+    /// Reports are paused.
     paused: bool,
-    /// Its end is still to be reported.
+    /// Its end has not been reported yet.
     end_pending: bool,
-    /// Writing is to be shut down when all ciphertext has left.
+    /// Writing will be shut down when all ciphertext has been sent.
     closing: bool,
     /// Bytes of ciphertext that the kernel has accepted, wrapping.
     accepted: u32,
@@ -52,7 +52,7 @@ impl Poller {
         Ok((Self::over(sockets), waker))
     }
 
-    /// Polls connections of a network in memory.
+    /// Creates a poller for connections of a network in memory.
     #[cfg(test)]
     pub(crate) fn in_memory(network: &Network) -> io::Result<(Self, Arc<Waker>)> {
         let waker = Arc::new(Waker::new()?);
@@ -71,7 +71,7 @@ impl Poller {
         }
     }
 
-    /// Changes to io_uring, if the system permits it. Called by the thread that will serve, and before there
+    /// Switches to io_uring, if the system permits it. Must be called by the thread that will serve, before there
     /// is any connection or timer.
     pub(crate) fn use_ring(&mut self) {
         self.sockets.use_ring();
@@ -85,13 +85,13 @@ impl Poller {
         self.sockets.stop_listening(listener)
     }
 
-    /// Whether connections may be waiting to be accepted. Returns true once for each arrival: accept all of
-    /// them, or try again later without being notified.
+    /// Whether connections may be waiting to be accepted. Edge-triggered: accept until `WouldBlock`, or try again
+    /// later without a notification.
     pub(crate) fn take_acceptable(&mut self) -> bool {
         self.sockets.take_acceptable()
     }
 
-    /// Takes over a connection's socket. With an identity the peer must speak TLS.
+    /// Adds a connection. With an identity, the peer must use TLS.
     pub(crate) fn add(
         &mut self,
         socket: Socket,
@@ -127,7 +127,7 @@ impl Poller {
         if let Some(encrypted) = self.encrypted(token) {
             if encrypted.channel.is_closed_by_peer() {
                 encrypted.channel.close();
-                // A peer that does not accept it now has left.
+                // A peer whose socket cannot accept it now does not get it.
                 let _ = self.flush(token);
             }
             self.channels[token.index as usize] = None;
@@ -135,7 +135,7 @@ impl Poller {
         self.sockets.remove(token);
     }
 
-    /// Reports nothing more that this connection receives, until it is resumed. Nothing is lost.
+    /// Stops reporting what this connection receives, until it is resumed. Nothing is lost.
     pub(crate) fn pause(&mut self, token: Token) {
         if let Some(encrypted) = self.encrypted(token) {
             encrypted.paused = true;
@@ -153,12 +153,12 @@ impl Poller {
         self.sockets.resume(token);
     }
 
-    /// Reports once, by [`Poller::take_writable`], when this connection can be written to again.
+    /// Requests one report, by [`Poller::take_writable`], when this connection can be written to again.
     pub(crate) fn arm_writes(&mut self, token: Token) -> io::Result<()> {
         if let Some(encrypted) = self.encrypted(token) {
             encrypted.writes_armed = true;
             if encrypted.channel.unsent().is_empty() {
-                // It can be written to when the handshake is done.
+                // It can be written to when the handshake is complete.
                 if encrypted.channel.is_established() {
                     self.writable.push(token);
                 }
@@ -168,10 +168,9 @@ impl Poller {
         self.sockets.arm_writes(token)
     }
 
-    /// Hands bytes to the system. Returns how many it accepted.
+    /// Writes bytes to the connection. Returns how many were accepted.
     ///
-    /// When it would block, the next call must begin with the same bytes, because they may have been
-    /// encrypted.
+    /// After `WouldBlock`, the next call must begin with the same bytes, because they may have been encrypted.
     #[inline]
     pub(crate) fn send(&mut self, token: Token, bytes: &[u8]) -> io::Result<usize> {
         if self.encrypted(token).is_some() {
@@ -193,7 +192,7 @@ impl Poller {
         self.sockets.send_vectored(token, pieces)
     }
 
-    /// Whether so many sends cost less by one call of [`Poller::send_all`] than one by one.
+    /// Whether so many sends are cheaper with one call of [`Poller::send_all`] than one by one.
     #[inline]
     pub(crate) fn sends_together(&self, sends: usize) -> bool {
         self.sockets.sends_together(sends)
@@ -215,7 +214,7 @@ impl Poller {
         self.sockets.send_all(batch, report);
     }
 
-    /// Returns how many of the bytes to be sent next are encrypted already, and cannot change any more.
+    /// Returns how many of the next bytes to send are encrypted already, and can no longer change.
     pub(crate) fn committed(&mut self, token: Token) -> usize {
         let encrypted = self.encrypted(token);
         encrypted.map_or(0, |encrypted| encrypted.channel.committed())
@@ -231,7 +230,7 @@ impl Poller {
         self.sockets.unacknowledged(token)
     }
 
-    /// Ends the stream to the peer; reading goes on.
+    /// Shuts down writing, after the pending ciphertext; reading continues.
     pub(crate) fn shutdown_write(&mut self, token: Token) -> io::Result<()> {
         if let Some(encrypted) = self.encrypted(token) {
             encrypted.channel.close();
@@ -244,19 +243,18 @@ impl Poller {
         self.sockets.shutdown_write(token)
     }
 
-    /// Whether there is something to do without waiting.
+    /// Whether there is work to do without waiting.
     pub(crate) fn has_work(&self) -> bool {
         !self.writable.is_empty() || !self.ended.is_empty() || self.sockets.has_work()
     }
 
-    /// Learns what has happened. If it may, which is while there is no work, it waits for something first: an
-    /// event, the waker, the timer or a signal handler.
+    /// Collects events. With `may_wait`, and while there is no work, it first waits for an event, the waker, the
+    /// timer or a signal handler.
     pub(crate) fn wait(&mut self, may_wait: bool) -> io::Result<()> {
         self.sockets.wait(may_wait)
     }
 
-    /// Returns how many connections are waiting to be read; as many calls of [`Poller::next`] visit each of
-    /// them once.
+    /// Returns the number of readable connections; so many calls of [`Poller::next`] visit each of them once.
     pub(crate) fn readable(&self) -> usize {
         self.ended.len() + self.sockets.readable()
     }
@@ -271,8 +269,8 @@ impl Poller {
         writable
     }
 
-    /// Visits the next connection that may hold bytes, and reads into `buffer`, which holds
-    /// [`Poller::LEAST_BUFFER`] bytes or more.
+    /// Visits the next connection that may hold data, and reads into `buffer`, which has at least
+    /// [`Poller::MIN_BUFFER_BYTES`] bytes.
     #[inline]
     pub(crate) fn next(&mut self, buffer: &mut [u8]) -> Option<IoEvent> {
         if self.channels.is_empty() {
@@ -281,24 +279,23 @@ impl Poller {
         self.next_decrypted(buffer)
     }
 
-    /// The smallest buffer that can be read into.
-    pub(crate) const LEAST_BUFFER: usize = 2 * tls::HEADROOM_BYTES;
+    /// Minimum size of the buffer for [`Poller::next`].
+    pub(crate) const MIN_BUFFER_BYTES: usize = 2 * tls::HEADROOM_BYTES;
 
     /// Returns a descriptor that is readable when [`Poller::wait`] would not wait.
     pub(crate) fn descriptor(&self) -> Descriptor {
         self.sockets.descriptor()
     }
 
-    /// Sets the timer, which goes off once, `after` from now, and ends a wait. It replaces what was set
-    /// before.
+    /// Sets the timer, which expires once, `after` from now, and ends a wait. It replaces an earlier setting.
     ///
-    /// A timeout for each wait would cost the kernel as much as a system call of its own, and hardly any wait
-    /// reaches it. A timer that is left alone costs nothing.
+    /// A timeout for each wait would cost as much as a system call, and hardly any wait reaches it. A timer that
+    /// is not changed costs nothing.
     pub(crate) fn set_timer(&self, after: Duration) -> io::Result<()> {
         self.sockets.set_timer(after)
     }
 
-    // ---- encrypted connections ----
+    // ---- TLS connections ----
 
     #[inline]
     fn encrypted(&mut self, token: Token) -> Option<&mut Encrypted> {
@@ -324,7 +321,7 @@ impl Poller {
         }
         let (token, count) = match self.sockets.next(&mut buffer[tls::HEADROOM_BYTES..])? {
             IoEvent::Received(token, count) => (token, count),
-            // Before the handshake is done nothing can be sent to the peer any more.
+            // An end during the handshake: nothing can be sent to the peer.
             IoEvent::Ended(token, None) if self.is_shaking_hands(token) => {
                 let error = io::ErrorKind::UnexpectedEof.into();
                 return Some(IoEvent::Ended(token, Some(error)));
@@ -412,7 +409,7 @@ impl Poller {
         Err(io::ErrorKind::WouldBlock.into())
     }
 
-    /// Sends the ciphertext that is left; would block while some of it remains.
+    /// Sends pending ciphertext; fails with `WouldBlock` while some remains.
     fn flush(&mut self, token: Token) -> io::Result<()> {
         let Some(encrypted) = self
             .channels
@@ -442,14 +439,14 @@ impl Poller {
         Ok(())
     }
 
-    /// Sends the ciphertext left of a connection whose socket can be written to again. Returns whether its
-    /// owner is to be notified.
+    /// Sends pending ciphertext of a connection whose socket can be written to again. Returns whether to report
+    /// the connection as writable.
     fn is_writable(&mut self, token: Token) -> bool {
         if self.encrypted(token).is_none() {
             return true;
         }
         let flushed = self.flush(token);
-        // An error occurs again when its owner writes, or reads.
+        // An error occurs again at the next write or read.
         let is_done = !flushed.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock);
         self.encrypted(token).is_some_and(|encrypted| {
             let open = encrypted.channel.is_established();
@@ -499,7 +496,7 @@ mod tests {
         let (mut poller, network, remote) = connected();
         remote.send(b"GET /");
         poller.wait(true).unwrap();
-        let mut buffer = [0; Poller::LEAST_BUFFER];
+        let mut buffer = [0; Poller::MIN_BUFFER_BYTES];
         assert_eq!(poller.readable(), 1);
         assert!(matches!(
             poller.next(&mut buffer),
@@ -562,7 +559,7 @@ mod encrypted_tests {
     use super::*;
     use crate::net::{Address, IdentityFiles};
 
-    const PATIENCE: Duration = Duration::from_secs(60);
+    const DEADLINE: Duration = Duration::from_secs(60);
 
     const TOKEN: Token = Token {
         index: 0,
@@ -591,7 +588,7 @@ mod encrypted_tests {
         identity
     }
 
-    /// Takes every certificate.
+    /// Accepts every certificate.
     #[derive(Debug)]
     struct Trusting;
 
@@ -633,7 +630,7 @@ mod encrypted_tests {
     /// A client's socket after its handshake.
     fn shake_hands(port: u16) -> TcpStream {
         let mut socket = TcpStream::connect(("127.0.0.1", port)).unwrap();
-        socket.set_read_timeout(Some(PATIENCE)).unwrap();
+        socket.set_read_timeout(Some(DEADLINE)).unwrap();
         let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
             .with_safe_default_protocol_versions()
             .unwrap()
@@ -655,9 +652,9 @@ mod encrypted_tests {
         poller.listen(&listener).unwrap();
         let client = std::thread::spawn(move || shake_hands(port));
         let began = Instant::now();
-        let mut buffer = vec![0; Poller::LEAST_BUFFER];
+        let mut buffer = vec![0; Poller::MIN_BUFFER_BYTES];
         let mut turn = |poller: &mut Poller| {
-            assert!(began.elapsed() < PATIENCE, "for too long");
+            assert!(began.elapsed() < DEADLINE, "deadline exceeded");
             poller.set_timer(Duration::from_millis(1)).unwrap();
             poller.wait(true).unwrap();
             poller.next(&mut buffer);

@@ -1,77 +1,76 @@
-//! The interface to the sockets of one loop. Each way in which a system offers them is a kind.
+//! The interface to the sockets of one loop, which each system interface (epoll, io_uring) implements.
 
 use std::io::{self, IoSlice};
 use std::time::Duration;
 
 use super::event::{IoEvent, Token};
 
-/// The sockets of one loop: connections by their tokens, and what accepts them.
+/// The sockets of one loop: its connections, by their tokens, and a listener.
 ///
-/// A call that names a connection which is not there, because it was removed or its place has been given to
-/// another, does nothing, or fails with `NotConnected`.
+/// A call for a connection that was removed, even if its index is in use again, does nothing or fails with
+/// `NotConnected`.
 pub(crate) trait Sockets {
     /// A connection that is not yet polled.
     type Socket;
-    /// What connections are accepted from.
+    /// The type from which connections are accepted.
     type Listener;
-    /// What the system waits for.
+    /// The system's type of descriptors.
     type Descriptor;
 
     // ---- accepting ----
 
-    /// Polls a listener, too.
+    /// Starts polling a listener.
     fn listen(&mut self, listener: &Self::Listener) -> io::Result<()>;
 
     /// Stops polling the listener.
     fn stop_listening(&mut self, listener: &Self::Listener) -> io::Result<()>;
 
-    /// Whether connections may be waiting to be accepted. Returns true once for each arrival: accept all of
-    /// them, or try again later without being notified.
+    /// Whether connections may be waiting to be accepted. Edge-triggered: accept until `WouldBlock`, or try again
+    /// later without a notification.
     fn take_acceptable(&mut self) -> bool;
 
     // ---- connections ----
 
-    /// Takes over a connection's socket, and reads from it from now on.
+    /// Adds a connection, whose data is reported from now on.
     fn add(&mut self, socket: Self::Socket, token: Token) -> io::Result<()>;
 
-    /// Closes a connection's socket. Nothing more is reported of it.
+    /// Closes a connection's socket. Nothing more is reported for it.
     fn remove(&mut self, token: Token);
 
     // ---- reading ----
 
-    /// Reports nothing more that this connection receives, until it is resumed. Nothing is lost.
+    /// Stops reporting what this connection receives, until it is resumed. Nothing is lost.
     fn pause(&mut self, token: Token);
 
-    /// Reports again what this connection receives.
+    /// Resumes reporting what this connection receives.
     fn resume(&mut self, token: Token);
 
-    /// Returns how many connections are waiting to be read; as many calls of [`Sockets::next`] visit each of
-    /// them once.
+    /// Returns the number of readable connections; so many calls of [`Sockets::next`] visit each of them once.
     fn readable(&self) -> usize;
 
-    /// Visits the next connection that may hold bytes, and reads into `buffer`. The bytes come before the end
-    /// of their stream.
+    /// Visits the next connection that may hold data, and reads into `buffer`. Data is reported before the end of
+    /// its stream.
     fn next(&mut self, buffer: &mut [u8]) -> Option<IoEvent>;
 
     // ---- writing ----
 
-    /// Hands bytes to the system. Returns how many it took, which is at least one.
+    /// Writes bytes to the socket. Returns how many were accepted, at least one.
     ///
     /// # Errors
     ///
-    /// `WouldBlock`: it takes none now; see [`Sockets::arm_writes`].
+    /// `WouldBlock`: none can be accepted now; see [`Sockets::arm_writes`].
     fn send(&self, token: Token, bytes: &[u8]) -> io::Result<usize>;
 
     /// [`Sockets::send`] for bytes in several pieces.
     fn send_vectored(&self, token: Token, pieces: &[IoSlice<'_>]) -> io::Result<usize>;
 
-    /// Whether so many sends cost less by one call of [`Sockets::send_all`] than one by one.
+    /// Whether so many sends are cheaper with one call of [`Sockets::send_all`] than one by one.
     fn sends_together(&self, sends: usize) -> bool;
 
     /// Sends to several connections, and reports for each what [`Sockets::send`] would return, in order.
     fn send_all(&mut self, batch: &[(Token, &[u8])], report: impl FnMut(Token, io::Result<usize>));
 
-    /// Reports once, by [`Sockets::take_writable`], when this connection can be written to again.
+    /// Requests one report, by [`Sockets::take_writable`], when this connection can be written to again.
     fn arm_writes(&mut self, token: Token) -> io::Result<()>;
 
     /// Returns the connections that can be written to again, each once.
@@ -80,27 +79,27 @@ pub(crate) trait Sockets {
     /// Returns how many of the bytes sent the peer's system has not acknowledged.
     fn unacknowledged(&self, token: Token) -> io::Result<usize>;
 
-    /// Ends the stream to the peer; reading goes on.
+    /// Shuts down writing; reading continues.
     fn shutdown_write(&self, token: Token) -> io::Result<()>;
 
     // ---- waiting ----
 
-    /// Whether there is something to do without waiting.
+    /// Whether there is work to do without waiting.
     fn has_work(&self) -> bool;
 
-    /// Learns what has happened. If it may, which is while there is no work, it waits for something first: an
-    /// event, the waker, the timer or a signal handler.
+    /// Collects events. With `may_wait`, and while there is no work, it first waits for an event, the waker, the
+    /// timer or a signal handler.
     fn wait(&mut self, may_wait: bool) -> io::Result<()>;
 
-    /// Sets the timer, which goes off once, `after` from now. It replaces what was set before.
+    /// Sets the timer, which expires once, `after` from now. It replaces an earlier setting.
     fn set_timer(&self, after: Duration) -> io::Result<()>;
 
     /// Returns a descriptor that is readable when [`Sockets::wait`] would not wait.
     fn descriptor(&self) -> Self::Descriptor;
 }
 
-/// Implements most methods of [`Sockets`] for an enum of kinds: the kind at hand is called. No table of
-/// functions is read, so calls may be inlined.
+/// Implements most methods of [`Sockets`] for an enum of kinds by matching on it: unlike virtual calls, these
+/// can be inlined.
 macro_rules! dispatch {
     ($($(#[$only:meta])? $kind:ident),+) => {
         fn take_acceptable(&mut self) -> bool {

@@ -1,8 +1,8 @@
 //! Sockets in memory, for tests: a pair of byte queues for each connection, whose other end a test drives. No
 //! call waits, and no clock is read: the timer is noted, and [`Network::timer`] returns it.
 //!
-//! What these sockets report is the least that [`Sockets`] promises: readiness to write once for each request
-//! for it, the end of a stream once, arrivals at a listener once.
+//! These sockets report no more than [`Sockets`] guarantees: writability once for each request, the end of a
+//! stream once, arrivals at a listener once.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -24,7 +24,7 @@ pub(crate) struct Network(Arc<Mutex<State>>);
 
 #[derive(Default)]
 struct State {
-    /// Connections that nobody has accepted.
+    /// Connections that have not been accepted.
     backlog: VecDeque<(InMemorySocket, Peer)>,
     /// One has arrived since the last wait.
     arrived: bool,
@@ -41,7 +41,7 @@ impl Network {
         network
     }
 
-    /// What accepts this network's connections.
+    /// Returns what accepts this network's connections.
     pub(crate) fn listener(&self) -> InMemoryListener {
         InMemoryListener(self.clone())
     }
@@ -63,12 +63,12 @@ impl Network {
         self.state().has_descriptors = has_descriptors;
     }
 
-    /// What the timer was last set to.
+    /// Returns what the timer was last set to.
     pub(crate) fn timer(&self) -> Option<Duration> {
         self.state().timer
     }
 
-    /// How many waits would have waited: they were permitted to, and nothing had happened.
+    /// Returns the number of waits that would have blocked: they were permitted to, and no event was pending.
     pub(crate) fn idle_waits(&self) -> usize {
         self.state().idle_waits
     }
@@ -84,12 +84,12 @@ impl fmt::Debug for Network {
     }
 }
 
-/// What a write shall do.
+/// The scripted result of a write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Write {
-    /// Accept at most so many bytes, one at least.
+    /// Accepts at most so many bytes, at least one.
     Accept(usize),
-    /// Fail, with nothing accepted.
+    /// Fails; nothing is accepted.
     Fail(io::ErrorKind),
 }
 
@@ -100,15 +100,15 @@ struct Wire {
     arrived: VecDeque<Vec<u8>>,
     /// The remote end sends nothing more; with an error, if it has reset the connection.
     end: Option<Option<io::ErrorKind>>,
-    /// Nobody reads at the remote end any more.
+    /// The remote end does not read any more.
     remote_gone: bool,
     /// To the remote end.
     sent: Vec<u8>,
-    /// The most bytes that `sent` holds; None: no limit.
+    /// Maximum number of bytes in `sent`; None: no limit.
     send_buffer: Option<usize>,
-    /// What the next writes do.
+    /// The results of the next writes.
     script: VecDeque<Write>,
-    /// What is sent is not acknowledged by itself.
+    /// Sent data is not acknowledged automatically.
     holds_acknowledgements: bool,
     unacknowledged: usize,
     /// Nothing more is written at the near end.
@@ -172,7 +172,7 @@ impl Wire {
 }
 
 /// The end of a connection that a test drives. When it is dropped, the connection ends: with a reset if it
-/// has not received everything, as a system does it.
+/// has unread data, as with a system's socket.
 pub(crate) struct RemoteEnd(Arc<Mutex<Wire>>);
 
 impl RemoteEnd {
@@ -208,17 +208,17 @@ impl RemoteEnd {
         self.wire().closed
     }
 
-    /// Lets at most so many bytes be on their way.
+    /// Sets the maximum number of bytes in transit.
     pub(crate) fn set_send_buffer(&self, most: usize) {
         self.wire().send_buffer = Some(most);
     }
 
-    /// Says what the next writes do, one after the other.
+    /// Sets the results of the next writes, in order.
     pub(crate) fn script_writes(&self, writes: impl IntoIterator<Item = Write>) {
         self.wire().script.extend(writes);
     }
 
-    /// Acknowledges nothing by itself from now on.
+    /// Stops acknowledging automatically.
     pub(crate) fn hold_acknowledgements(&self) {
         self.wire().holds_acknowledgements = true;
     }
@@ -248,7 +248,7 @@ pub(crate) struct InMemorySocket(Arc<Mutex<Wire>>);
 
 impl InMemorySocket {
     pub(crate) fn leave_with(self, message: &[u8]) {
-        // As with a system's socket, who does not accept it has left.
+        // As with a system's socket, a peer that does not accept it has disconnected.
         let _ = self.wire().write([message].into_iter());
     }
 
@@ -511,7 +511,7 @@ impl Sockets for InMemorySockets {
             let Some(socket) = connection.socket.as_ref() else {
                 continue;
             };
-            // An error is met by whoever writes.
+            // A scripted error occurs at the write.
             let wire = socket.wire();
             if connection.writes_armed && (wire.room() > 0 || wire.end.is_some()) {
                 connection.writes_armed = false;
@@ -532,7 +532,7 @@ impl Sockets for InMemorySockets {
         Ok(())
     }
 
-    /// Readable while somebody has woken the loop; it shows nothing of the connections.
+    /// Returns the waker's descriptor, which is readable when the loop was woken. It does not reflect connections.
     fn descriptor(&self) -> Descriptor {
         self.waker.descriptor()
     }

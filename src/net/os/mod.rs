@@ -1,7 +1,7 @@
-//! The operating system, which is chosen here and nowhere else: sockets, readiness, wake-ups, memory, and
-//! what a guest must know of its process. Above this room nobody sees how the system does it.
+//! The operating system, which is chosen here and nowhere else: sockets, readiness, wake-ups, memory, and the
+//! state of the process. Nothing above this module depends on the system.
 //!
-//! In tests there is a system in memory beside the real one.
+//! Tests also have a network in memory.
 
 #[cfg(test)]
 mod in_memory;
@@ -28,7 +28,7 @@ use super::address::{Address, Peer};
 use super::event::Token;
 use super::sockets::{Sockets, dispatch};
 
-/// The sockets of one loop, of whichever system.
+/// The sockets of one loop, of any kind.
 pub(crate) enum AnySockets {
     System(system::SystemSockets),
     #[cfg(test)]
@@ -40,14 +40,14 @@ impl AnySockets {
         system::SystemSockets::new(backend, waker).map(Self::System)
     }
 
-    /// Sockets of a network in memory.
+    /// Creates the sockets of a network in memory.
     #[cfg(test)]
     pub(crate) fn in_memory(network: &Network, waker: &Arc<Waker>) -> Self {
         Self::InMemory(InMemorySockets::new(network, waker))
     }
 
-    /// Changes to the kind of sockets that belongs to one thread, if the system permits it. Called by the
-    /// thread that will serve, before there is any connection or timer.
+    /// Switches to the kind of sockets that is bound to one thread, if the system permits it. Must be called
+    /// by the thread that will serve, before there is any connection or timer.
     pub(crate) fn use_ring(&mut self) {
         match self {
             Self::System(sockets) => sockets.use_ring(),
@@ -118,7 +118,8 @@ pub(crate) enum Socket {
 }
 
 impl Socket {
-    /// Sends a last message and closes, without waiting. The peer receives what fits, and no reset.
+    /// Sends a last message and closes, without waiting. The peer receives what fits into the send buffer, and
+    /// no reset.
     pub(crate) fn leave_with(self, message: &[u8]) {
         match self {
             Self::System(socket) => socket.leave_with(message),
@@ -128,7 +129,7 @@ impl Socket {
     }
 }
 
-/// What accepts connections. It is closed when the last clone is dropped, and a Unix socket's file removed.
+/// Accepts connections. When the last clone is dropped, it is closed and a Unix socket's file is removed.
 #[derive(Clone, Debug)]
 pub(crate) enum Listener {
     System(Arc<system::Listener>),
@@ -156,7 +157,7 @@ impl Listener {
     ///
     /// # Errors
     ///
-    /// `WouldBlock`: none is waiting. Another error may be over after a while.
+    /// `WouldBlock`: none is waiting. Other errors may be temporary.
     pub(crate) fn accept(&self) -> io::Result<(Socket, Peer)> {
         match self {
             Self::System(listener) => {

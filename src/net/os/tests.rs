@@ -1,5 +1,5 @@
-//! What [`Sockets`] promises, tried with every kind. What depends on a kernel's buffers, on time or on other
-//! threads is tried with those of the system alone.
+//! The guarantees of [`Sockets`], tested with every kind. What depends on a kernel's buffers, on time or on
+//! other threads is tested with the system's kinds alone.
 
 use std::io::{self, Read, Write as _};
 use std::net::{Shutdown, TcpStream};
@@ -25,7 +25,7 @@ fn each(test: fn(Bench)) {
     test(Bench::in_memory());
 }
 
-/// The kinds of the system, the ring with so few buffers that it often runs out of them.
+/// The system's kinds; the ring has so few buffers that it often runs out of them.
 fn each_of_the_system(test: fn(Bench)) {
     for backend in [Backend::Epoll, Backend::Mixed] {
         test(Bench::new(AnySockets::new(backend, &waker()).unwrap()));
@@ -115,7 +115,7 @@ impl Bench {
         }
     }
 
-    /// Waits until something happens or the time is up.
+    /// Waits for an event, or until the deadline.
     fn wait(&mut self, limit: Duration) {
         self.sockets.set_timer(limit).unwrap();
         self.sockets.wait(true).unwrap();
@@ -142,7 +142,7 @@ impl Bench {
                     received[index].extend_from_slice(&buffer[..count]);
                 }
                 IoEvent::Ended(token, None) => {
-                    // As is usual: otherwise it might be reported again.
+                    // As a loop does: otherwise it may be reported again.
                     self.sockets.remove(token);
                     left -= 1;
                 }
@@ -198,7 +198,7 @@ impl Client {
         }
     }
 
-    /// Waits until something has arrived, and leaves it there.
+    /// Waits until data has arrived, without reading it.
     fn wait_for_input(&self) {
         if let Self::Tcp(stream) = self {
             assert_eq!(stream.peek(&mut [0; 1]).unwrap(), 1);
@@ -522,7 +522,7 @@ fn what_a_failed_ring_had_received_is_read_by_epoll() {
     assert_eq!(bench.receive(&[TOKEN]), [b""]);
 }
 
-// ---- what a test in memory can do, and no other ----
+// ---- only in memory ----
 
 #[test]
 fn every_cutting_of_what_is_sent_is_read_as_it_was_cut() {

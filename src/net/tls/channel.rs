@@ -8,33 +8,33 @@ use rustls::unbuffered::{ConnectionState, EncodeError, EncodeTlsData, Unbuffered
 
 use super::{ENCRYPTED_RECORD_BYTES, HEADROOM_BYTES, Identity, MAKE_VERSION_3};
 
-/// Maximum length of an incomplete message of the handshake: five full records. A message has at most 64 KiB,
-/// but cut into tiny records it would need six times as much.
+/// Maximum size of an incomplete handshake message: five full records. A message has at most 64 KiB, but in
+/// tiny records it would take six times as much.
 const MAX_CUT_BYTES: usize = 5 * ENCRYPTED_RECORD_BYTES;
 
 /// Encrypts what is sent and decrypts what is received.
 pub(crate) struct Channel {
     tls: UnbufferedServerConnection,
-    /// An incomplete record, or incomplete records of one message of the handshake.
+    /// An incomplete record, or the records of an incomplete handshake message.
     cut: Vec<u8>,
     /// Ciphertext, of which the socket has accepted the first `sent` bytes.
     unsent: Vec<u8>,
     sent: usize,
-    /// Bytes of plaintext that are encrypted already, and which the caller will send again.
+    /// Bytes of plaintext that are encrypted already, and that the caller will offer again.
     committed: usize,
     state: State,
 }
 
-/// How far the connection has come.
+/// The state of the connection.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct State {
     /// Bytes were received.
     begun: bool,
-    /// The handshake is done.
+    /// The handshake is complete.
     established: bool,
     /// The peer has sent close_notify.
     peer_closed: bool,
-    /// We have sent it.
+    /// We have sent close_notify.
     closed: bool,
 }
 
@@ -51,7 +51,7 @@ impl Channel {
         })
     }
 
-    /// Whether the handshake is done.
+    /// Whether the handshake is complete.
     pub(crate) fn is_established(&self) -> bool {
         self.state.established
     }
@@ -66,16 +66,16 @@ impl Channel {
         !self.state.begun && first.first().is_some_and(u8::is_ascii_alphabetic)
     }
 
-    /// Decrypts the `count` bytes that were received behind [`HEADROOM_BYTES`] in `buffer`. Returns the length
-    /// of the plaintext, which is at the front of the buffer. [`Channel::unsent`] may have to be sent then.
+    /// Decrypts the `count` bytes that were received at offset [`HEADROOM_BYTES`] of `buffer`. Returns the length
+    /// of the plaintext, which is at the front of the buffer. Afterwards, [`Channel::unsent`] must be sent.
     ///
     /// # Errors
     ///
-    /// The peer broke a rule of TLS, or presents no certificate that is accepted. The alert is in
+    /// The peer violated the protocol, or presented no acceptable certificate. The alert is in
     /// [`Channel::unsent`].
     pub(crate) fn decrypt(&mut self, buffer: &mut [u8], count: usize) -> io::Result<usize> {
         if self.state.peer_closed {
-            // Whatever follows close_notify is ignored (RFC 8446 section 6.1).
+            // Data after close_notify is ignored (RFC 8446 section 6.1).
             return Ok(0);
         }
         self.state.begun = true;
@@ -94,7 +94,7 @@ impl Channel {
         Ok(plain)
     }
 
-    /// Decrypts what is behind `start`.
+    /// Decrypts the data from `start` on.
     fn decrypt_behind(&mut self, buffer: &mut [u8], start: usize) -> io::Result<usize> {
         let mut plain = 0;
         let mut at = start;
@@ -141,7 +141,7 @@ impl Channel {
         Ok(plain)
     }
 
-    /// Encodes what is left to be sent, such as an alert.
+    /// Encodes what the library has to send, such as an alert.
     fn encode_pending(&mut self) {
         loop {
             match self.tls.process_tls_records(&mut []).state {
@@ -160,7 +160,7 @@ impl Channel {
     ///
     /// # Errors
     ///
-    /// The handshake is not done, or the channel is closed.
+    /// The handshake is not complete, or the channel is closed.
     pub(crate) fn encrypt(&mut self, plain: &[u8], out: &mut [u8]) -> io::Result<usize> {
         match self.tls.process_tls_records(&mut []).state {
             Ok(ConnectionState::WriteTraffic(mut traffic)) => {
@@ -171,7 +171,7 @@ impl Channel {
         }
     }
 
-    /// Ends our stream: the first call puts close_notify into [`Channel::unsent`].
+    /// Closes our side: the first call puts close_notify into [`Channel::unsent`].
     pub(crate) fn close(&mut self) {
         if !self.state.established || self.state.closed {
             return;
@@ -189,12 +189,12 @@ impl Channel {
 
     // ---- ciphertext ----
 
-    /// Returns what the socket has to accept before anything else.
+    /// Returns the ciphertext that must be sent next.
     pub(crate) fn unsent(&self) -> &[u8] {
         &self.unsent[self.sent..]
     }
 
-    /// The socket has accepted so much of it.
+    /// Removes ciphertext that the socket has accepted.
     pub(crate) fn sent(&mut self, count: usize) {
         self.sent += count;
         if self.sent == self.unsent.len() {
@@ -203,18 +203,18 @@ impl Channel {
         }
     }
 
-    /// Keeps ciphertext of `plain` bytes that the socket has not accepted.
+    /// Stores ciphertext of `plain` bytes that the socket has not accepted.
     pub(crate) fn keep(&mut self, rest: &[u8], plain: usize) {
         self.unsent.extend_from_slice(rest);
         self.committed = plain;
     }
 
-    /// Returns how many bytes of plaintext are encrypted already, and which the caller will send again.
+    /// Returns how many bytes of plaintext are encrypted already and will be offered again.
     pub(crate) fn committed(&self) -> usize {
         self.committed
     }
 
-    /// Returns how many of `offered` bytes were encrypted before, and have been sent since.
+    /// Returns how many of `offered` bytes were encrypted earlier and have been sent since.
     pub(crate) fn take_committed(&mut self, offered: usize) -> usize {
         let count = self.committed.min(offered);
         self.committed -= count;
@@ -243,7 +243,7 @@ fn broken(error: rustls::Error) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, error)
 }
 
-/// The library has no name for this error but the text, which a test watches.
+/// The library identifies this error by its text alone, which a test checks.
 fn is_old_certificate(error: &rustls::Error) -> bool {
     match error {
         rustls::Error::InvalidCertificate(CertificateError::Other(error)) => {

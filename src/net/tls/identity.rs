@@ -1,4 +1,4 @@
-//! What a server presents: its certificate and key, and whose certificates it accepts.
+//! The identity of a server: its certificate and key, and the authorities of client certificates.
 
 use std::fmt;
 use std::sync::Arc;
@@ -17,20 +17,19 @@ use super::{IdentityError, IdentityFiles, MAKE_VERSION_3};
 /// The name of HTTP/1.1 in ALPN (RFC 7301 section 6).
 const HTTP_1_1: &[u8] = b"http/1.1";
 
-/// Everything that a connection needs for its handshake.
+/// The configuration of TLS handshakes.
 #[derive(Clone, Debug)]
 pub(crate) struct Identity(pub(super) Arc<ServerConfig>);
 
 impl Identity {
-    /// Reads it from its files.
+    /// Reads an identity from its files.
     ///
-    /// Sessions can be resumed only with the same identity: after a new reading each client presents its
-    /// certificate again.
+    /// Sessions can be resumed only with the same identity: after the files were read again, each client presents
+    /// its certificate again.
     ///
     /// # Errors
     ///
-    /// A file is not named, cannot be read or holds something else; key and certificate are not a
-    /// pair.
+    /// A file is not named, cannot be read or has other content; key and certificate do not match.
     pub(crate) fn read(files: &IdentityFiles) -> Result<Self, IdentityError> {
         let provider = Arc::new(ring::default_provider());
         let pair = read_pair(files, &provider)?;
@@ -89,7 +88,7 @@ fn is_pair(pair: &CertifiedKey) -> bool {
     }
 }
 
-/// Reads the certificates that are presented. Clients verify them; what they are likely to reject is a warning.
+/// Reads the certificate chain. Clients verify it; what they are likely to reject causes a warning.
 fn read_chain(file: &str) -> Result<Vec<CertificateDer<'static>>, IdentityError> {
     let chain = PemFile::read(file)?.certificates()?;
     for (index, der) in chain.iter().enumerate() {

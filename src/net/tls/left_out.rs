@@ -1,11 +1,11 @@
-//! Replaces TLS in a build without it. No identity can be read there, so no channel is created.
+//! Replaces TLS in builds without it. No identity can be read, so no channel is ever created.
 
 use std::convert::Infallible;
 use std::io;
 
 use super::{IdentityError, IdentityFiles};
 
-/// There is none.
+/// Never exists.
 #[derive(Clone, Debug)]
 pub(crate) struct Identity(Infallible);
 
@@ -15,7 +15,7 @@ impl Identity {
     }
 }
 
-/// There is none.
+/// Never exists.
 pub(crate) struct Channel(Infallible);
 
 impl Channel {

@@ -1,9 +1,9 @@
-//! TLS 1.2 and 1.3 (RFC 5246, RFC 8446) between a socket and the plaintext sent over it.
+//! TLS 1.2 and 1.3 (RFC 5246, RFC 8446).
 //!
 //! - [`Identity`] is a server's certificate and key, read from files.
-//! - [`Channel`] encrypts and decrypts what one connection carries.
+//! - [`Channel`] encrypts and decrypts the data of one connection.
 //!
-//! Only this folder uses the library that does the work. A build without it has `left_out` in its place.
+//! Only this folder uses the TLS library, rustls. A build without it has `left_out` instead.
 
 #[cfg(feature = "tls")]
 mod channel;
@@ -27,32 +27,32 @@ pub(crate) use left_out::Identity;
 
 use std::fmt;
 
-/// The files that an identity is read from, all of them PEM. An empty name: none.
+/// The PEM files of an identity; an empty name means none.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct IdentityFiles {
-    /// The certificate, and those that lead from it to one that clients know.
+    /// The certificate and its chain.
     pub certificate: String,
     /// The certificate's key: PKCS#8, PKCS#1 or SEC1.
     pub key: String,
-    /// Clients must show a certificate that one of these has signed.
+    /// Authorities; clients must present a certificate that one of them signed.
     pub client_ca: String,
 }
 
 impl IdentityFiles {
-    /// How long the names are.
+    /// Returns the lengths of the names.
     pub(crate) fn lens(&self) -> [usize; 3] {
         [&self.certificate, &self.key, &self.client_ca].map(String::len)
     }
 }
 
 impl IdentityFiles {
-    /// Whether none is named.
+    /// Whether no file is named.
     pub(crate) fn is_empty(&self) -> bool {
         self.certificate.is_empty() && self.key.is_empty() && self.client_ca.is_empty()
     }
 }
 
-/// Why files make no identity.
+/// Why an identity cannot be read from its files.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct IdentityError(String);
 
@@ -64,7 +64,7 @@ impl fmt::Display for IdentityError {
 
 impl std::error::Error for IdentityError {}
 
-/// What to do about a certificate of an older version of X.509.
+/// The remedy for a certificate of an older version of X.509.
 #[cfg(feature = "tls")]
 const MAKE_VERSION_3: &str = "`openssl x509 -req` makes version 3 with `-extfile FILE`, \
     and for a server's certificate FILE contains `subjectAltName=DNS:its.name`";
@@ -81,6 +81,6 @@ const RECORD_BYTES: usize = 1 << 14;
 /// Maximum length of a record on the wire (RFC 5246 section 6.2.3, which allows more than RFC 8446).
 const ENCRYPTED_RECORD_BYTES: usize = 5 + RECORD_BYTES + 2048;
 
-/// Free room in the buffer before received bytes: for the record that an earlier read has cut, and for
-/// plaintext, which is put at the front.
+/// Free space in the buffer before received data: for an incomplete record of an earlier read, and for
+/// plaintext, which is written to the front.
 pub(super) const HEADROOM_BYTES: usize = ENCRYPTED_RECORD_BYTES + RECORD_BYTES;

@@ -1,4 +1,4 @@
-//! Files in PEM (RFC 7468), and what to do about files that are not.
+//! PEM files (RFC 7468), and remedies for files that are not.
 
 use std::fmt;
 use std::fs;
@@ -15,7 +15,7 @@ const CERTIFICATE: &str = "CERTIFICATE";
 /// PKCS#8, PKCS#1 and SEC1.
 const KEYS: [&str; 3] = ["PRIVATE KEY", "RSA PRIVATE KEY", "EC PRIVATE KEY"];
 
-/// A file that was read; its name is for error messages.
+/// The content of a file, and its name for error messages.
 pub(crate) struct PemFile<'a> {
     name: &'a str,
     content: Vec<u8>,
@@ -79,7 +79,7 @@ impl<'a> PemFile<'a> {
         match key {
             Some(key) if !key.is_encrypted() => self.decode(key),
             Some(key) => Err(self.lacks_key(Some(key))),
-            // In front of a key the parameters of its curve may stand.
+            // The parameters of its curve may precede a key.
             None => Err(self.lacks_key(sections.last())),
         }
     }
@@ -123,7 +123,7 @@ impl<'a> PemFile<'a> {
         })
     }
 
-    /// What to do, since `found` is there instead.
+    /// Returns the error with a remedy, given that the file has `found` instead.
     fn lacks_certificate(&self, found: Option<&Section<'_>>) -> IdentityError {
         let name = self.name;
         let what = match found.map_or("", |section| &section.label) {
@@ -169,7 +169,7 @@ impl<'a> PemFile<'a> {
 }
 
 impl Section<'_> {
-    /// In PKCS#8 the label says so, in the older forms a header (RFC 1421 section 4.6.1.1).
+    /// Whether it is encrypted: by the label in PKCS#8, by a header in older forms (RFC 1421 section 4.6.1.1).
     fn is_encrypted(&self) -> bool {
         let header = || {
             let start = find_line(self.text, b"Proc-Type:")?;
@@ -193,7 +193,7 @@ pub(crate) fn wrong(name: &str, what: impl fmt::Display) -> IdentityError {
     IdentityError(format!("{name} {what}"))
 }
 
-/// Returns the offset of the first line that begins so.
+/// Returns the offset of the first line with this beginning.
 fn find_line(text: &[u8], beginning: &[u8]) -> Option<usize> {
     let mut at = 0;
     loop {
@@ -246,7 +246,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_looked_for_is_found_beside_what_is_of_no_use() {
+    fn sections_of_other_kinds_are_skipped() {
         let parameters = "-----BEGIN EC PARAMETERS-----\n!\n-----END EC PARAMETERS-----\n";
         assert!(file(format!("{parameters}{KEY}")).key().is_ok());
         assert!(file(format!("{ENCRYPTED}{ONE}")).certificates().is_ok());

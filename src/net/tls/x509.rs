@@ -1,7 +1,7 @@
 //! The fields of a certificate (RFC 5280 section 4.1) that are checked before it is presented.
 //!
-//! It is DER (X.690): each element is a tag, a length and so many bytes. Nothing is verified here: that is
-//! done by those to whom the certificate is presented.
+//! It is DER (X.690): each element is a tag, a length and so many bytes. Nothing is verified here: the peer
+//! verifies the certificate.
 
 use std::fmt;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -12,15 +12,15 @@ const UTC_TIME: u8 = 0x17;
 const GENERALIZED_TIME: u8 = 0x18;
 const VERSION: u8 = 0xa0;
 
-/// The fields that matter to a server that presents it.
+/// The fields that a server checks.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Certificate<'a> {
     /// 1 to 3.
     pub version: u32,
-    /// None: it is in a form that RFC 5280 forbids.
+    /// None for a form that RFC 5280 forbids.
     pub not_before: Option<Time>,
     pub not_after: Option<Time>,
-    /// The whole SubjectPublicKeyInfo.
+    /// SubjectPublicKeyInfo.
     pub public_key: &'a [u8],
 }
 
@@ -50,7 +50,7 @@ impl<'a> Certificate<'a> {
     }
 }
 
-/// The field has the version less 1.
+/// Parses the version; the field has the version minus 1.
 fn version(mut field: &[u8]) -> Option<u32> {
     match take(&mut field, INTEGER)?.content {
         &[number @ 0..=2] => Some(u32::from(number) + 1),
@@ -64,7 +64,7 @@ struct Element<'a> {
     content: &'a [u8],
 }
 
-/// Takes the next element, which must have this tag.
+/// Parses the next element, which must have this tag.
 fn take<'a>(input: &mut &'a [u8], tag: u8) -> Option<Element<'a>> {
     take_any(input).filter(|element| element.tag == tag)
 }
@@ -74,7 +74,7 @@ fn take_any<'a>(input: &mut &'a [u8]) -> Option<Element<'a>> {
     let (&first, rest) = rest.split_first()?;
     let (length, rest) = match first {
         short @ ..=0x7f => (usize::from(short), rest),
-        // A length of up to four bytes, which are that many.
+        // The long form, with a length of up to four bytes.
         0x81..=0x84 => {
             let (bytes, rest) = rest.split_at_checked(usize::from(first & 0x7f))?;
             let length = bytes
@@ -94,7 +94,7 @@ fn take_any<'a>(input: &mut &'a [u8]) -> Option<Element<'a>> {
     })
 }
 
-/// A second of UTC. Later is greater.
+/// A time in UTC, in seconds. Later times are greater.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Time {
     year: u64,
@@ -104,14 +104,14 @@ pub(crate) struct Time {
 }
 
 impl Time {
-    /// Returns the present time of the system.
+    /// Returns the system's current time.
     pub(crate) fn now() -> Self {
         let since = SystemTime::now().duration_since(UNIX_EPOCH);
         Self::from_unix(since.map_or(0, |since| since.as_secs()))
     }
 
     fn from_unix(seconds: u64) -> Self {
-        // Years that begin in March have their leap day last; 400 of them always have 146,097 days.
+        // In years that begin in March the leap day is last; 400 years always have 146,097 days.
         let days = seconds / 86_400 + 719_468;
         let (era, day_of_era) = (days / 146_097, days % 146_097);
         let year_of_era =
@@ -162,7 +162,7 @@ fn number(digits: &[u8]) -> Option<u64> {
     })
 }
 
-/// The date alone.
+/// Writes the date alone.
 impl fmt::Display for Time {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:04}-{:02}-{:02}", self.year, self.month, self.day)

@@ -30,7 +30,7 @@ use crate::server::websocket::mailbox::Mailbox;
 use crate::server::{Application, EventKind, handler_calls, log};
 
 /// A pulled batch's messages share one receive buffer; no read begins with less room than this.
-const LEAST_READ: usize = Poller::LEAST_BUFFER;
+const LEAST_READ: usize = Poller::MIN_BUFFER_BYTES;
 
 /// A read for a pulled batch takes at most this much, so that little is left over when it is full.
 const PULLED_READ: usize = 128 * 1024;

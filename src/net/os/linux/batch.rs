@@ -1,4 +1,4 @@
-//! Sending to many connections with few system calls: by io_uring, also beside epoll.
+//! Sending to many connections with few system calls, by io_uring, also for loops that receive by epoll.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -10,34 +10,34 @@ use crate::net::event::Token;
 /// Minimum number of sends that cost less in a batch than one by one.
 const MIN_BATCH: usize = 8;
 
-/// The number and the bytes of the buffers of a ring that never receives: as few as there can be.
-const NO_BUFFERS: (u16, u32) = (2, 4096);
+/// Number and size of the buffers of a ring that never receives: the minimum.
+const MIN_BUFFERS: (u16, u32) = (2, 4096);
 
-/// The ring of a loop that receives by epoll. It belongs to the thread that first sends by it, so a loop
+/// The ring of a loop that receives by epoll. It is bound to the thread that first sends with it, so a loop
 /// that moves between threads has none.
 pub(crate) enum Batches {
-    /// There is none, and will be none.
+    /// There is none, and none will be created.
     Never,
-    /// It is created when there are first enough sends.
+    /// It will be created at the first turn with enough sends.
     Untried,
     Ready(Box<Ring>),
 }
 
 impl Batches {
-    /// Whether so many sends cost less by [`Batches::ring`] than one by one.
+    /// Whether so many sends are cheaper with [`Batches::ring`] than one by one.
     #[inline]
     pub(crate) fn pay_for(&self, sends: usize) -> bool {
         sends >= MIN_BATCH && !matches!(self, Self::Never)
     }
 
-    /// Returns the ring; None where the system does not permit one, or not any more. It is not asked again.
+    /// Returns the ring; None when the system does not permit one, or no longer does. It is not tried again.
     pub(crate) fn ring(&mut self) -> Option<&mut Ring> {
         if matches!(self, Self::Ready(ring) if ring.is_broken()) {
             log::warn!("io_uring accepts no requests any more; messages are sent one by one");
             *self = Self::Never;
         }
         if matches!(self, Self::Untried) {
-            let (count, size) = NO_BUFFERS;
+            let (count, size) = MIN_BUFFERS;
             *self = match Ring::new(count, size) {
                 Ok(ring) => Self::Ready(Box::new(ring)),
                 Err(error) => {
@@ -53,7 +53,7 @@ impl Batches {
     }
 }
 
-/// Sends to several connections by a ring, and reports for each what `send` would return.
+/// Sends to several connections with a ring, and reports for each what `send` would return.
 pub(crate) fn send_all<'s>(
     ring: &mut Ring,
     batch: &[(Token, &[u8])],

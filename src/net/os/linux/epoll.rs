@@ -1,6 +1,6 @@
-//! Sockets by epoll: readiness, and the reading that follows from it.
+//! Sockets with epoll: readiness, and reads.
 //!
-//! Events are edge-triggered. A socket that may hold more bytes stays in a queue and is visited once a turn,
+//! Events are edge-triggered. A socket that may hold more data stays in a queue and is visited once per turn,
 //! so that no connection starves the others.
 
 use std::collections::{HashMap, VecDeque};
@@ -25,17 +25,17 @@ use crate::net::sockets::Sockets;
 /// Maximum number of events that one system call reports.
 const MAX_EVENTS: usize = 256;
 
-/// The data of events that are not a connection's.
+/// The data of events that do not belong to a connection.
 const WAKER: u64 = u64::MAX;
 const TIMER: u64 = u64::MAX - 1;
 const LISTENER: u64 = u64::MAX - 2;
 
-/// What is reported of a connection: bytes have arrived, or the end of them.
+/// The readiness that is requested for a connection: data or its end has arrived.
 const READABLE: EventFlags = EventFlags::IN
     .union(EventFlags::RDHUP)
     .union(EventFlags::ET);
 
-/// The end of a connection, or what leads to it.
+/// Flags that announce the end of a connection.
 const ENDING: EventFlags = EventFlags::RDHUP
     .union(EventFlags::HUP)
     .union(EventFlags::ERR);
@@ -61,9 +61,9 @@ pub(crate) struct EpollSockets {
     listener: Option<Arc<Listener>>,
     /// By the tokens' indices.
     connections: Vec<Connection>,
-    /// What io_uring had received before it failed, and nobody has read.
+    /// Data that io_uring had received before it failed, and that has not been read.
     unread: HashMap<u32, VecDeque<u8>>,
-    /// Connections that may hold bytes, in the order of their visits.
+    /// Connections that may hold data, in the order of their visits.
     readable: VecDeque<Token>,
     /// Connections that can be written to again.
     writable: Vec<Token>,
@@ -74,22 +74,22 @@ pub(crate) struct EpollSockets {
 struct Connection {
     socket: Option<Socket>,
     generation: u32,
-    /// Is in `readable`.
+    /// It is in `readable`.
     queued: bool,
-    /// May hold bytes; while paused it is not in `readable`.
+    /// It may hold data; while paused it is not in `readable`.
     has_bytes: bool,
-    /// No further edge will come: read on to the end or an error.
+    /// No further edge will be reported: it is read until its end or an error.
     ending: bool,
     paused: bool,
-    /// Registered for writability, too.
+    /// It is registered for writability, too.
     writes_armed: bool,
 }
 
-/// A connection that io_uring cannot serve any more.
+/// A connection that io_uring cannot serve any longer.
 pub(crate) struct HandedOver {
     pub socket: Socket,
     pub token: Token,
-    /// Received and not read.
+    /// Received data that has not been read.
     pub unread: VecDeque<u8>,
     pub paused: bool,
     pub writes_armed: bool,
@@ -160,7 +160,7 @@ impl EpollSockets {
         }
     }
 
-    /// Takes over which connections can be written to again.
+    /// Takes over the list of connections that can be written to again.
     pub(crate) fn take_over_writable(&mut self, writable: Vec<Token>) {
         self.writable = writable;
     }
@@ -281,7 +281,7 @@ impl Sockets for EpollSockets {
             match socket.receive(buffer) {
                 Ok(0) => return Some(IoEvent::Ended(token, None)),
                 Ok(count) => {
-                    // Fewer bytes than asked for: drained, and the next byte brings an edge.
+                    // A short read: the socket is drained, and new data causes an edge.
                     connection.has_bytes = count == buffer.len() || connection.ending;
                     if connection.has_bytes {
                         connection.queued = true;
@@ -337,7 +337,7 @@ impl Sockets for EpollSockets {
         };
         let is_unarmed = connection.generation == token.generation && !connection.writes_armed;
         let Some(socket) = connection.socket.as_ref().filter(|_| is_unarmed) else {
-            // A write that was accepted in part brings a new edge by itself.
+            // After a short write, writability causes a new edge without a further call.
             return Ok(());
         };
         let both = READABLE | EventFlags::OUT;
@@ -393,7 +393,7 @@ impl Sockets for EpollSockets {
     }
 }
 
-/// Reads what io_uring had received of a connection. Returns None when nothing is left of that.
+/// Reads data that io_uring had received for a connection. Returns None when none is left.
 #[cold]
 fn take_unread(
     unread: &mut HashMap<u32, VecDeque<u8>>,
@@ -417,7 +417,7 @@ fn socket(connections: &[Connection], token: Token) -> Option<&Socket> {
     connection.and_then(|connection| connection.socket.as_ref())
 }
 
-/// Notes one connection's event.
+/// Records one connection's event.
 fn note(
     data: u64,
     flags: EventFlags,

@@ -17,23 +17,23 @@ use super::socket::{self, Socket};
 use super::sys::process;
 use crate::net::address::{Address, Peer};
 
-/// Maximum number of connections in a row whose accepting may fail because of themselves.
+/// Maximum number of connections in a row that may fail to be accepted because of errors of their own.
 const MAX_FAILED_PEERS: usize = 16;
 
-/// Listening, non-blocking sockets: one for each address. They are shut down and closed, and a Unix socket's
-/// file goes, when this is dropped.
+/// Listening, non-blocking sockets, one for each address. When this is dropped, they are shut down and closed,
+/// and a Unix socket's file is removed.
 #[derive(Debug)]
 pub(crate) struct Listener {
     sockets: Vec<socket2::Socket>,
-    /// The one that is tried first the next time, so that none has to wait for another.
+    /// The socket that is tried first at the next call, so that none starves another.
     first: AtomicUsize,
     port: u16,
     file: Option<SocketFile>,
 }
 
-/// How many further ports are tried when the one that the system chose for a name's first address is in use
-/// at another.
-const MORE_PORTS: u32 = 15;
+/// Maximum number of further ports to try when the port that the system chose for a name's first address is
+/// in use on another.
+const MAX_FURTHER_PORTS: u32 = 15;
 
 impl Listener {
     pub(crate) fn bind(address: &Address, backlog: i32) -> io::Result<Self> {
@@ -48,7 +48,7 @@ impl Listener {
         self.port
     }
 
-    /// Returns the sockets, each of which is to be polled.
+    /// Returns the sockets to poll.
     pub(crate) fn sockets(&self) -> impl ExactSizeIterator<Item = BorrowedFd<'_>> {
         self.sockets.iter().map(AsFd::as_fd)
     }
@@ -83,7 +83,7 @@ impl Listener {
                     });
                     return Ok((Socket::new(descriptor), peer));
                 }
-                // A peer that left while it waited is no reason to stop.
+                // A peer that disconnected while it waited does not end accepting.
                 Err(error) if is_about_one_peer(error) && failed < MAX_FAILED_PEERS => failed += 1,
                 Err(error) => return Err(error.into()),
             }
@@ -105,7 +105,7 @@ impl Listener {
 
     fn bind_each(addresses: &[SocketAddr], backlog: i32) -> io::Result<Self> {
         let has_port = addresses.iter().any(|address| address.port() != 0);
-        let mut more = if has_port { 0 } else { MORE_PORTS };
+        let mut more = if has_port { 0 } else { MAX_FURTHER_PORTS };
         loop {
             match Self::bind_each_once(addresses, backlog) {
                 Err(error) if error.kind() == io::ErrorKind::AddrInUse && more > 0 => more -= 1,
@@ -114,7 +114,7 @@ impl Listener {
         }
     }
 
-    /// Listens on those of the addresses that this machine has.
+    /// Listens on those of the addresses that are available on this machine.
     fn bind_each_once(addresses: &[SocketAddr], backlog: i32) -> io::Result<Self> {
         let mut listener = Self::new(0, None);
         let mut absent = io::ErrorKind::AddrNotAvailable.into();
@@ -168,7 +168,7 @@ impl Listener {
     }
 }
 
-/// Whether an error of accepting may be about one peer, so that the next may be accepted (accept(2)).
+/// Whether an error of accept may concern one peer, so that the next may be accepted (accept(2)).
 fn is_about_one_peer(error: Errno) -> bool {
     matches!(
         error,
@@ -186,7 +186,7 @@ fn is_about_one_peer(error: Errno) -> bool {
     )
 }
 
-/// Whether an error of listening is about the process or the system, and not about the address.
+/// Whether an error of listening concerns the process or the system, and not the address.
 pub(crate) fn lacks_resources(error: &io::Error) -> bool {
     matches!(
         error.raw_os_error(),
@@ -194,15 +194,15 @@ pub(crate) fn lacks_resources(error: &io::Error) -> bool {
     )
 }
 
-/// Binds to one address; with `v6_only` not to the IPv4 address beside it.
+/// Binds to one address; with `v6_only` without IPv4.
 fn bind_exactly(address: SocketAddr, v6_only: bool) -> io::Result<socket2::Socket> {
     let socket = socket2::Socket::new(Domain::for_address(address), Type::STREAM, None)?;
     if address.is_ipv6() {
         socket.set_only_v6(v6_only)?;
     }
-    // A port whose last connections are still in TIME_WAIT is free; one with a listener is not.
+    // So that a port with connections in TIME_WAIT can be bound; one with a listener cannot.
     socket.set_reuse_address(true)?;
-    // Accepted sockets inherit it.
+    // Inherited by accepted sockets.
     socket.set_tcp_nodelay(true)?;
     socket.bind(&address.into())?;
     Ok(socket)
@@ -217,7 +217,7 @@ impl Drop for Listener {
     }
 }
 
-/// The file that a Unix socket made; another that stands there later is not ours.
+/// The file of a Unix socket, identified so that a later file of the same name is not removed.
 #[derive(Debug)]
 struct SocketFile {
     path: PathBuf,
@@ -240,13 +240,13 @@ impl SocketFile {
         let ours = fs::symlink_metadata(&self.path)
             .is_ok_and(|data| (data.dev(), data.ino()) == (self.device, self.inode));
         if ours {
-            // Somebody who removes it at the same moment wants the same.
+            // It may have been removed concurrently.
             let _ = fs::remove_file(&self.path);
         }
     }
 }
 
-/// Removes a socket file on which nobody listens any more.
+/// Removes the file of a socket that has no listener any more.
 fn remove_stale(path: &Path) -> io::Result<()> {
     let is_socket = fs::symlink_metadata(path).is_ok_and(|data| data.file_type().is_socket());
     if !is_socket {
@@ -258,7 +258,7 @@ fn remove_stale(path: &Path) -> io::Result<()> {
     }
 }
 
-/// Whether an address cannot be listened on because this machine does not have it, or its kind.
+/// Whether listening failed because this machine lacks the address or its family.
 fn is_absent(error: &io::Error) -> bool {
     matches!(
         error.raw_os_error(),

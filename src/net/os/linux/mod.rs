@@ -20,5 +20,5 @@ pub(crate) use sys::wait::{PollSet, Readiness, Union, Wait, Waited};
 pub(crate) use sys::{memory, process};
 pub(crate) use waker::Waker;
 
-/// What the system waits for.
+/// A file descriptor.
 pub(crate) type Descriptor = std::os::fd::RawFd;

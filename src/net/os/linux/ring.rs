@@ -1,11 +1,11 @@
-//! Sockets by io_uring: the kernel receives into buffers that all connections share, and [`Sockets::next`]
+//! Sockets with io_uring: the kernel receives into buffers that all connections share, and [`Sockets::next`]
 //! copies from them.
 //!
 //! Each connection has one multishot request to receive. It ends when the kernel has no buffer left, and is
 //! submitted again when some have been returned. A paused connection holds no shared buffer: its request is
-//! cancelled as soon as it completes, and what it has received is set aside. While a peer floods, the kernel
-//! cannot cancel the request before it runs out of buffers. Such a connection receives by single requests
-//! from then on, until its socket is drained.
+//! cancelled as soon as it completes, and what it has received is stored separately. While a peer floods, the
+//! kernel cannot cancel the request before it runs out of buffers. From then on, such a connection receives
+//! with single requests until its socket is drained.
 
 use std::collections::{HashMap, VecDeque};
 use std::io::{self, IoSlice, Read};
@@ -25,20 +25,20 @@ use super::waker::Waker;
 use crate::net::event::{IoEvent, Token};
 use crate::net::sockets::Sockets;
 
-/// The number of buffers that the kernel may receive into, and the bytes of each.
+/// Number and size of the buffers into which the kernel receives.
 const BUFFERS: (u16, u32) = (32, 32 * 1024);
 
-/// Maximum number of completions that one wait gathers.
+/// Maximum number of completions for which one wait gathers.
 const MAX_GATHERED: usize = 64;
 
-/// No piece.
+/// The index that stands for no piece.
 const NO_PIECE: u32 = u32::MAX;
 
 /// In [`Connection::end`], beside error numbers: the stream has not ended, or has ended without an error.
 const NOT_ENDED: u16 = 0;
 const ENDED_IN_ORDER: u16 = u16::MAX;
 
-/// What a request is for: the upper bits of its user data. Below is the token, if it is a connection's.
+/// Kinds of requests: the upper bits of the user data. The lower bits are the connection's token, if any.
 mod kind {
     pub(crate) const RECEIVE: u64 = 0;
     pub(crate) const WRITE: u64 = 1 << 58;
@@ -61,13 +61,13 @@ fn token(user_data: u64) -> Token {
     }
 }
 
-/// A request to be submitted. Its descriptor is looked up only then, because it may be closed until then.
+/// A request to submit. Its descriptor is looked up at submission, because it may be closed before.
 enum Request {
     Receive(Token),
     Write(Token),
     Wake,
     Timer,
-    /// By the index of the listening socket.
+    /// The index of the listening socket.
     Listen(u32),
     StopListening(u32),
     StopReceiving(Token),
@@ -79,13 +79,13 @@ pub(crate) struct RingSockets {
     requests: Vec<Request>,
     waker: Arc<Waker>,
     timer: Arc<Signal>,
-    /// None while no connection is to be accepted.
+    /// None while not listening.
     listener: Option<Arc<Listener>>,
     /// By the tokens' indices.
     connections: Vec<Connection>,
     /// By the numbers of received pieces.
     links: Vec<Link>,
-    /// What connections had received when they were paused, by their indices.
+    /// Data that paused connections had received, by their indices.
     set_aside: HashMap<u32, VecDeque<u8>>,
     /// Connections with something to report, in the order of their visits.
     readable: VecDeque<Token>,
@@ -103,14 +103,14 @@ struct Connection {
     first: u32,
     last: u32,
     end: u16,
-    /// Is in `readable`.
+    /// It is in `readable`.
     queued: bool,
     paused: bool,
-    /// A request to receive is submitted, or will be.
+    /// A receive request is submitted or pending.
     receiving: bool,
-    /// It is being cancelled.
+    /// The receive request is being cancelled.
     cancelled: bool,
-    /// Received more while it was paused: it receives by single requests.
+    /// It received more while it was paused, and receives with single requests.
     receives_once: bool,
     writes_armed: bool,
     end_reported: bool,
@@ -144,7 +144,7 @@ impl Default for Connection {
 }
 
 impl RingSockets {
-    /// The sockets belong to the thread that calls this.
+    /// Creates the sockets, which are bound to the calling thread.
     pub(crate) fn new(waker: &Arc<Waker>) -> io::Result<Self> {
         Self::with_buffers(waker, BUFFERS)
     }
@@ -166,7 +166,7 @@ impl RingSockets {
         })
     }
 
-    /// Hands everything over to epoll, when the kernel accepts no requests any more.
+    /// Converts everything to epoll, when the kernel no longer accepts requests.
     pub(crate) fn hand_over(&mut self) -> io::Result<EpollSockets> {
         let mut epoll = EpollSockets::new(&self.waker, &self.timer, Batches::Never)?;
         if let Some(listener) = &self.listener {
@@ -262,7 +262,7 @@ impl RingSockets {
         Some(first)
     }
 
-    /// Queues a connection that has something to report, and receives more if nothing is set aside.
+    /// Queues a connection that has something to report, and requests more data if none is stored.
     fn continue_reading(&mut self, token: Token) {
         let has_set_aside = self.set_aside.contains_key(&token.index);
         let Some(connection) = self
@@ -334,7 +334,7 @@ impl RingSockets {
                 })
             }
             Request::StopListening(number) => {
-                kernel.cancel(kind::LISTEN | u64::from(number), ring::SILENT)
+                kernel.cancel(kind::LISTEN | u64::from(number), ring::IGNORED)
             }
             Request::StopReceiving(token) => kernel.cancel(
                 user_data(kind::RECEIVE, token),
@@ -500,7 +500,7 @@ impl Sockets for RingSockets {
             generation: token.generation,
             ..Connection::default()
         };
-        // The kernel holds the socket open while a request lasts. Dropping it shuts it down, which ends them.
+        // The kernel holds the socket open during a request. Dropping it shuts it down, which ends the requests.
         let removed = std::mem::replace(connection, emptied);
         self.set_aside.remove(&token.index);
         let mut piece = removed.first;

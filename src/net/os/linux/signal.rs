@@ -1,4 +1,4 @@
-//! Descriptors that other threads and the clock make readable: eventfd and timerfd.
+//! Descriptors that other threads or the clock make readable: eventfd and timerfd.
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -13,34 +13,34 @@ use rustix::time::{
 
 use super::Descriptor;
 
-/// A descriptor that is readable from when it is given until it is taken.
+/// A descriptor that is readable between [`Signal::give`] and [`Signal::take`].
 #[derive(Debug)]
 pub(crate) struct Signal(OwnedFd);
 
 impl Signal {
-    /// Creates one that threads give. It counts: each `take` takes one `give`.
+    /// Creates a counting semaphore: each `take` consumes one `give`.
     pub(crate) fn semaphore() -> io::Result<Self> {
         let flags = EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK | EventfdFlags::SEMAPHORE;
         Ok(Self(eventfd(0, flags)?))
     }
 
-    /// Creates one that the clock gives, once armed.
+    /// Creates a timer, see [`Signal::arm`].
     pub(crate) fn timer() -> io::Result<Self> {
         let flags = TimerfdFlags::CLOEXEC | TimerfdFlags::NONBLOCK;
         Ok(Self(timerfd_create(TimerfdClockId::Monotonic, flags)?))
     }
 
-    /// Makes it readable. A counter that is full stays readable, which suffices.
+    /// Makes it readable. A full counter stays readable, so the error is ignored.
     pub(crate) fn give(&self) {
         let _full = retry_on_intr(|| rustix::io::write(&self.0, &1u64.to_ne_bytes()));
     }
 
-    /// Takes one `give`. Returns whether there was one.
+    /// Consumes one `give`. Returns whether there was one.
     pub(crate) fn take(&self) -> bool {
         rustix::io::read(&self.0, &mut [0; 8]).is_ok()
     }
 
-    /// Returns what to wait for.
+    /// Returns the descriptor.
     pub(crate) fn descriptor(&self) -> Descriptor {
         self.0.as_raw_fd()
     }
@@ -51,7 +51,7 @@ impl Signal {
             tv_sec: 0,
             tv_nsec: 0,
         };
-        // All zero would disarm it.
+        // Zero would disarm it.
         let after = after.max(Duration::from_nanos(1));
         let once = Itimerspec {
             it_interval: never,

@@ -46,11 +46,11 @@ impl Socket {
         send_queue::unacknowledged(self.as_fd())
     }
 
-    /// Sends a last message and closes, without waiting. Input that has arrived is discarded: otherwise the
-    /// peer would receive a reset, by which it may lose the message.
+    /// Sends a last message and closes, without waiting. Received data is discarded: otherwise the peer would get
+    /// a reset, and might lose the message.
     pub(crate) fn leave_with(self, message: &[u8]) {
         let mut dropped = [0; 4096];
-        // A new connection has room for it, unless its peer has left.
+        // The send buffer of a new connection has room for it, so an error means that the peer has disconnected.
         let _ = self.send(message);
         let _ = self.shutdown_write();
         for _ in 0..MAX_DISCARDING_READS {
@@ -63,7 +63,7 @@ impl Socket {
         }
     }
 
-    /// Ends the stream to the peer; reading goes on.
+    /// Shuts down writing; reading continues.
     pub(super) fn shutdown_write(&self) -> io::Result<()> {
         Ok(rustix::net::shutdown(&self.0, Shutdown::Write)?)
     }
@@ -80,12 +80,12 @@ impl Drop for Socket {
     }
 }
 
-/// Ends the connection, or the listening, of a socket that is about to be closed. Closing alone does not
-/// while a request of io_uring lasts, or while a forked child holds the socket open, too.
+/// Shuts down a connection or listener that is about to be closed. Closing alone does not end it during a
+/// request of io_uring, or while a forked child holds the socket open.
 ///
-/// Bytes in the send queue are still delivered, as by closing.
+/// Data in the send buffer is still delivered, as after a close.
 pub(super) fn end(socket: impl AsFd) {
-    // In the child itself it is the parent's.
+    // In the child, the connection belongs to the parent.
     if !process::is_forked_child() {
         // Fails if the peer has reset the connection.
         let _ended = rustix::net::shutdown(socket, Shutdown::Both);

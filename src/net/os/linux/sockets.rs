@@ -1,4 +1,4 @@
-//! The two kinds of sockets that Linux offers, and the way from one to the other.
+//! The two kinds of sockets on Linux, and the switch from one to the other.
 
 use std::io;
 use std::sync::Arc;
@@ -14,12 +14,12 @@ use super::waker::Waker;
 use crate::net::event::Token;
 use crate::net::sockets::{Sockets, dispatch};
 
-/// How a loop talks to the system.
+/// The system interface of a loop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Backend {
-    /// Epoll for everything.
+    /// epoll for everything.
     Epoll,
-    /// Epoll, but many sends at once by io_uring, if the system permits it. The loop stays on one thread.
+    /// epoll, and io_uring for many sends at once if the system permits it. The loop stays on one thread.
     Mixed,
     /// io_uring, or epoll where the system does not permit it. The loop stays on one thread.
     Ring,
@@ -32,7 +32,7 @@ pub(crate) enum SystemSockets {
 }
 
 impl SystemSockets {
-    /// By epoll; see [`SystemSockets::use_ring`].
+    /// Creates sockets with epoll; see [`SystemSockets::use_ring`].
     pub(crate) fn new(backend: Backend, waker: &Arc<Waker>) -> io::Result<Self> {
         let batches = match backend {
             Backend::Mixed => Batches::Untried,
@@ -42,8 +42,8 @@ impl SystemSockets {
         EpollSockets::new(waker, &timer, batches).map(Self::Epoll)
     }
 
-    /// Changes to io_uring, if the system permits it. Called by the thread that will serve, before there is
-    /// any connection or timer: a ring belongs to the thread that makes it.
+    /// Switches to io_uring, if the system permits it. Must be called by the thread that will serve, before there
+    /// is any connection or timer: a ring is bound to the thread that creates it.
     pub(crate) fn use_ring(&mut self) {
         let Self::Epoll(epoll) = self else { return };
         let ring = RingSockets::new(epoll.waker()).and_then(|mut ring| {

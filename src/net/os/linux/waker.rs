@@ -19,7 +19,7 @@ impl Waker {
         self.0.give();
     }
 
-    /// Returns what to wait for.
+    /// Returns the descriptor.
     pub(crate) fn descriptor(&self) -> Descriptor {
         self.0.descriptor()
     }

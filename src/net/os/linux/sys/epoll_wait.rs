@@ -1,7 +1,7 @@
 //! Waiting for the events of an epoll descriptor.
 //!
-//! rustix could do it, but it leaves the size of the absent signal mask uninitialised. The kernel ignores that,
-//! valgrind does not. glibc's function is a cancellation point.
+//! rustix's function leaves the size of the absent signal mask uninitialised, which the kernel ignores and
+//! Valgrind reports. glibc's function is a cancellation point.
 
 use std::io;
 use std::mem::MaybeUninit;
@@ -12,7 +12,7 @@ use libc::{c_int, c_long, epoll_event};
 
 use super::checked;
 
-/// Returns as many events as there is room for. Waits for the first one, if it may.
+/// Returns events, at most as many as fit into `room`. Waits for the first one if `may_wait`.
 pub(crate) fn wait<'a>(
     epoll: BorrowedFd<'_>,
     room: &'a mut [MaybeUninit<epoll_event>],
@@ -34,6 +34,6 @@ pub(crate) fn wait<'a>(
         )
     };
     let count = checked(result as isize)?;
-    // SAFETY: the kernel has written so many events, at most `most`, to the front of `room`.
+    // SAFETY: the kernel has written so many events, at most `most`, to the beginning of `room`.
     Ok(unsafe { slice::from_raw_parts(room.as_ptr().cast(), count) })
 }

@@ -1,8 +1,7 @@
 //! Allocation when the system has no memory left.
 //!
-//! Allocations that may be large are fallible (`try_reserve`). Small ones that are not, because they are made
-//! inside a library without fallible allocation, come from a reserve then, which exists from the start.
-//! Without it Rust would abort the process.
+//! Allocations that may be large are fallible (`try_reserve`). Small ones inside libraries that have no fallible
+//! allocation come from a reserve, which exists from the start. Without it Rust would abort the process.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::{Cell, UnsafeCell};
@@ -14,7 +13,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::locks;
 
-/// Size of the reserve. Pages of it that were never used cost nothing.
+/// Size of the reserve. Pages that were never used cost nothing.
 const RESERVE_BYTES: usize = 4 << 20;
 
 /// Maximum size of a block from the reserve: lists of many thousand clients, records of TLS.
@@ -25,10 +24,10 @@ const UNIT_BYTES: usize = 128;
 
 const UNITS: usize = RESERVE_BYTES / UNIT_BYTES;
 
-/// With more of the reserve in use, nothing is begun that can be refused.
+/// While more of the reserve is in use, nothing new is begun.
 const SHORT_BYTES: usize = RESERVE_BYTES / 4;
 
-/// The system has memory if it can allocate so much.
+/// Size of a trial allocation that shows whether the system has memory.
 const PROBE_BYTES: usize = 64 << 10;
 
 #[global_allocator]
@@ -46,12 +45,12 @@ thread_local! {
     static PROMISED: Cell<Option<NonNull<Block>>> = const { Cell::new(None) };
 }
 
-// SAFETY: each block comes from the system's allocator or from the reserve, which hands no byte out
-// twice, and goes back to where it came from, which its address tells.
+// SAFETY: each block comes from the system's allocator or from the reserve, which never allocates a byte
+// twice, and is freed where it came from, which its address shows.
 unsafe impl GlobalAlloc for Allocator {
     #[inline]
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        // SAFETY: what the caller promises is what `System` asks.
+        // SAFETY: the caller guarantees what `System` requires.
         let block = unsafe { System.alloc(layout) };
         if block.is_null() {
             return refused(layout);
@@ -61,7 +60,7 @@ unsafe impl GlobalAlloc for Allocator {
 
     #[inline]
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
-        // SAFETY: what the caller promises is what `System` asks.
+        // SAFETY: the caller guarantees what `System` requires.
         let block = unsafe { System.alloc_zeroed(layout) };
         if !block.is_null() {
             return block;
@@ -92,12 +91,12 @@ unsafe impl GlobalAlloc for Allocator {
                 return grown;
             }
         }
-        // SAFETY: the caller vouches for the block.
+        // SAFETY: the caller guarantees the block.
         unsafe { move_refused(block, layout, size) }
     }
 }
 
-/// Moves a block that the system cannot resize, if it must grow.
+/// Grows a block that the system cannot resize, by moving it.
 ///
 /// # Safety
 ///
@@ -108,16 +107,16 @@ unsafe fn move_refused(block: *mut u8, layout: Layout, size: usize) -> *mut u8 {
         if BLOCKS.holds(block) {
             BLOCKS.shrink(block, layout.size(), size);
         }
-        // A larger block does.
+        // The block is large enough.
         return block;
     }
     let Ok(new_layout) = Layout::from_size_align(size, layout.align()) else {
         return ptr::null_mut();
     };
-    // SAFETY: the size is not 0, as the caller of `realloc` promises.
+    // SAFETY: the size is not 0, as the caller of `realloc` guarantees.
     let moved = unsafe { ALLOCATOR.alloc(new_layout) };
     if !moved.is_null() {
-        // SAFETY: both blocks hold as many bytes, and are not the same.
+        // SAFETY: both blocks have so many bytes, and do not overlap.
         unsafe { moved.copy_from_nonoverlapping(block, layout.size()) };
         // SAFETY: the block and its layout are the caller's.
         unsafe { ALLOCATOR.dealloc(block, layout) };
@@ -125,7 +124,7 @@ unsafe fn move_refused(block: *mut u8, layout: Layout, size: usize) -> *mut u8 {
     moved
 }
 
-/// Allocates what the system cannot: a promised block, or one from the reserve; null if there is neither.
+/// Allocates without the system: a promised block, or one from the reserve; null if there is neither.
 #[cold]
 fn refused(layout: Layout) -> *mut u8 {
     if let Some(block) = take_promised(layout) {
@@ -142,7 +141,7 @@ fn refused(layout: Layout) -> *mut u8 {
 /// The library's own memory, and which parts of it are in use.
 struct Reserve {
     bytes: Bytes,
-    /// A bit for each unit in use.
+    /// One bit for each unit: whether it is in use.
     used: Mutex<[u64; UNITS / 64]>,
     in_use: AtomicUsize,
 }
@@ -150,7 +149,7 @@ struct Reserve {
 #[repr(align(128))]
 struct Bytes(UnsafeCell<[u8; RESERVE_BYTES]>);
 
-// SAFETY: no byte is read or written here; who has been handed a block has it alone.
+// SAFETY: no byte is read or written here; each block has one owner.
 unsafe impl Sync for Bytes {}
 
 impl Reserve {
@@ -191,7 +190,7 @@ impl Reserve {
         ptr::null_mut()
     }
 
-    /// Frees what a smaller block does not need.
+    /// Frees the end of a block that shrinks.
     fn shrink(&self, block: *mut u8, old: usize, new: usize) {
         let (old, new) = (
             old.div_ceil(UNIT_BYTES) * UNIT_BYTES,
@@ -212,8 +211,7 @@ impl Reserve {
     }
 }
 
-/// Whether memory is so short that nothing new should be begun: much of the reserve is in use, and the system
-/// has none.
+/// Whether nothing new should be begun: much of the reserve is in use, and the system has no memory.
 #[inline]
 pub(crate) fn is_short() -> bool {
     BLOCKS.in_use.load(Ordering::Relaxed) > SHORT_BYTES && !has_more()
@@ -273,14 +271,15 @@ fn grow_exactly<T>(list: &mut Vec<T>, more: usize) -> Result<(), TryReserveError
     frugal(|| list.try_reserve_exact(more))
 }
 
-/// A block of this size is mapped apart from all others: the C library does so from 128 KiB on, unless it has
-/// that much left over.
+/// Size of a block that gets a memory mapping of its own: in C libraries from 128 KiB on, unless so much is free
+/// on the heap.
 const MAPPED_BYTES: usize = 256 << 10;
 
 /// Creates an empty queue that may have to hold an entry for each client.
 ///
-/// It begins so large that it is mapped apart: there, pages that were never used cost nothing, and it grows
-/// without a copy. One that grows from little leaves used pages behind, several bytes for each client.
+/// Its initial capacity is so large that it has a mapping of its own: pages that were never used cost nothing,
+/// and it grows without a copy. A queue that grows from a small one leaves used pages behind, several bytes
+/// for each client.
 pub(crate) fn long_queue<T>() -> Result<VecDeque<T>, TryReserveError> {
     let mut queue = VecDeque::new();
     frugal(|| queue.try_reserve_exact(MAPPED_BYTES / size_of::<T>()))?;
@@ -303,7 +302,7 @@ pub(crate) fn copy(bytes: &[u8]) -> Result<Vec<u8>, TryReserveError> {
     Ok(copy)
 }
 
-/// Allocates zeroed bytes, of which no page is touched before it is used.
+/// Allocates zeroed bytes, without touching their pages.
 #[inline(never)]
 pub(crate) fn zeros(len: usize) -> Result<Vec<u8>, Refused> {
     let layout = Layout::array::<u8>(len).map_err(|_| Refused)?;
@@ -315,7 +314,7 @@ pub(crate) fn zeros(len: usize) -> Result<Vec<u8>, Refused> {
     if zeros.is_null() {
         return Err(Refused);
     }
-    // SAFETY: these are `len` bytes of the global allocator's, as a list of them has, and all are set.
+    // SAFETY: the block is from the global allocator, with `len` initialised bytes and that capacity.
     Ok(unsafe { Vec::from_raw_parts(zeros, len, len) })
 }
 
@@ -365,7 +364,7 @@ pub(crate) fn promise<T>(
     Ok(work())
 }
 
-/// [`promise`] for one allocation, and work without a result. Returns whether it has run.
+/// [`promise`] for one allocation and `work` without a result. Returns whether `work` has run.
 pub(crate) fn promise_one(size: usize, work: &mut dyn FnMut()) -> bool {
     promise([size], work).is_ok()
 }
@@ -387,7 +386,7 @@ impl Blocks {
         let block = NonNull::new(block.cast::<Block>()).ok_or(Refused)?;
         let next = PROMISED.get();
         let size = layout.size();
-        // SAFETY: the block is ours, and has room and alignment for this.
+        // SAFETY: the block was just allocated, with room and alignment for this.
         unsafe { block.write(Block { size, next }) };
         PROMISED.set(Some(block));
         Ok(())
@@ -398,7 +397,7 @@ impl Drop for Blocks {
     fn drop(&mut self) {
         let mut next = PROMISED.replace(self.before);
         while let Some(block) = next {
-            // SAFETY: a block that waits is ours and begins with this.
+            // SAFETY: a block in the list was initialised with this header.
             let Block { size, next: rest } = unsafe { block.read() };
             if let Some(layout) = Self::layout(size) {
                 // SAFETY: `add` has allocated it with this layout.
@@ -413,9 +412,9 @@ impl Drop for Blocks {
 /// by its address alone.
 fn take_promised(layout: Layout) -> Option<*mut u8> {
     let block = PROMISED.get()?;
-    // SAFETY: a block that waits is ours and begins with this.
+    // SAFETY: a block in the list was initialised with this header.
     let Block { size, next } = unsafe { block.read() };
-    // Far smaller allocations are left to the reserve.
+    // Much smaller allocations use the reserve.
     let fits = layout.size() <= size && layout.size() > size / 8 && layout.align() <= UNIT_BYTES;
     fits.then(|| {
         PROMISED.set(next);
@@ -427,7 +426,7 @@ fn take_promised(layout: Layout) -> Option<*mut u8> {
 mod tests {
     use super::*;
 
-    /// What no system has.
+    /// More than any system has.
     const TOO_MUCH: usize = isize::MAX as usize - 4096;
 
     fn layout(size: usize) -> Layout {
@@ -469,14 +468,14 @@ mod tests {
     fn what_is_refused_comes_from_the_reserve_unless_it_is_large_or_not_wanted() {
         let block = refused(layout(100));
         assert!(BLOCKS.holds(block));
-        // SAFETY: the block was handed out for this layout.
+        // SAFETY: the block was allocated for this layout.
         let grown = unsafe { ALLOCATOR.realloc(block, layout(100), 5000) };
         assert!(!grown.is_null() && grown != block);
         // SAFETY: so was this one.
         unsafe { ALLOCATOR.dealloc(grown, layout(5000)) };
 
         let block = refused(layout(5000));
-        // SAFETY: the block was handed out for this layout.
+        // SAFETY: the block was allocated for this layout.
         let shrunk = unsafe { ALLOCATOR.realloc(block, layout(5000), 100) };
         assert_eq!(shrunk, block);
         // SAFETY: and is now one for this.
@@ -498,7 +497,7 @@ mod tests {
         });
         let used = used.expect("three megabytes");
         assert!(PROMISED.get().is_none());
-        // SAFETY: the blocks were handed out for these layouts.
+        // SAFETY: the blocks were allocated for these layouts.
         unsafe { ALLOCATOR.dealloc(used[0], layout(1 << 20)) };
         // SAFETY: as above.
         unsafe { ALLOCATOR.dealloc(used[1], layout(900_000)) };

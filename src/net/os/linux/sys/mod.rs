@@ -1,4 +1,4 @@
-//! The only door to system calls that neither std nor rustix offers, and to the system's memory.
+//! All unsafe code of `net`: system calls that neither std nor rustix provides, and the system's memory.
 #![allow(unsafe_code, reason = "system calls, and memory of its own")]
 
 pub(crate) mod epoll_wait;

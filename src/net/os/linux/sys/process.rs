@@ -1,4 +1,4 @@
-//! What a guest in another program must know of its process: forks, signals, debuggers.
+//! The process that the library runs in: forks, cancellation, signals, debuggers.
 
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,7 +12,7 @@ extern "C" fn note_fork() {
     FORKED.store(true, Ordering::Relaxed);
 }
 
-/// Makes children that are forked from now on know that they are.
+/// Registers the detection of forks; see [`is_forked_child`].
 pub(crate) fn watch_forks() -> io::Result<()> {
     let watch = || {
         // SAFETY: `note_fork` only stores to an atomic, which is safe after a fork.
@@ -37,16 +37,16 @@ unsafe extern "C" {
 /// `PTHREAD_CANCEL_DISABLE`, the same in glibc and musl.
 const CANCEL_DISABLE: libc::c_int = 1;
 
-/// Keeps the calling thread from being cancelled until this is dropped, which restores the state before. A
+/// Disables cancellation of the calling thread until this is dropped, which restores the previous state. A
 /// cancellation that is requested meanwhile stays pending.
 #[must_use = "it ends when it is dropped"]
 pub(crate) struct Uncancelled(libc::c_int);
 
 impl Uncancelled {
-    /// Begins it. A cancelled thread unwinds, which must not pass through frames that have something to drop.
+    /// Disables cancellation: a cancelled thread unwinds, which must not happen in frames with destructors.
     pub(crate) fn begin() -> Self {
         let mut before = 0;
-        // SAFETY: `before` is ours and writable.
+        // SAFETY: `before` is a local variable.
         unsafe { pthread_setcancelstate(CANCEL_DISABLE, &mut before) };
         Self(before)
     }
@@ -54,13 +54,13 @@ impl Uncancelled {
 
 impl Drop for Uncancelled {
     fn drop(&mut self) {
-        // SAFETY: the state is the thread's earlier one; Linux permits NULL, with musl too.
+        // SAFETY: the state is the thread's previous one; Linux permits NULL, also with musl.
         unsafe { pthread_setcancelstate(self.0, std::ptr::null_mut()) };
     }
 }
 
-/// Signals that are meant for a process. Those with which language runtimes stop threads (USR1,
-/// USR2, URG, PROF, real-time) stay open.
+/// Signals for the process as a whole, which the library's threads block. Those with which language
+/// runtimes stop threads (USR1, USR2, URG, PROF, real-time) are not blocked.
 const FOR_THE_PROCESS: [libc::c_int; 15] = [
     libc::SIGINT,
     libc::SIGTERM,
@@ -79,19 +79,19 @@ const FOR_THE_PROCESS: [libc::c_int; 15] = [
     libc::SIGXFSZ,
 ];
 
-/// Runs `start`, which starts a thread, so that the new thread blocks the signals meant for a
-/// process. The calling thread's mask is as before when this returns.
+/// Runs `start`, which starts a thread that inherits a mask with the signals of [`FOR_THE_PROCESS`]. The
+/// calling thread's mask is restored.
 pub(crate) fn with_signals_blocked<T>(start: impl FnOnce() -> T) -> T {
-    // SAFETY: all-zero is a valid sigset_t to hand to sigemptyset.
+    // SAFETY: zeros are a valid sigset_t, which sigemptyset initialises.
     let (mut blocked, mut before): (libc::sigset_t, libc::sigset_t) =
         unsafe { (std::mem::zeroed(), std::mem::zeroed()) };
-    // SAFETY: the set is ours and writable.
+    // SAFETY: the set is a local variable.
     unsafe { libc::sigemptyset(&mut blocked) };
     for signal in FOR_THE_PROCESS {
-        // SAFETY: the set is ours and was initialised above.
+        // SAFETY: the set was initialised above.
         unsafe { libc::sigaddset(&mut blocked, signal) };
     }
-    // SAFETY: both sets are ours and outlive the call.
+    // SAFETY: both sets are local variables.
     unsafe { libc::pthread_sigmask(libc::SIG_BLOCK, &blocked, &mut before) };
     let started = start();
     // SAFETY: `before` was filled by the call above.
@@ -99,7 +99,7 @@ pub(crate) fn with_signals_blocked<T>(start: impl FnOnce() -> T) -> T {
     started
 }
 
-/// Stops in the debugger that traces this process; does nothing when there is none.
+/// Raises SIGTRAP if a debugger traces this process.
 pub(crate) fn stop_in_debugger() {
     let traced = std::fs::read_to_string("/proc/self/status").is_ok_and(|status| {
         let tracer = status

@@ -1,8 +1,8 @@
 //! io_uring: requests to the kernel, their completions, and the buffers that it fills.
 //!
-//! The unsafe part is memory that the kernel uses while we run. There are two kinds: buffers, which the ring
-//! owns until nothing is in flight any more, and bytes lent to [`Ring::send_all`], which does not return
-//! before the kernel has finished with them.
+//! What is unsafe is memory that the kernel uses asynchronously. There are two kinds: buffers, which the ring
+//! owns until no request is in flight, and bytes borrowed by [`Ring::send_all`], which does not return before
+//! the kernel has finished with them.
 
 use std::collections::VecDeque;
 use std::io;
@@ -17,32 +17,32 @@ use io_uring::{EnterFlags, IoUring, cqueue, opcode, squeue};
 /// Maximum number of requests that one system call submits.
 const SUBMISSION_ENTRIES: u32 = 256;
 
-/// Completions that the ring holds; the kernel keeps further ones elsewhere.
+/// Size of the completion queue; the kernel stores further completions elsewhere.
 const COMPLETION_ENTRIES: u32 = 4096;
 
-/// The id of the only group of buffers.
-const GROUP: u16 = 0;
+/// The id of the only buffer group.
+const BUFFER_GROUP: u16 = 0;
 
 /// `IOU_PBUF_RING_INC`: several requests fill one buffer, one after the other.
 const INCREMENTAL: u16 = 2;
 
 /// The user data of a request whose completion is ignored.
-pub(crate) const SILENT: u64 = u64::MAX;
+pub(crate) const IGNORED: u64 = u64::MAX;
 
-/// A bit in the user data of a request that was lent bytes; the other bits are its index in the batch.
-const LENT: u64 = 1 << 63;
+/// A bit in the user data of a request that borrows bytes; the other bits are its index in the batch.
+const BORROWS: u64 = 1 << 63;
 
 const PAGE_BYTES: usize = 4096;
 
-/// How long a wait gathers more completions after the first, in microseconds.
+/// How long a wait gathers more completions after the first.
 const GATHER_WAIT_US: u32 = 20;
 
-/// How often requests are submitted again to a kernel that has no room for them.
+/// Maximum number of times that requests are submitted again to a kernel that has no room for them.
 const MAX_RETRIES: u32 = 1000;
 
-/// A ring that is dropped waits so often for a completion that does not come, and so long each time.
+/// Maximum number of waits for requests to complete when a ring is dropped, and the timeout of each.
 const MAX_DROP_WAITS: u32 = 50;
-const DROP_WAIT: Duration = Duration::from_millis(100);
+const DROP_WAIT_TIMEOUT: Duration = Duration::from_millis(100);
 
 /// The result of a request, or one of its results.
 #[derive(Clone, Copy, Debug)]
@@ -51,11 +51,11 @@ pub(crate) struct Completion {
     pub user_data: u64,
     /// A count, or a negative error number.
     pub result: i32,
-    /// Received bytes, which are ours until [`Ring::give_back`].
+    /// Received bytes, which are valid until [`Ring::give_back`].
     pub piece: Option<u32>,
-    /// The request is not finished.
+    /// Further completions of the request will follow.
     pub more: bool,
-    /// The socket holds more than was received.
+    /// The socket holds more data than was received.
     pub leaves_some: bool,
 }
 
@@ -66,18 +66,17 @@ pub(crate) struct Ring {
     set_aside: VecDeque<Completion>,
     /// Requests that are not finished.
     in_flight: usize,
-    /// Those of them that were lent bytes.
+    /// Those of them that borrow bytes.
     lent: usize,
     /// The results of the batch.
     sent: Vec<i32>,
-    /// The kernel accepts no requests any more.
+    /// The kernel no longer accepts requests.
     broken: bool,
 }
 
 impl Ring {
-    /// Creates a ring with `count` buffers, a power of two, of `size` bytes each. The calling thread is the
-    /// only one that may use it and drop it: when a ring ends, the kernel interrupts whatever its creator
-    /// waits in.
+    /// Creates a ring with `count` buffers, a power of two, of `size` bytes each. Only the
+    /// calling thread may use and drop it: when a ring ends, the kernel interrupts a wait of its creator.
     ///
     /// # Errors
     ///
@@ -101,7 +100,7 @@ impl Ring {
             broken: false,
         };
         // A filter of system calls may permit one and not the other.
-        ring.push(&opcode::Nop::new().build().user_data(SILENT))?;
+        ring.push(&opcode::Nop::new().build().user_data(IGNORED))?;
         ring.enter(1, None)?;
         ring.set_completions_aside();
         Ok(ring)
@@ -111,7 +110,7 @@ impl Ring {
 
     /// Receives until it is cancelled, fails, or no buffer is left.
     pub(crate) fn receive(&mut self, socket: BorrowedFd<'_>, user_data: u64) -> io::Result<()> {
-        let entry = opcode::RecvMulti::new(Fd(socket.as_raw_fd()), GROUP).build();
+        let entry = opcode::RecvMulti::new(Fd(socket.as_raw_fd()), BUFFER_GROUP).build();
         self.push(&entry.user_data(user_data))
     }
 
@@ -123,7 +122,7 @@ impl Ring {
     ) -> io::Result<()> {
         let nowhere = std::ptr::null_mut();
         let entry = opcode::Recv::new(Fd(socket.as_raw_fd()), nowhere, 0)
-            .buf_group(GROUP)
+            .buf_group(BUFFER_GROUP)
             .build()
             .flags(squeue::Flags::BUFFER_SELECT);
         self.push(&entry.user_data(user_data))
@@ -156,7 +155,7 @@ impl Ring {
         if self.ring.submission().is_full() {
             self.enter(0, Some(Duration::ZERO))?;
         }
-        // SAFETY: the entry points to no memory, or to some that is lent until it has completed.
+        // SAFETY: the entry points to no memory, or to memory that is borrowed until it has completed.
         let pushed = unsafe { self.ring.submission().push(entry) };
         pushed.map_err(|_| io::Error::from(io::ErrorKind::ResourceBusy))?;
         self.in_flight += 1;
@@ -175,8 +174,8 @@ impl Ring {
         self.enter(0, None)
     }
 
-    /// Submits all requests and waits for a completion, unless there is one, or for a signal handler. It
-    /// gathers up to `expected` completions for a moment longer.
+    /// Submits all requests and waits for a completion, unless there is one, or for a signal handler. Then waits
+    /// up to [`GATHER_WAIT_US`] for `expected` completions.
     pub(crate) fn wait(&mut self, expected: usize) -> io::Result<()> {
         if !self.set_aside.is_empty() {
             return self.poll();
@@ -225,8 +224,8 @@ impl Ring {
         let count = self.ring.submission().len() as u32;
         let flags = (flags | EnterFlags::EXT_ARG).bits();
         let submitter = self.ring.submitter();
-        // SAFETY: EXT_ARG says what `args` is; it and what it points to outlive the call. Entries
-        // point to no memory, or to some that was lent until they have completed.
+        // SAFETY: EXT_ARG gives the type of `args`, which outlives the call, as does what it points to. Entries
+        // point to no memory, or to memory that is borrowed until they have completed.
         unsafe { submitter.enter(count, wanted as u32, flags, Some(args)) }
     }
 
@@ -257,23 +256,23 @@ impl Ring {
                 leaves_some: cqueue::sock_nonempty(entry.flags()),
             };
             self.in_flight -= usize::from(!completion.more);
-            if completion.user_data == SILENT {
+            if completion.user_data == IGNORED {
                 continue;
             }
-            if completion.user_data & LENT == 0 {
+            if completion.user_data & BORROWS == 0 {
                 return Some(completion);
             }
             self.lent -= 1;
-            self.sent[(completion.user_data & !LENT) as usize] = completion.result;
+            self.sent[(completion.user_data & !BORROWS) as usize] = completion.result;
         }
     }
 
-    /// Submits nothing any more. What is in flight ends with the ring, unreported.
+    /// Stops submitting. Requests in flight end with the ring, unreported.
     pub(crate) fn give_up(&mut self) {
         self.broken = true;
     }
 
-    /// Whether the kernel accepts no requests any more.
+    /// Whether the kernel no longer accepts requests.
     pub(crate) fn is_broken(&self) -> bool {
         self.broken
     }
@@ -284,9 +283,9 @@ impl Ring {
     pub(crate) fn send_all(&mut self, batch: &[(BorrowedFd<'_>, &[u8])]) -> &[i32] {
         let flags = libc::MSG_NOSIGNAL | libc::MSG_DONTWAIT;
         self.sent.clear();
-        // What a ring that fails has not submitted was not sent.
+        // A failing ring has not sent what it has not submitted.
         self.sent.resize(batch.len(), -libc::EAGAIN);
-        let mut user_data = LENT;
+        let mut user_data = BORROWS;
         for chunk in batch.chunks(SUBMISSION_ENTRIES as usize) {
             for (socket, bytes) in chunk {
                 let length = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
@@ -302,11 +301,11 @@ impl Ring {
         &self.sent
     }
 
-    /// Submits all requests, and waits until the kernel has finished with all lent bytes.
+    /// Submits all requests, and waits until the kernel has finished with all borrowed bytes.
     fn wait_for_lent(&mut self) {
         if !self.broken {
-            // This alone completes the sends. What is received meanwhile is better collected later, all at
-            // once. An error here occurs again below.
+            // This completes the sends. Received data is better collected later, all at once. An error here
+            // occurs again below.
             let _ = self.submit(0, EnterFlags::empty(), &SubmitArgs::new());
         }
         loop {
@@ -315,7 +314,7 @@ impl Ring {
                 return;
             }
             let entered = self.enter(1, None);
-            // The kernel does not read what a failed ring has not submitted.
+            // The kernel does not read memory of requests that were not submitted.
             if entered.is_err() && self.lent <= self.ring.submission().len() {
                 self.lent = 0;
             }
@@ -359,17 +358,17 @@ impl Ring {
     fn cancel_all(&mut self) {
         let mut waits = 0;
         let all = opcode::AsyncCancel2::new(CancelBuilder::any()).build();
-        let mut result = self.push(&all.user_data(SILENT));
+        let mut result = self.push(&all.user_data(IGNORED));
         while result.is_ok() && self.in_flight > 0 && waits < MAX_DROP_WAITS {
             let before = self.in_flight;
-            result = self.enter(1, Some(DROP_WAIT));
+            result = self.enter(1, Some(DROP_WAIT_TIMEOUT));
             while self.take().is_some() {}
             waits += u32::from(self.in_flight == before);
         }
     }
 }
 
-/// Whether the same call may succeed a moment later.
+/// Whether the same call may succeed when it is repeated.
 fn is_transient(error: &io::Error) -> bool {
     matches!(
         error.raw_os_error(),
@@ -377,18 +376,18 @@ fn is_transient(error: &io::Error) -> bool {
     )
 }
 
-/// Buffers that the kernel takes from a ring and fills, piece by piece, and which return to it when all of
-/// their pieces were read.
+/// Buffers that the kernel takes from a ring and fills, piece by piece, and which are returned to it when all
+/// of their pieces were read.
 ///
-/// Only as many take part as were needed at once so far, so that little memory is touched.
+/// Only as many are in use as were ever needed at once, so that little memory is touched.
 struct Buffers {
     /// The ring of buffers that the kernel may fill, and behind it the buffers themselves.
     memory: Memory,
     size: usize,
     states: Vec<Buffer>,
-    /// How many buffers take part.
+    /// Number of buffers in use.
     used: u16,
-    /// How many were ever put into the ring, which is its tail.
+    /// Number of buffers ever put into the ring: its tail.
     published: u16,
     pieces: Vec<Piece>,
     /// Free indices of `pieces`.
@@ -401,7 +400,7 @@ struct Buffer {
     filled: u32,
     /// Pieces that were not returned.
     pieces: u32,
-    /// The kernel fills it no further.
+    /// The kernel does not fill it further.
     complete: bool,
 }
 
@@ -420,8 +419,8 @@ impl Buffers {
         let address = memory.start.as_ptr() as u64;
         let submitter = ring.submitter();
         let register = |flags| {
-            // SAFETY: the memory lives until nothing is in flight any more, or is leaked.
-            unsafe { submitter.register_buf_ring_with_flags(address, count, GROUP, flags) }
+            // SAFETY: the memory exists until no request is in flight, or is leaked.
+            unsafe { submitter.register_buf_ring_with_flags(address, count, BUFFER_GROUP, flags) }
         };
         // Before Linux 6.12 each piece takes a whole buffer.
         register(INCREMENTAL).or_else(|_| register(0))?;
@@ -443,14 +442,14 @@ impl Buffers {
         (count * size_of::<BufRingEntry>()).next_multiple_of(PAGE_BYTES)
     }
 
-    /// Lets twice as many buffers take part.
+    /// Doubles the number of buffers in use.
     fn use_more(&mut self) {
         let used = (self.used * 2).clamp(2, self.states.len() as u16);
         (self.used..used).for_each(|buffer| self.publish(buffer));
         self.used = used;
     }
 
-    /// Notes what a completion says about buffers. Returns the piece that it has filled.
+    /// Records a completion's use of buffers. Returns the piece that was filled.
     fn take(&mut self, entry: &cqueue::Entry) -> Option<u32> {
         if entry.result() == -libc::ENOBUFS {
             self.use_more();
@@ -485,9 +484,9 @@ impl Buffers {
 
     fn received(&self, piece: u32) -> &[u8] {
         let piece = self.pieces[piece as usize];
-        // SAFETY: the start lies in a buffer.
+        // SAFETY: the start is in a buffer.
         let start = unsafe { self.start(piece.buffer).add(piece.start as usize) };
-        // SAFETY: a piece with a length is ours; the kernel has filled it, and only goes on behind.
+        // SAFETY: the kernel has filled a piece with a length, and writes only behind it.
         unsafe { std::slice::from_raw_parts(start, piece.length as usize) }
     }
 
@@ -527,7 +526,7 @@ impl Buffers {
         entry.set_len(size);
         entry.set_bid(id);
         self.published = self.published.wrapping_add(1);
-        // SAFETY: the tail lies in the ring's first entry, where no setter above reaches it.
+        // SAFETY: the tail is in the ring's first entry, in a field that the setters above do not write.
         let tail = unsafe { AtomicU16::from_ptr(BufRingEntry::tail(entries).cast_mut()) };
         tail.store(self.published, Ordering::Release);
     }
@@ -544,7 +543,7 @@ struct Memory {
     leaked: bool,
 }
 
-// SAFETY: nobody else points to the pages.
+// SAFETY: no other pointer to the pages exists.
 unsafe impl Send for Memory {}
 
 impl Memory {
@@ -552,7 +551,7 @@ impl Memory {
         let protection = libc::PROT_READ | libc::PROT_WRITE;
         let kind = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
         let anywhere = std::ptr::null_mut();
-        // SAFETY: new pages, wherever there is room.
+        // SAFETY: new pages, at an address that the kernel chooses.
         let start = unsafe { libc::mmap(anywhere, length, protection, kind, -1, 0) };
         if start == libc::MAP_FAILED {
             return Err(io::Error::last_os_error());
@@ -569,7 +568,7 @@ impl Memory {
 impl Drop for Memory {
     fn drop(&mut self) {
         if !self.leaked {
-            // SAFETY: these pages were mapped by `new`, and nobody uses them any more.
+            // SAFETY: these pages were mapped by `new`, and are no longer in use.
             unsafe { libc::munmap(self.start.as_ptr().cast(), self.length) };
         }
     }

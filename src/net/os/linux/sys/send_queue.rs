@@ -1,4 +1,4 @@
-//! How much of a socket's send queue the peer's system has not acknowledged.
+//! The unacknowledged part of a socket's send queue.
 
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
@@ -7,8 +7,8 @@ use libc::c_int;
 
 use super::checked;
 
-/// Returns how many bytes the kernel has accepted and the peer's system has not acknowledged; for a Unix
-/// socket, the memory of what the peer has not read.
+/// Returns the number of bytes that the kernel has accepted and the peer's system has not acknowledged; for a
+/// Unix socket, the memory taken by what the peer has not read.
 pub(crate) fn unacknowledged(socket: BorrowedFd<'_>) -> io::Result<usize> {
     let mut count: c_int = 0;
     // SAFETY: SIOCOUTQ, which has the number of TIOCOUTQ, writes one int, to `count`.

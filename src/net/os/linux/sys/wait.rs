@@ -1,4 +1,4 @@
-//! Waiting for descriptors without consuming anything.
+//! Waiting for descriptors, without consuming their events.
 
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
 
-/// How a wait ended.
+/// The result of a wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Readiness {
     /// At least one descriptor is readable.
@@ -17,7 +17,7 @@ pub(crate) enum Readiness {
     Interrupted,
 }
 
-// Declared here because it is a cancellation point: a thread that is cancelled in it unwinds.
+// Declared here as `C-unwind` because it is a cancellation point: a thread that is cancelled in it unwinds.
 unsafe extern "C-unwind" {
     fn poll(set: *mut libc::pollfd, count: libc::nfds_t, milliseconds: libc::c_int) -> libc::c_int;
 }
@@ -39,9 +39,9 @@ impl PollSet {
         });
     }
 
-    /// Waits until one is readable. Consumes nothing.
+    /// Waits until one is readable.
     pub(crate) fn wait(&mut self, timeout: Option<Duration>) -> io::Result<Readiness> {
-        // SAFETY: the set lives, and is not used, until the call returns.
+        // SAFETY: the set is borrowed until the call returns.
         unsafe { self.prepare(timeout).wait() }.readiness()
     }
 
@@ -58,7 +58,7 @@ impl PollSet {
     }
 }
 
-/// A prepared wait. It has nothing to drop, so a thread may end in it, also by unwinding.
+/// A prepared wait. It has no destructor, so a thread may be cancelled or unwound in it.
 #[derive(Clone, Copy)]
 pub(crate) struct Wait {
     set: *mut libc::pollfd,
@@ -71,19 +71,19 @@ impl Wait {
     ///
     /// # Safety
     ///
-    /// The set that it was prepared from lives, and is not used, until the call returns.
+    /// The set from which it was prepared exists, and is not used, until the call returns.
     pub(crate) unsafe fn wait(self) -> Waited {
-        // SAFETY: the set is writable for `count` entries, and the caller vouches for its life.
+        // SAFETY: the set is writable for `count` entries, and the caller guarantees that it exists.
         match unsafe { poll(self.set, self.count, self.milliseconds) } {
             0 => Waited(Ok(Readiness::TimedOut)),
             1.. => Waited(Ok(Readiness::Ready)),
-            // SAFETY: the address of the calling thread's error number.
+            // SAFETY: the address of the calling thread's `errno`.
             ..0 => Waited(Err(unsafe { *libc::__errno_location() })),
         }
     }
 }
 
-/// How a wait ended, or its error number.
+/// The result of a wait, or its error number.
 #[derive(Clone, Copy)]
 pub(crate) struct Waited(Result<Readiness, i32>);
 
@@ -107,13 +107,13 @@ impl Union {
 
     /// Adds a member, level-triggered. It is removed when it is closed.
     pub(crate) fn add(&self, member: RawFd) -> io::Result<()> {
-        // SAFETY: whoever adds a member holds it open meanwhile.
+        // SAFETY: the caller holds the member open meanwhile.
         let member = unsafe { BorrowedFd::borrow_raw(member) };
         epoll::add(&self.0, member, EventData::new_u64(0), EventFlags::IN)?;
         Ok(())
     }
 
-    /// Returns what to wait for.
+    /// Returns the descriptor.
     pub(crate) fn descriptor(&self) -> RawFd {
         self.0.as_raw_fd()
     }
