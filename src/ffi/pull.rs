@@ -260,10 +260,8 @@ mod tests {
         let misaligned = records.as_mut_ptr().wrapping_byte_add(4);
         for place in [ptr::null_mut(), misaligned] {
             // SAFETY: the pointer is refused.
-            assert_eq!(
-                unsafe { Filling::new(place, 1, MIN_SIZE_BYTES) }.err(),
-                refused
-            );
+            let filling = unsafe { Filling::new(place, 1, MIN_SIZE_BYTES) };
+            assert_eq!(filling.err(), refused);
         }
         assert!(fill(&mut records, 2, MIN_SIZE_BYTES).is_ok_and(|filling| filling.room() == 2));
     }

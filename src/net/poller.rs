@@ -71,8 +71,8 @@ impl Poller {
         }
     }
 
-    /// Switches to io_uring, if the system permits it. Must be called by the thread that will serve, before there
-    /// is any connection or timer.
+    /// Switches to io_uring, if the system permits it. Must be called by the thread that will serve, before
+    /// there is any connection or timer.
     pub(crate) fn use_ring(&mut self) {
         self.sockets.use_ring();
     }
@@ -85,8 +85,8 @@ impl Poller {
         self.sockets.stop_listening(listener)
     }
 
-    /// Whether connections may be waiting to be accepted. Edge-triggered: accept until `WouldBlock`, or try again
-    /// later without a notification.
+    /// Whether connections may be waiting to be accepted. Edge-triggered: accept until `WouldBlock`, or try
+    /// again later without a notification.
     pub(crate) fn take_acceptable(&mut self) -> bool {
         self.sockets.take_acceptable()
     }
@@ -170,7 +170,8 @@ impl Poller {
 
     /// Writes bytes to the connection. Returns how many were accepted.
     ///
-    /// After `WouldBlock`, the next call must begin with the same bytes, because they may have been encrypted.
+    /// After `WouldBlock`, the next call must begin with the same bytes, because they may have been
+    /// encrypted.
     #[inline]
     pub(crate) fn send(&mut self, token: Token, bytes: &[u8]) -> io::Result<usize> {
         if self.encrypted(token).is_some() {
@@ -225,7 +226,8 @@ impl Poller {
         self.encrypted(token).map(|encrypted| encrypted.accepted)
     }
 
-    /// Returns how many of the bytes sent, ciphertext if there is TLS, the peer's system has not acknowledged.
+    /// Returns how many of the bytes sent, ciphertext if there is TLS, the peer's system has not
+    /// acknowledged.
     pub(crate) fn unacknowledged(&self, token: Token) -> io::Result<usize> {
         self.sockets.unacknowledged(token)
     }
@@ -248,8 +250,8 @@ impl Poller {
         !self.writable.is_empty() || !self.ended.is_empty() || self.sockets.has_work()
     }
 
-    /// Collects events. With `may_wait`, and while there is no work, it first waits for an event, the waker, the
-    /// timer or a signal handler.
+    /// Collects events. With `may_wait`, and while there is no work, it first waits for an event, the waker,
+    /// the timer or a signal handler.
     pub(crate) fn wait(&mut self, may_wait: bool) -> io::Result<()> {
         self.sockets.wait(may_wait)
     }
@@ -289,8 +291,8 @@ impl Poller {
 
     /// Sets the timer, which expires once, `after` from now, and ends a wait. It replaces an earlier setting.
     ///
-    /// A timeout for each wait would cost as much as a system call, and hardly any wait reaches it. A timer that
-    /// is not changed costs nothing.
+    /// A timeout for each wait would cost as much as a system call, and hardly any wait reaches it. A timer
+    /// that is not changed costs nothing.
     pub(crate) fn set_timer(&self, after: Duration) -> io::Result<()> {
         self.sockets.set_timer(after)
     }
@@ -439,8 +441,8 @@ impl Poller {
         Ok(())
     }
 
-    /// Sends pending ciphertext of a connection whose socket can be written to again. Returns whether to report
-    /// the connection as writable.
+    /// Sends pending ciphertext of a connection whose socket can be written to again. Returns whether to
+    /// report the connection as writable.
     fn is_writable(&mut self, token: Token) -> bool {
         if self.encrypted(token).is_none() {
             return true;

@@ -25,8 +25,8 @@ pub(crate) trait Sockets {
     /// Stops polling the listener.
     fn stop_listening(&mut self, listener: &Self::Listener) -> io::Result<()>;
 
-    /// Whether connections may be waiting to be accepted. Edge-triggered: accept until `WouldBlock`, or try again
-    /// later without a notification.
+    /// Whether connections may be waiting to be accepted. Edge-triggered: accept until `WouldBlock`, or try
+    /// again later without a notification.
     fn take_acceptable(&mut self) -> bool;
 
     // ---- connections ----
@@ -45,11 +45,12 @@ pub(crate) trait Sockets {
     /// Resumes reporting what this connection receives.
     fn resume(&mut self, token: Token);
 
-    /// Returns the number of readable connections; so many calls of [`Sockets::next`] visit each of them once.
+    /// Returns the number of readable connections; so many calls of [`Sockets::next`] visit each of them
+    /// once.
     fn readable(&self) -> usize;
 
-    /// Visits the next connection that may hold data, and reads into `buffer`. Data is reported before the end of
-    /// its stream.
+    /// Visits the next connection that may hold data, and reads into `buffer`. Data is reported before the
+    /// end of its stream.
     fn next(&mut self, buffer: &mut [u8]) -> Option<IoEvent>;
 
     // ---- writing ----
@@ -87,8 +88,8 @@ pub(crate) trait Sockets {
     /// Whether there is work to do without waiting.
     fn has_work(&self) -> bool;
 
-    /// Collects events. With `may_wait`, and while there is no work, it first waits for an event, the waker, the
-    /// timer or a signal handler.
+    /// Collects events. With `may_wait`, and while there is no work, it first waits for an event, the waker,
+    /// the timer or a signal handler.
     fn wait(&mut self, may_wait: bool) -> io::Result<()>;
 
     /// Sets the timer, which expires once, `after` from now. It replaces an earlier setting.

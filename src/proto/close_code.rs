@@ -1,4 +1,4 @@
-//! Close codes, and who may send which (RFC 6455 section 7.4, and the registry it began).
+//! Close codes, and which of them each side may send (RFC 6455 section 7.4, and its IANA registry).
 
 /// Whether the peer's close frame may hold `code`.
 ///
@@ -11,7 +11,7 @@ pub fn may_receive(code: u16) -> bool {
 
 /// Whether the application may close a websocket with `code`.
 ///
-/// All that may be received but 1002, which only the protocol itself sends.
+/// Every code that may be received except 1002, which only the protocol implementation sends.
 #[must_use]
 pub fn may_application_send(code: u16) -> bool {
     code != 1002 && may_receive(code)

@@ -1,10 +1,10 @@
-//! What a peer can do wrong after the opening handshake, and the close code for each.
+//! Protocol violations after the opening handshake, and the close code for each.
 
 use std::fmt;
 
 use super::memory::Refused;
 
-/// Which rule the peer broke. Section numbers are those of RFC 6455.
+/// The rule that the peer violated. Section numbers are those of RFC 6455.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ProtoError {
     /// A frame without a mask (5.1).
@@ -23,7 +23,7 @@ pub enum ProtoError {
     LongControl,
     /// A continuation with nothing to continue (5.4).
     LoneContinuation,
-    /// A new message before the last fragment of the one before (5.4).
+    /// A new message before the last fragment of the previous one (5.4).
     InterruptedMessage,
     /// A close frame with half a code (5.5.1).
     HalfCloseCode,
@@ -37,7 +37,7 @@ pub enum ProtoError {
     TooBig,
     /// A message of more frames than `max_fragments` (10.4).
     TooManyFragments,
-    /// There is no memory for a message.
+    /// Memory for a message was refused.
     OutOfMemory,
 }
 

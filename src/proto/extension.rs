@@ -1,4 +1,4 @@
-//! What a client offers in `Sec-WebSocket-Extensions` (RFC 6455 section 9.1).
+//! Parsing of `Sec-WebSocket-Extensions` in a request (RFC 6455 section 9.1).
 
 use super::memory::{self, Refused};
 use super::token::{is_token_byte, token};
@@ -8,7 +8,7 @@ use super::token::{is_token_byte, token};
 pub struct Extension {
     /// As the client spelled it.
     pub name: String,
-    /// Their names, and their values if they have one.
+    /// Names, and values where there are any.
     pub parameters: Vec<(String, Option<String>)>,
 }
 

@@ -33,11 +33,11 @@ pub enum Opcode {
     Text = 1,
     /// A binary message, or its first fragment.
     Binary = 2,
-    /// The last frame of its sender.
+    /// A close frame.
     Close = 8,
-    /// Asks whether the peer is alive.
+    /// A ping.
     Ping = 9,
-    /// The response to a ping.
+    /// A pong.
     Pong = 10,
 }
 
@@ -54,7 +54,8 @@ impl Opcode {
         })
     }
 
-    /// Whether it is close, ping or pong, which may come between the fragments of a message.
+    /// Whether it is a control opcode: close, ping or pong, which may occur between the fragments of a
+    /// message.
     #[must_use]
     pub fn is_control(self) -> bool {
         self as u8 >= Self::Close as u8
@@ -95,9 +96,9 @@ pub struct Header {
 ///
 /// # Errors
 ///
-/// The connection must be failed with close code 1002. The variant says which rule of RFC 6455 section 5 the
-/// peer broke. Rules are checked in the order of the bytes, so the result does not depend on where the input
-/// is cut.
+/// The connection must be failed with close code 1002. The variant is the rule of RFC 6455 section 5 that the
+/// peer violated. Rules are checked in the order of the bytes, so the result does not depend on where the
+/// input is cut.
 pub fn parse_header(input: &[u8], may_compress: bool) -> Result<Parsed<Header>, ProtoError> {
     let Some(&first) = input.first() else {
         return Ok(Parsed::NeedMore(MIN_HEADER));
@@ -165,20 +166,20 @@ pub fn parse_header(input: &[u8], may_compress: bool) -> Result<Parsed<Header>, 
     ))
 }
 
-/// Where a message lies that came whole, in one frame, as most do.
+/// The position of a message that is complete in one frame, as most are.
 pub struct WholeMessage {
     /// Text or binary.
     pub kind: Kind,
-    /// Where the masking key begins, which the payload follows.
+    /// Offset of the masking key, which the payload follows.
     key_at: usize,
     payload_len: usize,
-    /// Where the frame ends.
+    /// Offset of the end of the frame.
     pub end: usize,
 }
 
 impl WholeMessage {
-    /// Finds it at the front of `input`, if it is complete. Everything else, and what is wrong, is left to
-    /// [`parse_header`].
+    /// Returns the message at the front of `input`, if it is complete in one valid frame. Everything else is
+    /// left to [`parse_header`].
     #[inline(always)]
     pub fn find(input: &[u8], max_message_size: usize) -> Option<Self> {
         const WHOLE_TEXT: u8 = FIN | TEXT;
@@ -223,7 +224,7 @@ impl WholeMessage {
     ///
     /// # Errors
     ///
-    /// It is a text and not UTF-8 (RFC 6455 section 8.1).
+    /// A text that is not UTF-8 (RFC 6455 section 8.1).
     #[inline(always)]
     pub fn unmask<'a>(&self, input: &'a mut [u8]) -> Result<&'a [u8], ProtoError> {
         let unmasked = mask::unmask_down(&mut input[self.key_at..self.end]);
@@ -236,7 +237,7 @@ impl WholeMessage {
     }
 }
 
-/// The header of an unmasked frame with a whole message.
+/// The header of an unmasked frame with a complete message.
 #[derive(Clone, Copy, Debug)]
 pub struct FrameHead {
     bytes: [u8; 10],
@@ -390,7 +391,7 @@ mod tests {
         ];
         for (wire, payload_len) in wires.into_iter().zip([125, 256, 65_536]) {
             for cut in 0..wire.len() {
-                // Before the second byte has come, the shortest header is all that is known.
+                // Without the second byte, only the minimum length of a header is known.
                 let whole = if cut < 2 { MIN_HEADER } else { wire.len() };
                 assert_eq!(
                     parse_header(&wire[..cut], false),

@@ -13,11 +13,11 @@ use super::refusal::{headers_len, write_header};
 use super::token::{elements, token};
 use super::{Agreement, Extension, Refusal, RequestHead, extension};
 
-/// What a server appends to the client's key (RFC 6455 section 1.3).
+/// The GUID that is appended to the client's key (RFC 6455 section 1.3).
 const ACCEPT_SUFFIX: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 
-/// How a key is decoded: four bits of the last digit belong to no byte, and the RFC's own example (section
-/// 4.1) has ones there.
+/// Decodes keys. The four spare bits of the last digit are ignored: in the RFC's own example (section 4.1)
+/// they are not zero.
 const KEY: GeneralPurpose = GeneralPurpose::new(
     &STANDARD,
     GeneralPurposeConfig::new().with_decode_allow_trailing_bits(true),
@@ -28,9 +28,9 @@ const KEY: GeneralPurpose = GeneralPurpose::new(
 pub struct Offer {
     /// The value of `Sec-WebSocket-Accept`.
     pub accept: [u8; 28],
-    /// The client's subprotocols, in its order of preference.
+    /// The offered subprotocols, in the client's order of preference.
     pub subprotocols: Vec<String>,
-    /// The client's extensions, in its order of preference.
+    /// The offered extensions, in the client's order of preference.
     pub extensions: Vec<Extension>,
 }
 
@@ -57,7 +57,7 @@ pub fn check(head: &RequestHead<'_>) -> Result<Offer, Refusal> {
     if !head.wants_websocket() {
         return Err(Refusal::upgrade_required());
     }
-    // Beside `close`, too: lighttpd sends it, and means the time after the handshake.
+    // Also beside `close`, which lighttpd sends and which concerns the time after the handshake.
     if !head.lists("Connection", "Upgrade") {
         return Err(Refusal::bad_request("Connection header without Upgrade."));
     }
@@ -106,7 +106,7 @@ fn accept(key: &[u8]) -> Option<[u8; 28]> {
     (len == accept.len()).then_some(accept)
 }
 
-/// Parses the subprotocols: tokens, each once, at least one if the header is there.
+/// Parses the subprotocols: distinct tokens, at least one if there is a header.
 fn subprotocols(head: &RequestHead<'_>) -> Result<Vec<String>, ListError> {
     let mut known = HashSet::new();
     let mut subprotocols = Vec::new();

@@ -5,35 +5,35 @@ use memchr::memchr3;
 use super::Refusal;
 use super::token::is_token_byte;
 
-/// Searches for the end of a request's head. It scans each byte once, however slowly they arrive, and fails
-/// at the first byte by which it cannot be a request that is served.
+/// Searches for the end of a request's head. It scans each byte once, however they are fragmented, and fails
+/// at the first byte that no valid request has.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct HeadScanner {
-    /// How many bytes were scanned.
+    /// Number of bytes scanned.
     seen: usize,
     state: ScanState,
 }
 
-/// The state of the scan: where in the head the next byte is.
+/// The position of the next byte in the head.
 #[derive(Clone, Copy, Debug, Default)]
 enum ScanState {
     /// Before the request line, where empty lines are skipped (RFC 9112 section 2.2).
     #[default]
     Before,
-    /// Behind the CR of such an empty line.
+    /// After the CR of such an empty line.
     BeforeReturn,
     /// In the request line or a header.
     Line,
-    /// Behind the CR of a line.
+    /// After the CR of a line.
     LineReturn,
     /// At the beginning of a line.
     Start,
-    /// Behind the CR of the empty line that ends the head.
+    /// After the CR of the empty line that ends the head.
     StartReturn,
 }
 
 impl HeadScanner {
-    /// Scans what is new in `all`, which is everything received so far. Returns the length of the head once
+    /// Scans the new bytes of `all`, which is everything received so far. Returns the length of the head once
     /// it is complete, empty lines included; what follows does not belong to it.
     ///
     /// # Errors
@@ -83,8 +83,8 @@ impl HeadScanner {
     }
 }
 
-/// Returns how many bytes at the front of a line's rest can be skipped, further lines included, up to one
-/// that does not begin with an ordinary byte.
+/// Returns how many bytes of a line's rest can be skipped, and of further lines that begin with an ordinary
+/// byte.
 fn ordinary(rest: &[u8]) -> usize {
     let mut len = line_len(rest);
     while let [b'\r', b'\n', first, ..] = rest[len..] {
@@ -112,7 +112,7 @@ mod tests {
 
     const LIMIT: usize = 64;
 
-    /// The outcome when everything but the last byte was not enough.
+    /// Returns the result of the last byte; asserts that the bytes before are not enough.
     fn scan_each_byte(bytes: &[u8]) -> Result<Option<usize>, u16> {
         let mut scanner = HeadScanner::default();
         for len in 0..bytes.len() {

@@ -1,9 +1,9 @@
-//! Masking of what a client sends (RFC 6455 section 5.3): XOR with a key of four bytes.
+//! Masking (RFC 6455 section 5.3): XOR with a key of four bytes.
 //!
 //! It works on words of the key's length, in blocks of fixed size, for which the compiler emits vector
 //! instructions.
 
-/// Bytes of a masking key.
+/// Length of a masking key.
 pub(super) const KEY_BYTES: usize = 4;
 
 /// Unmasks a piece of a payload in place.

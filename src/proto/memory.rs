@@ -3,17 +3,17 @@
 use std::collections::TryReserveError;
 
 /// Calls a function in which an allocation of up to so many bytes is guaranteed to succeed. Returns false,
-/// without calling it, when that cannot be guaranteed. By it the owner of a session decides what happens when
-/// the library for compression, whose allocations cannot fail, needs memory.
+/// without calling it, when that cannot be guaranteed. With it, the owner of a session
+/// controls the allocations of the compression library, which has no fallible ones.
 pub type Promise = fn(usize, &mut dyn FnMut()) -> bool;
 
-/// A promise that trusts the system's allocator.
+/// A promise that relies on the system's allocator.
 pub(super) fn trust(_bytes: usize, work: &mut dyn FnMut()) -> bool {
     work();
     true
 }
 
-/// Creates something for which so many bytes are allocated at once.
+/// Creates a value for which so many bytes are allocated at once.
 #[cfg(feature = "deflate")]
 pub(super) fn make<T>(
     promise: Promise,
@@ -56,7 +56,7 @@ pub(super) fn copy(text: &str) -> Result<String, Refused> {
     Ok(copy)
 }
 
-/// There is no memory.
+/// An allocation was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Refused;
 

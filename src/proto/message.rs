@@ -1,4 +1,4 @@
-//! Assembling a message from pieces and fragments, within its limits (RFC 6455 section 5.4).
+//! Assembly of a message from pieces and fragments, within its limits (RFC 6455 section 5.4).
 
 use super::utf8::Checker;
 use super::{Kind, Limits, ProtoError};
@@ -11,8 +11,8 @@ pub(super) struct Assembly {
     text: Checker,
     frames: u32,
     is_compressed: bool,
-    /// Length of the message, with its NUL, at the end of the frame that is arriving; unlimited if it is
-    /// compressed, because that is unknown.
+    /// Length of the message, with its NUL, at the end of the current frame; unlimited for a compressed
+    /// message, whose length is unknown.
     announced: usize,
 }
 
@@ -74,7 +74,7 @@ impl Assembly {
         Ok(())
     }
 
-    /// Returns how many bytes more the message may have.
+    /// Returns how many more bytes the message may have.
     fn room(&self, limits: &Limits) -> usize {
         limits.max_message_size.saturating_sub(self.bytes.len())
     }
@@ -116,14 +116,14 @@ impl Assembly {
         self.bytes
     }
 
-    /// Discards what has arrived, but not that the message has begun.
+    /// Discards the payload, but not that the message has begun.
     pub(crate) fn discard(&mut self) {
         self.bytes = Vec::new();
         self.text = Checker::default();
     }
 }
 
-/// Appends `piece`, or fails when there is no memory.
+/// Appends `piece`, or fails when memory is refused.
 pub(super) fn append(bytes: &mut Vec<u8>, piece: &[u8]) -> Result<(), ProtoError> {
     bytes
         .try_reserve(piece.len())

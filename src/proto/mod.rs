@@ -5,8 +5,8 @@
 //! - [`HeadScanner`] finds the end of a request, [`parse_head`] parses it, [`check`] decides whether it is a
 //!   valid opening handshake; [`write_accept`] and [`Refusal`] write the two responses.
 //! - [`Session`] turns what the peer sends from then on into [`Event`]s.
-//! - [`data_head`], [`write_ping`], [`write_pong`] and [`write_close`] write what is sent to it.
-//! - [`agree`] and [`Deflaters`] compress it (RFC 7692).
+//! - [`data_head`], [`write_ping`], [`write_pong`] and [`write_close`] write the frames to send.
+//! - [`agree`] negotiates compression, [`Deflaters`] compress messages (RFC 7692).
 
 #![forbid(unsafe_code)]
 
@@ -64,13 +64,13 @@ pub enum Kind {
 /// Limits on what the peer may send.
 #[derive(Clone, Debug)]
 pub struct Limits {
-    /// Maximum bytes of one message.
+    /// Maximum size of a message in bytes.
     pub max_message_size: usize,
-    /// Maximum frames of one message, empty ones included; a message of one frame is always permitted.
+    /// Maximum number of frames in a message, empty ones included; a single frame is always permitted.
     pub max_fragments: u32,
 }
 
-/// The result of a parser that keeps nothing between calls.
+/// The result of a stateless parser.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Parsed<T> {
     /// A complete `T`, and its length in bytes.

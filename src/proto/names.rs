@@ -1,11 +1,11 @@
-//! Sets of header names, in one word.
+//! Sets of header names, in one integer.
 
 /// A set of names that may have false positives, but no false negatives. Case is ignored.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Names(u64);
 
 impl Names {
-    /// Adds a name. Returns false if it certainly was not there before.
+    /// Adds a name. Returns false if it was certainly not in the set.
     #[inline]
     pub fn add(&mut self, name: &str) -> bool {
         let known = self.may_hold(name);
@@ -13,7 +13,7 @@ impl Names {
         known
     }
 
-    /// Returns false if the name certainly is not there.
+    /// Returns false if the name is certainly not in the set.
     #[inline]
     #[must_use]
     pub fn may_hold(self, name: &str) -> bool {
@@ -21,8 +21,8 @@ impl Names {
     }
 }
 
-/// Returns one bit, the same for names that differ only in case. Headers that decide about a handshake have
-/// one each.
+/// Returns one bit, the same for names that differ only in case. The headers that a handshake depends on have
+/// different bits.
 #[inline]
 fn mark(name: &str) -> u64 {
     let last = name.as_bytes().last().map_or(0, u8::to_ascii_lowercase);

@@ -1,6 +1,6 @@
 //! Origins: the site whose page sends the request (RFC 6454).
 
-/// Whether both have the same scheme, host and port. A scheme's default port equals none.
+/// Whether both have the same scheme, host and port. A scheme's default port is equivalent to no port.
 #[must_use]
 pub fn is_same_origin(one: &[u8], other: &[u8]) -> bool {
     let (one, one_port) = split_port(one);

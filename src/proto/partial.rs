@@ -1,4 +1,4 @@
-//! Incomplete frames and messages: what a session holds between two inputs, and how it continues.
+//! Incomplete frames and messages: the state of a session between two inputs.
 
 use std::mem;
 use std::ops::Range;
@@ -39,17 +39,17 @@ pub(super) enum ReadEvent {
     Control(Opcode, Range<usize>),
 }
 
-/// The pieces of a frame and the fragments of a message that have arrived.
+/// The received pieces of a frame and fragments of a message.
 #[derive(Debug, Default)]
 pub(super) struct Partial {
-    /// The beginning of a header.
+    /// The received part of a header.
     header: [u8; MAX_HEADER],
     header_len: usize,
-    /// The frame whose payload is arriving.
+    /// The frame whose payload is incomplete.
     frame: Option<CutFrame>,
-    /// What has arrived of the payload of a control frame.
+    /// The received part of a control frame's payload.
     control: Vec<u8>,
-    /// The message whose pieces are arriving.
+    /// The incomplete message.
     message: Option<Assembly>,
     /// Its decompressor. With context takeover it is kept from the first compressed message on.
     inflater: Option<Inflater>,
@@ -59,7 +59,7 @@ pub(super) struct Partial {
 #[derive(Debug)]
 struct CutFrame {
     header: Header,
-    /// Bytes of payload that have not arrived.
+    /// Number of payload bytes that are missing.
     missing: u64,
 }
 
@@ -69,12 +69,12 @@ impl Partial {
         self.is_between_frames() && self.inflater.is_none()
     }
 
-    /// Whether nothing is held but the context for later messages.
+    /// Whether nothing is held except the context for later messages.
     pub(crate) fn is_between_frames(&self) -> bool {
         self.header_len == 0 && self.frame.is_none() && self.message.is_none()
     }
 
-    /// Discards what has arrived of a message, but not that it has begun.
+    /// Discards the payload of an incomplete message, but not that it has begun.
     pub(crate) fn discard_message(&mut self) {
         if let Some(message) = &mut self.message {
             message.discard();
@@ -154,8 +154,8 @@ impl Partial {
         }
     }
 
-    /// Reads a header, or as much of it as there is. Returns how many bytes of `input` belong to it, and the
-    /// header if it is complete.
+    /// Reads a header, or the part of it that has arrived. Returns how many bytes of `input` belong to it,
+    /// and the header if it is complete.
     fn read_header(
         &mut self,
         input: &[u8],
@@ -180,7 +180,7 @@ impl Partial {
         }
     }
 
-    /// Checks by its header whether a frame may come now, and reserves room for it.
+    /// Checks by its header whether a frame is permitted now, and reserves room for it.
     fn begin(
         &mut self,
         header: &Header,

@@ -2,8 +2,8 @@
 
 use std::borrow::Cow;
 
-/// Replaces a `/` that was written as `%2F` until the path has been matched, because it is part of a segment
-/// and does not separate segments. No decoded path holds this character otherwise.
+/// Stands for a `/` that was sent as `%2F` until the path has been matched, because it is part of a segment
+/// and does not separate segments. A decoded path contains no other NUL.
 const SLASH_INSIDE: char = '\0';
 
 /// Decodes `raw`. A `%2F` becomes a NUL.

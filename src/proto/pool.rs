@@ -1,4 +1,4 @@
-//! Buffers and decompressors that wait for their next use.
+//! Pooled buffers and decompressors.
 
 use super::deflate::{self, Inflater};
 use super::memory::{self, Promise, Refused};
@@ -8,8 +8,8 @@ pub(super) const MAX_KEPT: usize = 32;
 /// Maximum number of idle decompressors: so many peers may be in the middle of a compressed message
 /// before another is allocated.
 const MAX_KEPT_INFLATERS: usize = 4;
-/// A buffer with more capacity is kept apart, and is freed when it has not been used for a while. It is
-/// worth keeping because each page of a new one costs a page fault.
+/// A buffer with more capacity is pooled separately, and freed when none was used for a while. Pooling saves
+/// a page fault for each page of a new one.
 const LARGE_BYTES: usize = 64 * 1024;
 /// Maximum capacity of all idle large buffers together: two messages of 16 MiB, and a little.
 const MAX_KEPT_LARGE_BYTES: usize = 33 << 20;
@@ -21,7 +21,7 @@ pub(super) struct Pool {
     large: Vec<Vec<u8>>,
     /// The capacities of `large` together.
     large_kept: usize,
-    /// A large buffer was taken or came back since [`Pool::shed`] was last called.
+    /// A large buffer was taken or returned since the last call of [`Pool::shed`].
     large_used: bool,
     inflaters: Vec<Inflater>,
     stage: Box<[u8]>,
@@ -34,7 +34,7 @@ impl Default for Pool {
 }
 
 impl Pool {
-    /// Nothing is kept yet. Decompressors are allocated under the promise.
+    /// Creates an empty pool. Decompressors are allocated under the promise.
     pub(crate) fn new(promise: Promise) -> Self {
         Self {
             promise,
@@ -61,7 +61,7 @@ impl Pool {
         }
     }
 
-    /// Returns an empty buffer for `len` bytes at the end; it may have to grow.
+    /// Returns an empty buffer, to which `len` bytes will be appended; its capacity may be smaller.
     pub(crate) fn buffer(&mut self, len: u64) -> Vec<u8> {
         if len <= LARGE_BYTES as u64 {
             return self.buffers.pop().unwrap_or_default();
@@ -89,7 +89,7 @@ impl Pool {
         }
     }
 
-    /// Returns a decompressor that has read nothing.
+    /// Returns a decompressor without context.
     pub(crate) fn inflater(&mut self) -> Result<Inflater, Refused> {
         match self.inflaters.pop() {
             Some(inflater) => Ok(inflater),
@@ -97,7 +97,7 @@ impl Pool {
         }
     }
 
-    /// Takes back a decompressor, whatever it has read.
+    /// Takes back a decompressor.
     pub(crate) fn recycle_inflater(&mut self, mut inflater: Inflater) {
         if self.inflaters.len() < MAX_KEPT_INFLATERS {
             inflater.reset();

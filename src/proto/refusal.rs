@@ -1,20 +1,20 @@
-//! Responses that refuse a request: a status, a sentence, and the end of the connection.
+//! HTTP error responses that refuse a request. The connection is closed after them.
 
 use std::borrow::Cow;
 
-/// An error response. The connection ends after it.
+/// An error response. The connection is closed after it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {
     /// From 400 to 599.
     pub status: u16,
-    /// Headers beside those of every refusal.
+    /// Headers in addition to those of every refusal.
     pub headers: Vec<(String, String)>,
     /// Human-readable.
     pub text: Cow<'static, str>,
 }
 
 impl Refusal {
-    /// Creates one with any status from 400 to 599; its reason phrase is the text.
+    /// Creates a refusal with a status from 400 to 599; the text is its reason phrase.
     #[must_use]
     pub fn new(status: u16) -> Self {
         Self {
@@ -24,31 +24,31 @@ impl Refusal {
         }
     }
 
-    /// 400: the request breaks a rule of HTTP or WebSocket.
+    /// 400: the request violates HTTP or WebSocket.
     #[must_use]
     pub fn bad_request(text: &'static str) -> Self {
         Self::new(400).with_text(text)
     }
 
-    /// 400: the port speaks TLS, and the client does not.
+    /// 400: the port requires TLS.
     #[must_use]
     pub fn wants_tls() -> Self {
         Self::bad_request("This port requires TLS: use wss:// or https://.")
     }
 
-    /// 403: pages from there may not connect.
+    /// 403: the origin is not allowed.
     #[must_use]
     pub fn forbidden_origin() -> Self {
         Self::new(403).with_text("Origin not allowed.")
     }
 
-    /// 404: nothing is defined there.
+    /// 404: nothing is defined for the path.
     #[must_use]
     pub fn not_found() -> Self {
         Self::new(404).with_text("Path not found.")
     }
 
-    /// 405: the resource has other methods.
+    /// 405: the resource does not support the method.
     #[must_use]
     pub fn method_not_allowed(allow: &str) -> Self {
         Self::new(405)
@@ -56,7 +56,7 @@ impl Refusal {
             .with_text("Method not allowed.")
     }
 
-    /// 426: the resource speaks only WebSocket.
+    /// 426: the resource is a WebSocket endpoint only.
     #[must_use]
     pub fn upgrade_required() -> Self {
         Self::new(426)
@@ -64,7 +64,7 @@ impl Refusal {
             .with_text("WebSocket endpoint: use a WebSocket client.")
     }
 
-    /// 426: a version of WebSocket other than 13 (RFC 6455 section 4.4).
+    /// 426: the requested version of WebSocket is not 13 (RFC 6455 section 4.4).
     #[must_use]
     pub fn unsupported_version() -> Self {
         Self::new(426)
@@ -111,11 +111,11 @@ impl Refusal {
         self
     }
 
-    /// Appends the whole response; without its body when `head_only`, for HEAD.
+    /// Appends the response, without its body if `head_only`, as for HEAD.
     ///
     /// `server_header` is the value of `Server`; empty: none.
     pub fn write(&self, out: &mut Vec<u8>, server_header: &str, head_only: bool) {
-        // A sender of `Upgrade` names it in `Connection`, too (RFC 9110 section 7.8).
+        // `Connection` must list `Upgrade` if that header is sent (RFC 9110 section 7.8).
         let connection = if self.has("Upgrade") {
             "close, Upgrade"
         } else {
@@ -160,8 +160,7 @@ impl Refusal {
 /// The content type of the record that begins TLS (RFC 8446 section 5.1). No request begins with it.
 pub const TLS_HANDSHAKE: u8 = 22;
 
-/// The response to a client that begins TLS where there is none: the alert handshake_failure (RFC 8446
-/// section 6).
+/// The response to a TLS handshake on a port without TLS: the alert handshake_failure (RFC 8446 section 6).
 pub const TLS_REFUSAL: [u8; 7] = [21, 3, 1, 0, 2, 2, 40];
 
 /// Appends one header line.

@@ -21,7 +21,7 @@ pub struct RequestHead<'a> {
     pub is_http_1_0: bool,
     /// Path and query as sent, without scheme and host.
     pub target: Cow<'a, str>,
-    /// The query behind the first `?`, as sent; empty when there is none.
+    /// The query, which follows the first `?`, as sent; empty when there is none.
     pub query: &'a str,
     /// Names and values as sent and in order, without white space around values.
     pub headers: Vec<(&'a str, &'a [u8])>,
@@ -65,7 +65,7 @@ impl<'a> RequestHead<'a> {
             .any(|value| is_token(value) || elements(value).any(is_token))
     }
 
-    /// Whether the client requests a WebSocket. HTTP/1.0 has no upgrade (RFC 9110 section 7.8).
+    /// Whether it requests an upgrade to WebSocket. HTTP/1.0 has no upgrade (RFC 9110 section 7.8).
     #[must_use]
     pub fn wants_websocket(&self) -> bool {
         !self.is_http_1_0 && self.lists("Upgrade", "websocket")
@@ -78,14 +78,14 @@ impl<'a> RequestHead<'a> {
             || self.header("Content-Length").any(|length| length != b"0")
     }
 
-    /// Returns the origin of the page that sends the request, if a browser says so.
+    /// Returns the value of `Origin`, which browsers send.
     #[must_use]
     pub fn origin(&self) -> Option<&'a [u8]> {
         self.header("Origin").next()
     }
 }
 
-/// Parses a head, of which [`HeadScanner`](super::HeadScanner) has found the end.
+/// Parses a head whose end [`HeadScanner`](super::HeadScanner) has found.
 ///
 /// # Errors
 ///
@@ -146,8 +146,8 @@ pub fn parse_head(head: &mut [u8]) -> Result<RequestHead<'_>, Refusal> {
     Ok(head)
 }
 
-/// Replaces every later HTTP/1.x by HTTP/1.1: `httparse` does not know them, and they are to be treated alike
-/// (RFC 9110 section 2.5).
+/// Replaces every later HTTP/1.x by HTTP/1.1, because `httparse` does not support them and they must be
+/// treated alike (RFC 9110 section 2.5).
 fn normalise_version(head: &mut [u8]) -> Result<(), Refusal> {
     let line_len = line_len(head);
     match &mut head[..line_len] {
@@ -191,7 +191,7 @@ fn split_target(target: &str) -> Option<(Cow<'_, str>, &str, &str)> {
     Some((Cow::Borrowed(target), path, query))
 }
 
-/// Returns what follows scheme and host of a target in absolute-form.
+/// Returns the part of a target in absolute-form that follows scheme and host.
 fn without_host(target: &str) -> Option<&str> {
     let (scheme, rest) = target.split_once("://")?;
     if !["http", "https", "ws", "wss"]
@@ -216,7 +216,7 @@ fn check_host(head: &RequestHead<'_>) -> Result<(), Refusal> {
     }
 }
 
-/// Whether it is a name or an address (IPv6 in brackets), with or without a port behind a colon.
+/// Whether it is a name or an address (IPv6 in brackets), optionally with a colon and a port.
 fn is_plausible_host(host: &[u8]) -> bool {
     let (name, port) = match host.iter().rposition(|&byte| byte == b':') {
         Some(colon) if !host.ends_with(b"]") => (&host[..colon], &host[colon + 1..]),
@@ -234,7 +234,7 @@ fn is_plausible_host(host: &[u8]) -> bool {
     is_name && port.len() <= 5 && port.iter().all(u8::is_ascii_digit)
 }
 
-/// Whether a registered name may contain it (RFC 3986 section 3.2.2).
+/// Whether a registered name may contain `byte` (RFC 3986 section 3.2.2).
 fn is_name_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric()
         || matches!(

@@ -1,10 +1,10 @@
-//! What the sessions of one loop share.
+//! Memory shared by the sessions of one loop.
 
 use super::memory::{self, Promise, Refused};
 use super::partial::Partial;
 use super::pool::{self, Pool};
 
-/// Memory that sessions take while they hold a cut message, and return after it.
+/// Memory that sessions use while they hold an incomplete frame or message.
 #[derive(Debug, Default)]
 pub struct Scratch {
     /// For payloads, and for decompression.
@@ -17,7 +17,7 @@ pub struct Scratch {
 }
 
 impl Scratch {
-    /// Nothing is kept yet. Decompressors are allocated under the promise.
+    /// Creates an empty one. Decompressors are allocated under the promise.
     #[must_use]
     pub fn on_promise(promise: Promise) -> Self {
         Self {
@@ -32,7 +32,7 @@ impl Scratch {
         self.pool.recycle(buffer);
     }
 
-    /// Returns an empty buffer for `len` bytes at the end; it may have to grow.
+    /// Returns an empty buffer, to which `len` bytes will be appended; its capacity may be smaller.
     pub fn buffer(&mut self, len: u64) -> Vec<u8> {
         self.pool.buffer(len)
     }
@@ -48,7 +48,7 @@ impl Scratch {
         self.pool.shed();
     }
 
-    /// Returns a partial that holds nothing.
+    /// Returns an empty partial.
     pub(super) fn partial(&mut self) -> Result<Box<[Partial; 1]>, Refused> {
         match self.partials.pop() {
             Some(partial) => Ok(partial),
@@ -56,7 +56,7 @@ impl Scratch {
         }
     }
 
-    /// Takes back a partial with all that it still holds.
+    /// Takes back a partial and everything that it holds.
     pub(super) fn recycle_partial(&mut self, mut partial: Box<[Partial; 1]>) {
         let (buffers, inflater) = partial[0].clear();
         for buffer in buffers {

@@ -1,4 +1,4 @@
-//! What the peer sends after the opening handshake, as events (RFC 6455 sections 5 to 7).
+//! The receiving side of a connection: frames become events (RFC 6455 sections 5 to 7).
 
 use super::partial::{Interest, Partial, ReadEvent};
 use super::{
@@ -7,8 +7,8 @@ use super::{
 
 /// The receiving side of one connection.
 ///
-/// Between messages it owns nothing, unless they are compressed with context takeover. While a message is
-/// incomplete, it owns what has arrived of it.
+/// Between messages it owns no memory, except with context takeover. While a message is incomplete, it owns
+/// the received part.
 #[derive(Debug, Default)]
 pub struct Session {
     partial: Option<Box<[Partial; 1]>>,
@@ -18,47 +18,47 @@ pub struct Session {
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Phase {
-    /// Everything is read and reported.
+    /// Everything is reported.
     #[default]
     Open,
-    /// Everything is read, only the peer's close frame is reported.
+    /// Only the peer's close frame and violations are reported.
     Closing,
-    /// The peer has closed or broken a rule; further input is ignored.
+    /// The peer has closed or violated the protocol; further input is ignored.
     Finished,
 }
 
 /// The result of reading an input.
 #[derive(Debug)]
 pub struct Step<'a> {
-    /// How many bytes were consumed; the rest is for the next call.
+    /// Number of bytes consumed; the rest is for the next call.
     pub taken: usize,
-    /// What they mean.
+    /// The event.
     pub event: Event<'a>,
 }
 
-/// What the peer did.
+/// An event of the peer.
 #[derive(Debug)]
 pub enum Event<'a> {
-    /// It sent a message.
+    /// A complete message.
     Message(Kind, Payload<'a>),
-    /// It asks for a pong with this payload.
+    /// A ping. The pong must have this payload.
     Ping(Payload<'a>),
-    /// It answers a ping, or none.
+    /// A pong, solicited or not.
     Pong(Payload<'a>),
-    /// It closes, with a code or none, and a reason, which is UTF-8. All that follows is ignored.
+    /// A close frame: a code or none, and a reason in UTF-8. Further input is ignored.
     Close(Option<u16>, Payload<'a>),
-    /// It broke a rule. The whole input was consumed, and all that follows is ignored.
+    /// A protocol violation. The whole input was consumed, and further input is ignored.
     Failed(ProtoError),
-    /// Nothing is complete; everything was consumed.
+    /// No event yet; the whole input was consumed.
     NeedMore,
 }
 
-/// A payload, with one NUL behind it that does not count.
+/// A payload, followed by a NUL that is not part of it.
 #[derive(Debug)]
 pub enum Payload<'a> {
-    /// It lies in the input.
+    /// Borrowed from the input.
     Lent(&'a [u8]),
-    /// It came in pieces and was assembled. [`Scratch::recycle`] takes the buffer back.
+    /// Assembled from pieces. [`Scratch::recycle`] takes the buffer back.
     Whole(Vec<u8>),
 }
 
@@ -94,7 +94,7 @@ impl Payload<'_> {
 }
 
 impl Session {
-    /// Creates the session of a connection whose opening handshake is done.
+    /// Creates the session of a connection after its opening handshake.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
@@ -118,8 +118,8 @@ impl Session {
 
     /// Reads `input` up to the first event.
     ///
-    /// Payloads are unmasked in place and lent from there; bytes behind what was consumed are not changed.
-    /// Call again with the rest until [`Event::NeedMore`], then with further input.
+    /// Payloads are unmasked in place and borrowed from `input`; bytes that were not consumed are not
+    /// changed. Call again with the rest until [`Event::NeedMore`], then with further input.
     #[inline]
     pub fn next<'a>(
         &mut self,
@@ -143,8 +143,8 @@ impl Session {
         }
     }
 
-    /// Whether a [`WholeMessage`] at the front of the next input is the next event. This remains true while
-    /// only such messages are consumed, so the session need not be told of them.
+    /// Whether a [`WholeMessage`] at the front of the next input would be the next event. This remains true
+    /// while only such messages are consumed, without calls of this session.
     #[inline]
     #[must_use]
     pub fn reads_plainly(&self) -> bool {
@@ -152,8 +152,8 @@ impl Session {
         self.phase == Phase::Open && partial.is_none_or(|[partial]| partial.is_between_frames())
     }
 
-    /// Skips messages, pings and pongs from now on, because nobody needs them after our own close frame.
-    /// Their framing is still checked. The peer's close frame is reported.
+    /// Skips messages, pings and pongs from now on: after our own close frame they are not needed. Their
+    /// framing is still checked, and the peer's close frame is reported.
     pub fn drop_messages(&mut self) {
         if self.phase == Phase::Open {
             self.phase = Phase::Closing;
@@ -171,7 +171,7 @@ impl Session {
         }
     }
 
-    /// Whether nothing is held: no incomplete frame, no incomplete message.
+    /// Whether it holds no incomplete frame or message.
     #[must_use]
     pub fn is_idle(&self) -> bool {
         let partial = self.partial.as_deref();
@@ -200,7 +200,7 @@ impl Session {
         found
     }
 
-    /// [`Session::next`] for everything but a whole message in one frame.
+    /// [`Session::next`] for everything except a complete message in one frame.
     #[cold]
     #[inline(never)]
     fn next_of_any<'a>(

@@ -1,17 +1,17 @@
-//! Tokens, and lists of them with commas between (RFC 9110 section 5.6).
+//! Tokens and comma-separated lists (RFC 9110 section 5.6).
 
 /// Whether `byte` may be part of a token: a method, a header's name, a subprotocol.
 pub(super) fn is_token_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
 
-/// Returns `bytes` as a token, if they are one.
+/// Returns `bytes` if they are a token.
 pub(super) fn token(bytes: &[u8]) -> Option<&str> {
     let is_token = !bytes.is_empty() && bytes.iter().copied().all(is_token_byte);
     is_token.then(|| std::str::from_utf8(bytes).ok())?
 }
 
-/// Whether both are equal when case is ignored. Most have the same case, which is faster to compare.
+/// Whether both are equal when case is ignored. Equal case is the common one, and faster to compare.
 pub(super) fn is_same(one: &[u8], other: &[u8]) -> bool {
     one == other || one.eq_ignore_ascii_case(other)
 }

@@ -1,4 +1,4 @@
-//! Checking UTF-8: whole texts, and texts that arrive in pieces.
+//! Validation of UTF-8: whole texts, and texts that arrive in pieces.
 
 /// Minimum length for which the vectorised check is faster than that of `std`.
 const MIN_VECTORISED_BYTES: usize = 64;
@@ -15,7 +15,7 @@ pub fn is_utf8(bytes: &[u8]) -> bool {
     }
 }
 
-/// Whether a short text is ASCII: in words, of which the last overlaps the one before.
+/// Whether a short text is ASCII. It is read in words, of which the last overlaps the one before.
 #[inline]
 fn is_short_ascii(bytes: &[u8]) -> bool {
     let Some(last) = bytes.last_chunk::<8>() else {
@@ -28,9 +28,7 @@ fn is_short_ascii(bytes: &[u8]) -> bool {
     all & 0x8080_8080_8080_8080 == 0
 }
 
-/// Checks a text that arrives in pieces, cut anywhere.
-///
-/// It fails at the piece with the first byte that cannot continue UTF-8.
+/// Validates a text that arrives in pieces, cut anywhere. It fails at the first invalid byte.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Checker {
     /// An incomplete character at the end of the last piece.
@@ -39,9 +37,8 @@ pub(super) struct Checker {
 }
 
 impl Checker {
-    /// Whether what has arrived so far, with `piece`, is the beginning of a text in UTF-8.
-    ///
-    /// After `false` the checker must not be used any more.
+    /// Adds a piece. Returns whether everything so far is the beginning of a text in UTF-8. After `false` the
+    /// checker must not be used any more.
     #[must_use]
     pub(crate) fn push(&mut self, piece: &[u8]) -> bool {
         let Some(rest) = self.complete_carried(piece) else {
@@ -87,15 +84,15 @@ impl Checker {
         Some(piece)
     }
 
-    /// Keeps an incomplete character, which has at most three bytes.
+    /// Stores an incomplete character, which has at most three bytes.
     fn carry(&mut self, begun: &[u8]) {
         self.carried[..begun.len()].copy_from_slice(begun);
         self.carried_len = begun.len() as u8;
     }
 }
 
-/// Returns the offset of the incomplete character at the end of `bytes`, as its first byte tells; the length
-/// of `bytes` when there is none.
+/// Returns the offset of the incomplete character at the end of `bytes`; the length of `bytes` when there is
+/// none.
 fn begun_character(bytes: &[u8]) -> usize {
     let last_three = bytes.len().saturating_sub(3)..bytes.len();
     for at in last_three.rev() {

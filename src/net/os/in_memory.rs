@@ -532,7 +532,8 @@ impl Sockets for InMemorySockets {
         Ok(())
     }
 
-    /// Returns the waker's descriptor, which is readable when the loop was woken. It does not reflect connections.
+    /// Returns the waker's descriptor, which is readable when the loop was woken. It does not reflect
+    /// connections.
     fn descriptor(&self) -> Descriptor {
         self.waker.descriptor()
     }

@@ -118,8 +118,8 @@ pub(crate) enum Socket {
 }
 
 impl Socket {
-    /// Sends a last message and closes, without waiting. The peer receives what fits into the send buffer, and
-    /// no reset.
+    /// Sends a last message and closes, without waiting. The peer receives what fits into the send buffer,
+    /// and no reset.
     pub(crate) fn leave_with(self, message: &[u8]) {
         match self {
             Self::System(socket) => socket.leave_with(message),

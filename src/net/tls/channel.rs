@@ -66,8 +66,9 @@ impl Channel {
         !self.state.begun && first.first().is_some_and(u8::is_ascii_alphabetic)
     }
 
-    /// Decrypts the `count` bytes that were received at offset [`HEADROOM_BYTES`] of `buffer`. Returns the length
-    /// of the plaintext, which is at the front of the buffer. Afterwards, [`Channel::unsent`] must be sent.
+    /// Decrypts the `count` bytes that were received at offset [`HEADROOM_BYTES`] of `buffer`. Returns the
+    /// length of the plaintext, which is at the front of the buffer. Afterwards, [`Channel::unsent`] must be
+    /// sent.
     ///
     /// # Errors
     ///

@@ -24,8 +24,8 @@ pub(crate) struct Identity(pub(super) Arc<ServerConfig>);
 impl Identity {
     /// Reads an identity from its files.
     ///
-    /// Sessions can be resumed only with the same identity: after the files were read again, each client presents
-    /// its certificate again.
+    /// Sessions can be resumed only with the same identity: after the files were read again, each client
+    /// presents its certificate again.
     ///
     /// # Errors
     ///

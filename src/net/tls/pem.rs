@@ -169,7 +169,8 @@ impl<'a> PemFile<'a> {
 }
 
 impl Section<'_> {
-    /// Whether it is encrypted: by the label in PKCS#8, by a header in older forms (RFC 1421 section 4.6.1.1).
+    /// Whether it is encrypted: by the label in PKCS#8, by a header in older forms (RFC 1421 section
+    /// 4.6.1.1).
     fn is_encrypted(&self) -> bool {
         let header = || {
             let start = find_line(self.text, b"Proc-Type:")?;

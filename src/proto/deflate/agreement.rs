@@ -1,4 +1,4 @@
-//! Negotiating compression (RFC 7692 section 7.1).
+//! Negotiation of compression (RFC 7692 section 7.1).
 
 use std::ops::RangeInclusive;
 
@@ -16,19 +16,19 @@ pub(super) const OUR_WINDOW_BITS: RangeInclusive<u8> = 9..=15;
 /// How messages are compressed in both directions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Agreement {
-    /// Our messages may refer to earlier ones of ours.
+    /// Our messages may refer to our earlier ones.
     pub server_takeover: bool,
     /// The client's messages may refer to its earlier ones.
     pub client_takeover: bool,
-    /// How far back our messages may refer, as a power of two.
+    /// The window size of our messages, as a power of two.
     pub server_window_bits: u8,
-    /// The client has named that window size, so the response names it, too.
+    /// The client has requested that window size, so the response contains it.
     confirms_window: bool,
 }
 
 impl Agreement {
-    /// Returns the window size for messages that refer to nothing before them. Their compressed form is the
-    /// same for all clients with the same result. None: the client has a compressor of its own.
+    /// Returns the window size for messages without context takeover. Their compressed form is the same for
+    /// all peers with the same result. None: the peer needs a compressor of its own.
     #[must_use]
     pub fn shared_window_bits(self) -> Option<u8> {
         (!self.server_takeover).then_some(self.server_window_bits)
@@ -50,8 +50,8 @@ impl Agreement {
     }
 }
 
-/// Accepts the first acceptable offer of a client. `takeover`: messages may refer to earlier ones where the
-/// client permits it.
+/// Accepts the first acceptable offer of a client. `takeover`: use context takeover where the client permits
+/// it.
 #[must_use]
 pub fn agree(offers: &[Extension], takeover: bool) -> Option<Agreement> {
     offers.iter().find_map(|offer| accept(offer, takeover))
@@ -63,7 +63,7 @@ fn accept(offer: &Extension, takeover: bool) -> Option<Agreement> {
     if offer.name != NAME {
         return None;
     }
-    let mut asked = Asked::default();
+    let mut asked = Requested::default();
     for (name, value) in &offer.parameters {
         asked.take(name, value.as_deref())?;
     }
@@ -80,7 +80,7 @@ fn accept(offer: &Extension, takeover: bool) -> Option<Agreement> {
 
 /// The parameters of one offer.
 #[derive(Default)]
-struct Asked {
+struct Requested {
     server_no_takeover: bool,
     client_no_takeover: bool,
     server_window_bits: Option<u8>,
@@ -88,7 +88,7 @@ struct Asked {
     client_window_bits: Option<u8>,
 }
 
-impl Asked {
+impl Requested {
     /// Adds one parameter. Returns None when it makes the offer unacceptable.
     fn take(&mut self, name: &str, value: Option<&str>) -> Option<()> {
         match (name, value) {
@@ -128,7 +128,7 @@ mod tests {
     use super::*;
     use crate::proto::extension;
 
-    /// What is answered to the value of a header; empty when nothing is agreed on.
+    /// Returns the response to the value of a header; empty when nothing is agreed.
     fn answer(header: &str, takeover: bool) -> String {
         let mut offers = Vec::new();
         extension::parse(header.as_bytes(), &mut offers).expect("a header that can be read");

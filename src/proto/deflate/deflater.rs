@@ -1,4 +1,4 @@
-//! Compressing messages.
+//! Compression of messages.
 
 use std::fmt;
 
@@ -7,13 +7,13 @@ use zlib_rs::{Deflate, DeflateConfig, DeflateFlush};
 use super::TAIL;
 use crate::proto::memory::{self, Promise, Refused};
 
-/// A client's own compressor has a window of 4 KiB and a buffer of 2,048 symbols: it finds most of what
-/// messages have in common, with half the memory.
+/// The parameters of a connection's own compressor: a window of 4 KiB and a buffer of 2,048 symbols find most
+/// of what messages have in common, with half the memory.
 const OWN_WINDOW_BITS: u8 = 12;
 const OWN_MEM_LEVEL: i32 = 5;
 
-/// Shared ones have a buffer of 8,192 symbols. The library zeroes it twice for each message, so a larger one,
-/// of use to large messages only, would slow down small ones.
+/// Shared compressors have a buffer of 8,192 symbols. The library zeroes it twice for each message, so a
+/// larger one would slow down small messages, and help large ones only.
 const SHARED_MEM_LEVEL: i32 = 7;
 
 /// Maximum input that the library reads ahead of its output.
@@ -21,8 +21,8 @@ const READ_AHEAD_BYTES: usize = 64 * 1024;
 
 /// The state of compression, within a message or across several.
 pub struct Deflater {
-    /// Created when it is first needed, and again after a message that was abandoned: the library's reset is
-    /// valid only between two messages.
+    /// Created at its first use, and again after an abandoned message: the library's reset is valid only
+    /// between two messages.
     zlib: Option<Deflate>,
     config: DeflateConfig,
     promise: Promise,
@@ -34,17 +34,17 @@ pub struct Deflater {
 enum Attempt {
     Shorter,
     NotShorter,
-    /// Abandoned: its beginning did not become shorter, so the rest hardly would.
+    /// Abandoned: the beginning did not become shorter.
     GivenUp,
 }
 
 impl Deflater {
-    /// Creates one for messages that refer to nothing before them.
+    /// Creates a compressor for messages without context takeover.
     pub(super) fn shared(level: u32, window_bits: u8, promise: Promise) -> Self {
         Self::new(level, window_bits, SHARED_MEM_LEVEL, promise)
     }
 
-    /// Creates one for a single client, whose messages may refer to earlier ones.
+    /// Creates the compressor of a single connection, with context takeover.
     pub(super) fn own(level: u32, window_bits: u8, promise: Promise) -> Self {
         let window_bits = window_bits.min(OWN_WINDOW_BITS);
         Self::new(level, window_bits, OWN_MEM_LEVEL, promise)
@@ -66,7 +66,7 @@ impl Deflater {
         }
     }
 
-    /// Forgets the context.
+    /// Discards the context.
     pub fn reset(&mut self) {
         if self.is_used {
             if let Some(zlib) = &mut self.zlib {

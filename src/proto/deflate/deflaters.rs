@@ -7,15 +7,15 @@ use crate::proto::memory::{self, Promise};
 /// Number of window sizes.
 const WINDOWS: usize = (*OUR_WINDOW_BITS.end() - *OUR_WINDOW_BITS.start()) as usize + 1;
 
-/// A buffer with more capacity is not kept, but freed.
+/// A buffer with more capacity is freed after use.
 const MAX_KEPT_BYTES: usize = 64 * 1024;
 
-/// The compressors of one loop, which are created when they are first needed.
+/// The compressors of one loop, which are created at their first use.
 #[derive(Debug)]
 pub struct Deflaters {
     level: u32,
     promise: Promise,
-    /// For messages that refer to nothing before them.
+    /// For messages without context takeover, by window size.
     shared: [Option<Deflater>; WINDOWS],
     stage: Box<[u8]>,
     out: Vec<u8>,
@@ -40,14 +40,14 @@ impl Deflaters {
         Self { promise, ..self }
     }
 
-    /// Creates the compressor of a single client, for its window size.
+    /// Creates the compressor of a single connection, for its window size.
     #[must_use]
     pub fn own(&self, window_bits: u8) -> Deflater {
         Deflater::own(self.level, window_bits, self.promise)
     }
 
-    /// Returns the compressed form of `message` for all clients that share this window size; None when it
-    /// would not be shorter, or there is no memory.
+    /// Returns the compressed form of `message` for all peers with this window size; None when it would not
+    /// be shorter, or memory is refused.
     pub fn deflate(&mut self, window_bits: u8, message: &[u8]) -> Option<Vec<u8>> {
         let index = window_bits.checked_sub(*OUR_WINDOW_BITS.start())?;
         let place = self.shared.get_mut(usize::from(index))?;
@@ -60,8 +60,8 @@ impl Deflaters {
         deflated
     }
 
-    /// Returns the compressed form of `message` by a client's own compressor; None when it would not be
-    /// shorter, or there is no memory. It must be sent, because later messages may refer to it; otherwise the
+    /// Returns the compressed form of `message` by a connection's own compressor; None when it would not be
+    /// shorter, or memory is refused. It must be sent, because later messages may refer to it; otherwise the
     /// compressor must be reset.
     pub fn deflate_by(&mut self, deflater: &mut Deflater, message: &[u8]) -> Option<Vec<u8>> {
         let stage = stage(&mut self.stage).ok()?;

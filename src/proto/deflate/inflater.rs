@@ -1,4 +1,4 @@
-//! Decompressing messages, piece by piece.
+//! Decompression of messages, piece by piece.
 
 use std::fmt;
 
@@ -8,8 +8,8 @@ use super::TAIL;
 use crate::proto::ProtoError;
 use crate::proto::memory::{self, Promise, Refused};
 
-/// The largest window, which can read what was compressed with any. With a smaller one it would depend on
-/// where the input is cut whether a reference beyond the window is detected.
+/// The maximum window, which suits every sender. With a smaller one, the detection of references beyond the
+/// window would depend on how the input is fragmented.
 const WINDOW_BITS: u8 = 15;
 
 /// Maximum memory that the library allocates for one: its window and its tables.
@@ -18,12 +18,12 @@ const MAX_MEMORY_BYTES: usize = 64 * 1024;
 /// The state of decompression, within a message or across several.
 pub(in crate::proto) struct Inflater {
     zlib: Inflate,
-    /// At a message's beginning, or behind a final block.
+    /// At the beginning of a message, or after a final block.
     at_border: bool,
 }
 
 impl Inflater {
-    /// Creates one that has read nothing.
+    /// Creates one without context.
     pub(crate) fn new(promise: Promise) -> Result<Self, Refused> {
         Ok(Self {
             zlib: memory::make(promise, MAX_MEMORY_BYTES, || {
@@ -33,7 +33,7 @@ impl Inflater {
         })
     }
 
-    /// Forgets the context.
+    /// Discards the context.
     pub(crate) fn reset(&mut self) {
         self.zlib.reset(false);
         self.at_border = true;
@@ -65,7 +65,7 @@ impl Inflater {
         Ok(())
     }
 
-    /// Passes on the output that is still held for input that was read.
+    /// Passes on the remaining output for input that was consumed.
     fn drain(
         &mut self,
         stage: &mut [u8],
@@ -88,7 +88,7 @@ impl Inflater {
     /// Ends a message: reads the tail that the sender has left out, which must end a block. A message that
     /// ends with a final block has no tail, and neither has an empty one.
     pub(crate) fn finish(&mut self, stage: &mut [u8]) -> Result<(), ProtoError> {
-        // One byte more than the tail. Reading ends with the block, so the byte must be left.
+        // The tail and one more byte, which must remain unread: then the tail ended a block.
         const BEYOND: [u8; TAIL.len() + 1] = [TAIL[0], TAIL[1], TAIL[2], TAIL[3], 0x00];
 
         if !self.at_border {

@@ -1,9 +1,9 @@
-//! Replaces compression in a build without it. It is never negotiated there, so none of this is used.
+//! Replaces compression in builds without it, where it is never negotiated.
 
 use crate::proto::ProtoError;
 use crate::proto::memory::{Promise, Refused};
 
-/// Reads nothing.
+/// Never used.
 #[derive(Debug)]
 pub(in crate::proto) struct Inflater;
 
@@ -28,7 +28,7 @@ impl Inflater {
     }
 }
 
-/// Makes nothing shorter.
+/// Compresses nothing.
 #[derive(Debug)]
 pub struct Deflater;
 
@@ -41,7 +41,7 @@ impl Deflater {
         Self
     }
 
-    /// Forgets the context.
+    /// Does nothing.
     pub fn reset(&mut self) {}
 
     pub(super) fn deflate(

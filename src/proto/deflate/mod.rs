@@ -4,8 +4,7 @@
 //! - [`Inflater`] decompresses what a session receives.
 //! - [`Deflaters`] and [`Deflater`] compress what is sent.
 //!
-//! Only `inflater` and `deflater` use the library that does the work. A build without it has `left_out` in
-//! their place.
+//! Only `inflater` and `deflater` use the library, zlib-rs. A build without it has `left_out` instead.
 
 mod agreement;
 
@@ -32,7 +31,7 @@ pub use left_out::Deflater;
 #[cfg(not(feature = "deflate"))]
 pub(super) use left_out::Inflater;
 
-/// The end of each message, which is left out on the wire (RFC 7692 section 7.2.1): the lengths of an empty
+/// The end of each message, which is omitted on the wire (RFC 7692 section 7.2.1): the lengths of an empty
 /// stored block.
 #[cfg(feature = "deflate")]
 const TAIL: [u8; 4] = [0x00, 0x00, 0xff, 0xff];
@@ -40,7 +39,7 @@ const TAIL: [u8; 4] = [0x00, 0x00, 0xff, 0xff];
 /// Size of the buffer for the library's output, which the connections of a loop share.
 const STAGE_BYTES: usize = 16 * 1024;
 
-/// Returns the buffer, which is allocated when it is first needed.
+/// Returns the buffer, which is allocated at its first use.
 pub(super) fn stage(buffer: &mut Box<[u8]>) -> Result<&mut [u8], Refused> {
     if buffer.is_empty() {
         *buffer = memory::zeros(STAGE_BYTES)?;

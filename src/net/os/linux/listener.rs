@@ -20,8 +20,8 @@ use crate::net::address::{Address, Peer};
 /// Maximum number of connections in a row that may fail to be accepted because of errors of their own.
 const MAX_FAILED_PEERS: usize = 16;
 
-/// Listening, non-blocking sockets, one for each address. When this is dropped, they are shut down and closed,
-/// and a Unix socket's file is removed.
+/// Listening, non-blocking sockets, one for each address. When this is dropped, they are shut down and
+/// closed, and a Unix socket's file is removed.
 #[derive(Debug)]
 pub(crate) struct Listener {
     sockets: Vec<socket2::Socket>,

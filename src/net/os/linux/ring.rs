@@ -500,7 +500,8 @@ impl Sockets for RingSockets {
             generation: token.generation,
             ..Connection::default()
         };
-        // The kernel holds the socket open during a request. Dropping it shuts it down, which ends the requests.
+        // The kernel holds the socket open during a request. Dropping it shuts it down, which ends the
+        // requests.
         let removed = std::mem::replace(connection, emptied);
         self.set_aside.remove(&token.index);
         let mut piece = removed.first;

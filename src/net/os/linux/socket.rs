@@ -46,11 +46,12 @@ impl Socket {
         send_queue::unacknowledged(self.as_fd())
     }
 
-    /// Sends a last message and closes, without waiting. Received data is discarded: otherwise the peer would get
-    /// a reset, and might lose the message.
+    /// Sends a last message and closes, without waiting. Received data is discarded: otherwise the peer would
+    /// get a reset, and might lose the message.
     pub(crate) fn leave_with(self, message: &[u8]) {
         let mut dropped = [0; 4096];
-        // The send buffer of a new connection has room for it, so an error means that the peer has disconnected.
+        // The send buffer of a new connection has room for it, so an error means that the peer has
+        // disconnected.
         let _ = self.send(message);
         let _ = self.shutdown_write();
         for _ in 0..MAX_DISCARDING_READS {

@@ -42,8 +42,8 @@ impl SystemSockets {
         EpollSockets::new(waker, &timer, batches).map(Self::Epoll)
     }
 
-    /// Switches to io_uring, if the system permits it. Must be called by the thread that will serve, before there
-    /// is any connection or timer: a ring is bound to the thread that creates it.
+    /// Switches to io_uring, if the system permits it. Must be called by the thread that will serve, before
+    /// there is any connection or timer: a ring is bound to the thread that creates it.
     pub(crate) fn use_ring(&mut self) {
         let Self::Epoll(epoll) = self else { return };
         let ring = RingSockets::new(epoll.waker()).and_then(|mut ring| {

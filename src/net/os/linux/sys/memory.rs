@@ -1,7 +1,8 @@
 //! Allocation when the system has no memory left.
 //!
-//! Allocations that may be large are fallible (`try_reserve`). Small ones inside libraries that have no fallible
-//! allocation come from a reserve, which exists from the start. Without it Rust would abort the process.
+//! Allocations that may be large are fallible (`try_reserve`). Small ones inside libraries that have no
+//! fallible allocation come from a reserve, which exists from the start. Without it Rust would abort the
+//! process.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::{Cell, UnsafeCell};
@@ -271,15 +272,15 @@ fn grow_exactly<T>(list: &mut Vec<T>, more: usize) -> Result<(), TryReserveError
     frugal(|| list.try_reserve_exact(more))
 }
 
-/// Size of a block that gets a memory mapping of its own: in C libraries from 128 KiB on, unless so much is free
-/// on the heap.
+/// Size of a block that gets a memory mapping of its own: in C libraries from 128 KiB on, unless so much is
+/// free on the heap.
 const MAPPED_BYTES: usize = 256 << 10;
 
 /// Creates an empty queue that may have to hold an entry for each client.
 ///
-/// Its initial capacity is so large that it has a mapping of its own: pages that were never used cost nothing,
-/// and it grows without a copy. A queue that grows from a small one leaves used pages behind, several bytes
-/// for each client.
+/// Its initial capacity is so large that it has a mapping of its own: pages that were never used cost
+/// nothing, and it grows without a copy. A queue that grows from a small one leaves used pages behind,
+/// several bytes for each client.
 pub(crate) fn long_queue<T>() -> Result<VecDeque<T>, TryReserveError> {
     let mut queue = VecDeque::new();
     frugal(|| queue.try_reserve_exact(MAPPED_BYTES / size_of::<T>()))?;

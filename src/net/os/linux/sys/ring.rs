@@ -174,8 +174,8 @@ impl Ring {
         self.enter(0, None)
     }
 
-    /// Submits all requests and waits for a completion, unless there is one, or for a signal handler. Then waits
-    /// up to [`GATHER_WAIT_US`] for `expected` completions.
+    /// Submits all requests and waits for a completion, unless there is one, or for a signal handler. Then
+    /// waits up to [`GATHER_WAIT_US`] for `expected` completions.
     pub(crate) fn wait(&mut self, expected: usize) -> io::Result<()> {
         if !self.set_aside.is_empty() {
             return self.poll();
@@ -224,8 +224,8 @@ impl Ring {
         let count = self.ring.submission().len() as u32;
         let flags = (flags | EnterFlags::EXT_ARG).bits();
         let submitter = self.ring.submitter();
-        // SAFETY: EXT_ARG gives the type of `args`, which outlives the call, as does what it points to. Entries
-        // point to no memory, or to memory that is borrowed until they have completed.
+        // SAFETY: EXT_ARG gives the type of `args`, which outlives the call, as does what it points to.
+        // Entries point to no memory, or to memory that is borrowed until they have completed.
         unsafe { submitter.enter(count, wanted as u32, flags, Some(args)) }
     }
 
