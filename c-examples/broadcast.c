@@ -11,63 +11,63 @@
 #include <string.h>
 #include <time.h>
 
-static struct guest { struct guest *next; portal_websocket websocket; char name[]; } *guests;
-static pthread_mutex_t door = PTHREAD_MUTEX_INITIALIZER; /* guards the list; main broadcasts the time on its own thread */
+static struct client { struct client *next; portal_websocket websocket; char name[]; } *clients;
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* protects the list: main broadcasts on another thread */
 
-static void tell_all(const char *who, const char *words)
+static void broadcast(const char *name, const char *text)
 {
-    char *line = malloc(strlen(who) + strlen(words) + sizeof ": ");
-    sprintf(line, "%s: %s", who, words);
-    pthread_mutex_lock(&door);
-    for (struct guest *guest = guests; guest != NULL; guest = guest->next)
-        portal_send(guest->websocket, PORTAL_MESSAGE_TEXT, line, strlen(line)); /* a client that is too slow misses it */
-    pthread_mutex_unlock(&door);
+    char *line = malloc(strlen(name) + strlen(text) + sizeof ": ");
+    sprintf(line, "%s: %s", name, text);
+    pthread_mutex_lock(&lock);
+    for (struct client *client = clients; client != NULL; client = client->next)
+        portal_send(client->websocket, PORTAL_MESSAGE_TEXT, line, strlen(line)); /* lost when its queue is full */
+    pthread_mutex_unlock(&lock);
     free(line);
 }
 
-static int32_t enter(portal_websocket websocket, const portal_request *request, void *user_data)
+static int32_t on_connect(portal_websocket websocket, const portal_request *request, void *user_data)
 {
     const char *name = portal_request_param(request, "name");
-    struct guest *guest = malloc(sizeof *guest + strlen(name) + 1);
+    struct client *client = malloc(sizeof *client + strlen(name) + 1);
 
     (void)user_data;
-    guest->websocket = websocket;
-    strcpy(guest->name, name);
-    pthread_mutex_lock(&door);
-    guest->next = guests;
-    guests = guest;
-    pthread_mutex_unlock(&door);
-    tell_all(name, "(enters)");
-    return portal_set_data(websocket, guest);
+    client->websocket = websocket;
+    strcpy(client->name, name);
+    pthread_mutex_lock(&lock);
+    client->next = clients;
+    clients = client;
+    pthread_mutex_unlock(&lock);
+    broadcast(name, "(enters)");
+    return portal_set_data(websocket, client);
 }
 
-static int32_t say(portal_websocket websocket, uint32_t type, const void *data, size_t len, void *user_data)
+static int32_t on_message(portal_websocket websocket, uint32_t type, const void *data, size_t len, void *user_data)
 {
-    const struct guest *guest = portal_data(websocket);
+    const struct client *client = portal_data(websocket);
 
     (void)type, (void)len, (void)user_data;
-    tell_all(guest->name, data); /* a NUL follows every message */
+    broadcast(client->name, data); /* a NUL follows every message */
     return 0;
 }
 
-static int32_t leave(portal_websocket websocket, uint32_t code, const char *reason, void *user_data)
+static int32_t on_disconnect(portal_websocket websocket, uint32_t code, const char *reason, void *user_data)
 {
-    struct guest *guest = portal_data(websocket), **link = &guests;
+    struct client *client = portal_data(websocket), **link = &clients;
 
     (void)code, (void)reason, (void)user_data;
-    pthread_mutex_lock(&door);
-    while (*link != guest)
+    pthread_mutex_lock(&lock);
+    while (*link != client)
         link = &(*link)->next;
-    *link = guest->next;
-    pthread_mutex_unlock(&door);
-    tell_all(guest->name, "(leaves)");
-    free(guest);
+    *link = client->next;
+    pthread_mutex_unlock(&lock);
+    broadcast(client->name, "(leaves)");
+    free(client);
     return 0;
 }
 
 int main(int argc, char **argv)
 {
-    const portal_handlers handlers = { sizeof handlers, .connect = enter, .message = say, .disconnect = leave };
+    const portal_handlers handlers = { sizeof handlers, .connect = on_connect, .message = on_message, .disconnect = on_disconnect };
     struct pollfd input = { .fd = 0, .events = POLLIN };
     portal_server server;
     portal_status status = portal_define_path("/room/{name}", &handlers, NULL);
@@ -81,6 +81,6 @@ int main(int argc, char **argv)
     printf("listening on ws://localhost:%u/room/{name}\n", (unsigned)portal_server_port(server));
     fflush(stdout);
     while (poll(&input, 1, 2000) == 0)
-        tell_all("clock", ctime(&(time_t){ time(NULL) }));
+        broadcast("clock", ctime(&(time_t){ time(NULL) }));
     return portal_server_close(server);
 }

@@ -1,6 +1,6 @@
 /* echo: greets every client and sends back each of its messages.
  *
- *   echo [port]        then open http://localhost:4433/ and talk to yourself
+ *   echo [port]        then open http://localhost:4433/ and send messages
  */
 #include <portal.h>
 

@@ -29,8 +29,8 @@ struct Path {
             return attempt([&] { static_cast<Path *>(self)->connect(websocket); });
         };
         handlers.message = [](portal_websocket websocket, uint32_t type, const void *data, size_t len, void *self) {
-            const std::string_view said(static_cast<const char *>(data), len);
-            return attempt([&] { static_cast<Path *>(self)->message(websocket, type, said); });
+            const std::string_view content(static_cast<const char *>(data), len);
+            return attempt([&] { static_cast<Path *>(self)->message(websocket, type, content); });
         };
         handlers.release = [](void *self) { delete static_cast<Path *>(self); };
         auto copy = std::make_unique<Path>(*this);
@@ -65,8 +65,8 @@ static void serve(uint32_t port)
     sigaddset(&stop, SIGTERM);
     pthread_sigmask(SIG_BLOCK, &stop, nullptr);
 
-    const auto send = [](portal_websocket websocket, uint32_t type, std::string_view words) {
-        check(portal_send(websocket, type, words.data(), words.size()));
+    const auto send = [](portal_websocket websocket, uint32_t type, std::string_view content) {
+        check(portal_send(websocket, type, content.data(), content.size()));
     };
     Path echo;
     echo.connect = [&](auto websocket) { send(websocket, PORTAL_MESSAGE_TEXT, "Welcome to echo server."); };

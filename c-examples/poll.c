@@ -31,7 +31,7 @@ static portal_status start(uint32_t port, portal_server *server)
 }
 
 /* Executes one line of input. Returns 0 to stop. */
-static int obey(portal_server server)
+static int execute(portal_server server)
 {
     char line[100];
 
@@ -47,8 +47,8 @@ static int obey(portal_server server)
 
 int main(int argc, char **argv)
 {
-    enum { CLIENTS, TYPED };
-    struct pollfd sources[2] = { [TYPED] = { .fd = 0, .events = POLLIN } };
+    enum { SERVER, INPUT };
+    struct pollfd sources[2] = { [INPUT] = { .fd = 0, .events = POLLIN } };
     portal_server server;
     portal_status status = start(argc > 1 ? (uint32_t)atoi(argv[1]) : 4433, &server);
 
@@ -59,12 +59,12 @@ int main(int argc, char **argv)
     printf("listening on ws://localhost:%u/echo\n", (unsigned)portal_server_port(server));
     fflush(stdout);
     setvbuf(stdin, NULL, _IONBF, 0); /* unbuffered, so that poll sees every line */
-    sources[CLIENTS] = (struct pollfd){ .fd = portal_server_fd(server), .events = POLLIN };
+    sources[SERVER] = (struct pollfd){ .fd = portal_server_fd(server), .events = POLLIN };
 
     while (poll(sources, 2, -1) > 0 || errno == EINTR) {
-        if (sources[CLIENTS].revents != 0)
+        if (sources[SERVER].revents != 0)
             portal_server_poll(server, 0);
-        if (sources[TYPED].revents != 0 && !obey(server))
+        if (sources[INPUT].revents != 0 && !execute(server))
             break;
     }
     return portal_server_close(server);
