@@ -67,7 +67,9 @@ static int32_t on_disconnect(portal_websocket websocket, uint32_t code, const ch
 
 int main(int argc, char **argv)
 {
-    const portal_handlers handlers = { sizeof handlers, .connect = on_connect, .message = on_message, .disconnect = on_disconnect };
+    const portal_handlers handlers = {
+        sizeof handlers, .connect = on_connect, .message = on_message, .disconnect = on_disconnect
+    };
     struct pollfd input = { .fd = 0, .events = POLLIN };
     portal_server server;
     portal_status status = portal_define_path("/room/{name}", &handlers, NULL);
