@@ -1,7 +1,7 @@
-//! Any frames of a client with which compression was agreed on: nothing panics, no message is over
-//! the limit, and any cutting gives the same events. What has come whole survives being compressed.
+//! Arbitrary frames on a connection with compression: nothing panics, no message is over the limit, and
+//! fragmentation does not change the events. Received messages survive compression and decompression.
 //!
-//! The input is a byte of flags, a length and so many sizes of pieces, then frames: a first byte, a
+//! The input is a byte of flags, the number of piece sizes and the sizes, then frames: a first byte, a
 //! length and the payload, which is masked here.
 
 #![no_main]
@@ -34,7 +34,7 @@ fuzz_target!(|input: &[u8]| {
     let takeover = flags & 1 != 0;
     let agreement = agreement(takeover);
     let wire = wire(frames);
-    // One for all: what a session gives back must be as new.
+    // Shared by all sessions: what a session returns must be reusable.
     let mut scratch = Scratch::default();
     let whole = events(agreement, &mut scratch, [wire.clone()]);
     let cut = events(agreement, &mut scratch, pieces(&wire, sizes));
@@ -50,7 +50,7 @@ fuzz_target!(|input: &[u8]| {
     );
 });
 
-/// Compresses the messages, and reads them again.
+/// Compresses the messages and decompresses them.
 fn assert_survival(agreement: Agreement, scratch: &mut Scratch, level: u32, seen: &[Seen]) {
     let mut deflaters = Deflaters::new(level);
     let mut own = deflaters.own(agreement.server_window_bits);
@@ -84,7 +84,7 @@ fn agreement(takeover: bool) -> Agreement {
     agree(&[offer], takeover).expect("a good offer")
 }
 
-/// Frames with their payloads masked.
+/// Returns the frames with masked payloads.
 fn wire(mut frames: &[u8]) -> Vec<u8> {
     let mut wire = Vec::new();
     while let [first, len, rest @ ..] = frames {

@@ -1,5 +1,5 @@
-//! Any bytes as what a client offers in `Sec-WebSocket-Extensions`: nothing panics, and the answer
-//! is one that the client can take.
+//! Arbitrary bytes as `Sec-WebSocket-Extensions` of a request: nothing panics, and the response is valid
+//! for the offer.
 
 #![no_main]
 
@@ -22,7 +22,7 @@ fuzz_target!(|value: &[u8]| {
         let (Some(line), Some(agreement)) = (line, agreement) else {
             continue;
         };
-        // The answer is itself an offer that can be taken, and means the same.
+        // The response, used as an offer, results in the same agreement.
         let answered = offers_of(line);
         let [answered] = &answered[..] else {
             panic!("one extension: {line}");
@@ -34,7 +34,7 @@ fuzz_target!(|value: &[u8]| {
     }
 });
 
-/// Whether all that this offer demands is granted.
+/// Whether the response grants everything that the offer requires.
 fn answers(answer: &Extension, offer: &Extension) -> bool {
     let demanded = |name: &str| name.starts_with("server_");
     let is_granted = |parameter: &(String, Option<String>)| {
@@ -47,7 +47,7 @@ fn offers_of(value: &str) -> Vec<Extension> {
     offers(value.as_bytes()).expect("a good header")
 }
 
-/// What a request with this header offers, if it is a good one.
+/// Returns the offers of a request with this header, if it is valid.
 fn offers(value: &[u8]) -> Option<Vec<Extension>> {
     let mut head = b"GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\

@@ -1,4 +1,4 @@
-//! Any bytes as a frame header: nothing panics, and what was decided stays so with more bytes.
+//! Arbitrary bytes as a frame header: nothing panics, and further bytes do not change a result.
 
 #![no_main]
 

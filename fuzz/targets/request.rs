@@ -1,6 +1,6 @@
-//! Any bytes as a request: nothing panics, and any cutting gives the same answer.
+//! Arbitrary bytes as a request: nothing panics, and fragmentation does not change the response.
 //!
-//! The first byte of the input says how large the pieces are in which the rest arrives.
+//! The first byte of the input is the size of the pieces in which the rest arrives.
 
 #![no_main]
 
@@ -18,14 +18,14 @@ fuzz_target!(|input: &[u8]| {
     assert_eq!(whole, in_pieces);
 });
 
-/// The answer to `bytes`; nothing while they are no complete request.
+/// Returns the response to `bytes`; None while the request is incomplete.
 fn serve(bytes: &[u8], piece_len: usize) -> Option<Result<Offer, Refusal>> {
     let mut scanner = HeadScanner::default();
     let ends = (0..bytes.len()).step_by(piece_len).chain([bytes.len()]);
     for end in ends {
         let answer = match scanner.scan(&bytes[..end], MAX_HEADER_SIZE) {
             Ok(None) => continue,
-            Ok(Some(head_len)) => answer(&bytes[..head_len]),
+            Ok(Some(head_len)) => respond(&bytes[..head_len]),
             Err(refusal) => Err(refusal),
         };
         let mut out = Vec::new();
@@ -42,7 +42,7 @@ fn serve(bytes: &[u8], piece_len: usize) -> Option<Result<Offer, Refusal>> {
     None
 }
 
-fn answer(head: &[u8]) -> Result<Offer, Refusal> {
+fn respond(head: &[u8]) -> Result<Offer, Refusal> {
     let mut head = head.to_vec();
     let head = parse_head(&mut head)?;
     assert!(head.path().starts_with('/') && head.target.starts_with('/'));

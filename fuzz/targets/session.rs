@@ -1,6 +1,6 @@
-//! Any bytes as what a client sends: nothing panics, and any cutting gives the same events.
+//! Arbitrary bytes from the peer: nothing panics, and fragmentation does not change the events.
 //!
-//! The input begins with a length and so many sizes of pieces, in which the rest arrives in turn.
+//! The input begins with the number of piece sizes and the sizes, in which the rest arrives in turn.
 
 #![no_main]
 

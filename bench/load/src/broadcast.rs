@@ -1,4 +1,4 @@
-//! One client speaks, and all hear it: `burst` messages at once, and when all have heard them, again.
+//! One client sends, and all receive: `burst` messages at once, and again when all have received them.
 
 use std::collections::VecDeque;
 use std::io;
@@ -13,8 +13,8 @@ use crate::connection::{Server, wrong};
 use crate::exchange::Exchange;
 use crate::figures::{Measurement, latencies, percentiles};
 
-/// The client that speaks. It hears itself, too.
-const SPEAKER: usize = 0;
+/// The index of the client that sends. It receives its messages, too.
+const SENDER: usize = 0;
 
 pub fn run(
     server: &Server,
@@ -56,12 +56,12 @@ struct Audience {
     clients: Vec<Listener>,
     exchange: Exchange,
     burst: usize,
-    /// How many messages everybody has heard.
+    /// Number of messages that all clients have received.
     finished: u64,
-    /// The messages after those: when each was said, and how many have yet to hear it.
+    /// The messages after those: when each was sent, and how many clients have not received it yet.
     under_way: VecDeque<(Instant, usize)>,
     deliveries: u64,
-    /// Nanoseconds until the last has heard it.
+    /// Nanoseconds until the last client has received a message.
     latencies: Histogram<u64>,
 }
 
@@ -100,13 +100,13 @@ impl Audience {
         for (_, missing) in self.under_way.range_mut(first..first + echoes) {
             *missing -= 1;
         }
-        if index == SPEAKER {
+        if index == SENDER {
             listener.client.write(&self.exchange)?;
         }
         Ok(())
     }
 
-    /// Takes away the messages that all have heard.
+    /// Removes the messages that all clients have received.
     fn finish(&mut self) {
         while let Some((said, 0)) = self.under_way.front() {
             let time = said.elapsed().as_nanos() as u64;
@@ -119,7 +119,7 @@ impl Audience {
     fn say(&mut self) -> io::Result<()> {
         let message = (Instant::now(), self.clients.len());
         self.under_way.resize(self.burst, message);
-        let speaker = &mut self.clients[SPEAKER].client;
+        let speaker = &mut self.clients[SENDER].client;
         speaker.owe(&self.exchange, self.burst);
         speaker.write(&self.exchange)
     }

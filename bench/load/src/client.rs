@@ -7,19 +7,19 @@ use mio::{Events, Interest, Poll, Token};
 use crate::connection::{Connection, DEADLINE, Server};
 use crate::exchange::Exchange;
 
-/// How much a read may take.
+/// Maximum size of a read, in bytes.
 pub const BUFFER: usize = 256 * 1024;
 
 pub struct Client {
     connection: Connection,
-    /// How much of the next echo has come.
+    /// Bytes of the next echo that were received.
     heard: usize,
-    /// Where in the outgoing frames it is, and how many bytes it has yet to write from there.
+    /// The position in the outgoing frames, and how many bytes from there remain to be written.
     position: usize,
     owed: usize,
 }
 
-/// What a client has read.
+/// The result of a read.
 pub struct Heard {
     pub echoes: usize,
     pub bytes: usize,
@@ -40,7 +40,7 @@ impl Client {
         })
     }
 
-    /// Reads what has come, but no further than the last of `due` echoes.
+    /// Reads what has arrived, at most up to the end of `due` echoes.
     pub fn read(
         &mut self,
         exchange: &Exchange,
@@ -64,12 +64,12 @@ impl Client {
         Ok(heard)
     }
 
-    /// Has `count` messages more to write.
+    /// Queues `count` more messages.
     pub fn owe(&mut self, exchange: &Exchange, count: usize) {
         self.owed += count * exchange.sent_len();
     }
 
-    /// Writes what it owes, as far as the system takes it.
+    /// Writes queued messages, as far as the socket accepts them.
     pub fn write(&mut self, exchange: &Exchange) -> io::Result<()> {
         if self.owed == 0 {
             return self.connection.flush();
@@ -83,7 +83,7 @@ impl Client {
     }
 }
 
-/// Waits until something can be done, for no longer than the deadline.
+/// Waits for events, at most until the deadline.
 pub fn wait(poll: &mut Poll, events: &mut Events) -> io::Result<()> {
     poll.poll(events, Some(DEADLINE))?;
     if events.is_empty() {

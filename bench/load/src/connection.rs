@@ -1,4 +1,4 @@
-//! A client's connection: how it is opened, and how bytes pass, in the clear or by TLS.
+//! A client's connection, with or without TLS: its opening, reads and writes.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, SocketAddrV4, TcpStream as BlockingStream};
@@ -16,36 +16,36 @@ use socket2::{Domain, Socket, Type};
 
 use crate::frame::read_header;
 
-/// A client waits no longer than this for anything.
+/// Maximum time of every wait.
 pub const DEADLINE: Duration = Duration::from_secs(20);
 
-/// So few from each source address that the system has ports enough.
+/// Clients per source address: few enough for the system's ports.
 const CLIENTS_PER_SOURCE: usize = 5_000;
 const SOURCES: usize = 250;
 
-/// The key of RFC 6455 section 1.3, and what it is answered with.
+/// The key of RFC 6455 section 1.3, and its accept value.
 const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
 const ACCEPT: &str = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
 
-/// Where clients connect to, and how.
+/// The server, and how clients connect to it.
 #[derive(Clone)]
 pub struct Server {
     pub port: u16,
     pub protocol: Protocol,
-    /// TLS below it all.
+    /// The configuration of TLS, if it is used.
     pub tls: Option<Arc<ClientConfig>>,
 }
 
 #[derive(Clone, Copy, PartialEq)]
 pub enum Protocol {
-    /// No opening handshake: a server that sends each byte back.
+    /// No WebSocket: the server sends each byte back.
     Raw,
     WebSocket,
-    /// With permessage-deflate, each message for itself in both directions.
+    /// With permessage-deflate, without context takeover in either direction.
     Deflate,
 }
 
-/// Trusts the one certificate in a PEM file, and resumes no session.
+/// Returns a configuration that trusts the only certificate of a PEM file and resumes no session.
 pub fn tls(certificate: &Path) -> io::Result<Arc<ClientConfig>> {
     let mut roots = RootCertStore::empty();
     let certificate = CertificateDer::from_pem_file(certificate).map_err(io::Error::other)?;
@@ -58,12 +58,12 @@ pub fn tls(certificate: &Path) -> io::Result<Arc<ClientConfig>> {
 }
 
 impl Server {
-    /// Opens the `index`-th connection; the protocol has begun on it.
+    /// Opens the `index`-th connection, opening handshake included.
     pub fn open(&self, index: usize) -> io::Result<Connection> {
         self.open_on(self.connect(index, None)?)
     }
 
-    /// The same on a stream that has just been connected.
+    /// Performs the opening handshake on a connected stream.
     pub fn open_on(&self, mut stream: BlockingStream) -> io::Result<Connection> {
         let Some(tls) = self.tls_session()? else {
             self.shake_hands(&mut stream)?;
@@ -76,7 +76,7 @@ impl Server {
         Ok(Connection::Tls(Box::new(stream)))
     }
 
-    /// Takes a stream that has just been connected; nothing has been said on it.
+    /// Takes over a connected stream, without an opening handshake.
     pub fn begin_on(&self, stream: BlockingStream) -> io::Result<Connection> {
         let stream = unblocked(stream)?;
         Ok(match self.tls_session()? {
@@ -85,7 +85,7 @@ impl Server {
         })
     }
 
-    /// Connects without a word, with a receive buffer of that size if one is given.
+    /// Connects, with a receive buffer of `buffer` bytes if it is given.
     pub fn connect(&self, index: usize, buffer: Option<usize>) -> io::Result<BlockingStream> {
         let source = (index / CLIENTS_PER_SOURCE % SOURCES) as u8;
         let source = Ipv4Addr::new(127, 0, 0, 2 + source);
@@ -114,7 +114,7 @@ impl Server {
             return Ok(());
         }
         stream.write_all(self.request().as_bytes())?;
-        // A pure echo says nothing of its own, so the answer's end is the last byte that comes.
+        // An echo server sends nothing else, so the response ends with the last received byte.
         let mut answer = Vec::new();
         let mut piece = [0; 1024];
         while !answer.ends_with(b"\r\n\r\n") {
@@ -167,7 +167,7 @@ impl Server {
     }
 }
 
-/// A connection on which the protocol has begun; it never blocks.
+/// A non-blocking connection after its opening handshake.
 pub enum Connection {
     Plain(TcpStream),
     Tls(Box<StreamOwned<ClientConnection, TcpStream>>),
@@ -181,7 +181,7 @@ impl Connection {
         }
     }
 
-    /// Reads what has come; `None` when nothing has.
+    /// Reads what has arrived; `None` when nothing has.
     pub fn receive(&mut self, buffer: &mut [u8]) -> io::Result<Option<usize>> {
         let taken = match self {
             Connection::Plain(stream) => stream.read(buffer),
@@ -195,12 +195,12 @@ impl Connection {
         }
     }
 
-    /// Whether a read that got less than there was room for has emptied the socket.
+    /// Whether a short read means that the socket is drained.
     pub fn short_read_drains(&self) -> bool {
         matches!(self, Connection::Plain(_))
     }
 
-    /// Writes as much as the system takes; returns how much that was.
+    /// Writes as much as the socket accepts; returns the number of bytes.
     pub fn send(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let taken = match self {
             Connection::Plain(stream) => stream.write(bytes),
@@ -212,7 +212,7 @@ impl Connection {
         }
     }
 
-    /// Writes one small frame and waits for the frame that answers it.
+    /// Writes one small frame and waits for the reply.
     pub fn ask(mut self, frame: &[u8]) -> io::Result<Vec<u8>> {
         let (mut poll, mut events) = (Poll::new()?, Events::with_capacity(1));
         poll.registry()
@@ -237,7 +237,7 @@ impl Connection {
         }
     }
 
-    /// Hands on what TLS has kept.
+    /// Writes ciphertext that TLS has buffered.
     pub fn flush(&mut self) -> io::Result<()> {
         match self {
             Connection::Tls(stream) if stream.conn.wants_write() => match stream.flush() {
@@ -255,10 +255,10 @@ fn unblocked(stream: BlockingStream) -> io::Result<TcpStream> {
 }
 
 pub fn hung_up() -> io::Error {
-    io::Error::new(ErrorKind::UnexpectedEof, "the server hung up")
+    io::Error::new(ErrorKind::UnexpectedEof, "the server closed the connection")
 }
 
-/// The server did what it must not do.
+/// Returns an error for invalid behaviour of the server.
 pub fn wrong(what: impl Into<String>) -> io::Error {
     io::Error::new(ErrorKind::InvalidData, what.into())
 }

@@ -1,8 +1,8 @@
-//! Keeps an echo server busy: each client has `depth` messages under way, and as many as come back
-//! are sent again, in one write.
+//! Load for an echo server: each client has `depth` messages in flight, and for each received echo sends
+//! another message, all of them in one write.
 //!
-//! So that the server is what is measured, a visit to a client is one read, one comparison of each
-//! echo's header, one look at the clock and one write.
+//! A visit to a client is one read, one comparison of each echo's header, one clock call and one write,
+//! so that the load costs little.
 
 use std::collections::VecDeque;
 use std::io;
@@ -17,19 +17,19 @@ use crate::connection::{Server, wrong};
 use crate::exchange::Exchange;
 use crate::figures::{Measurement, latencies, percentiles};
 
-/// When a measurement is over.
+/// When a measurement ends.
 #[derive(Clone, Copy)]
 pub enum Limit {
-    /// Measures for a while, after another while.
+    /// Measures for some time, after a warm-up.
     Time {
         warm_up: Duration,
         measured: Duration,
     },
-    /// Exchanges that many messages, and measures all of it.
+    /// Exchanges that many messages, and measures all of them.
     Messages(u64),
 }
 
-/// Has `clients` exchange messages with the server, `depth` at a time; returns the figures.
+/// Exchanges messages between `clients` and the server, `depth` in flight each; returns the figures.
 pub fn run(
     server: &Server,
     exchange: Exchange,
@@ -70,7 +70,7 @@ struct Work {
     buffer: Vec<u8>,
     clients: Vec<Echoing>,
     exchange: Exchange,
-    /// How many messages may still be begun.
+    /// Number of messages that may still be sent.
     allowance: u64,
     heard_bytes: u64,
     /// Nanoseconds from write to read.
@@ -80,9 +80,9 @@ struct Work {
 
 struct Echoing {
     client: Client,
-    /// How many echoes have yet to come.
+    /// Number of echoes that were not received yet.
     waiting: usize,
-    /// When messages were sent, and how many at once, the oldest first.
+    /// When messages were sent and how many together, the oldest first.
     under_way: VecDeque<(u64, usize)>,
 }
 
@@ -150,7 +150,7 @@ impl Work {
         Ok(())
     }
 
-    /// Forgets what was measured so far.
+    /// Discards the measurements so far.
     fn forget(&mut self) {
         self.heard_bytes = 0;
         self.latencies.reset();
@@ -170,7 +170,7 @@ impl Work {
         self.clients[index].client.write(&self.exchange)
     }
 
-    /// Owes the server `count` messages more of this client, as far as they are allowed.
+    /// Queues up to `count` more messages of this client, within the allowance.
     fn begin(&mut self, index: usize, count: usize, now: u64) {
         let count = self.allowance.min(count as u64) as usize;
         if count == 0 {
@@ -189,7 +189,7 @@ impl Work {
 }
 
 impl Echoing {
-    /// Notes how long the oldest `echoes` messages were under way.
+    /// Records the latencies of the oldest `echoes` messages.
     fn land(
         &mut self,
         mut echoes: usize,

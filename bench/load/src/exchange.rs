@@ -1,4 +1,4 @@
-//! One message and the echo that it must get, made before anything is measured.
+//! A message and its expected echo, prepared before the measurement.
 
 use std::io;
 
@@ -8,20 +8,20 @@ use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress};
 use crate::connection::{Server, wrong};
 use crate::frame::{BINARY, COMPRESSED, FINAL, TEXT, read_header, write_masked, write_plain};
 
-/// What all clients send and hear, over and over.
+/// The message that all clients send repeatedly, and its echo.
 pub struct Exchange {
-    /// The message's frames, one after another, twice as many as are under way at once: so what a
-    /// client has to write never wraps around.
+    /// Copies of the message's frame, twice as many as may be in flight, so that a write never wraps
+    /// around.
     outgoing: Vec<u8>,
     sent_len: usize,
     echo: Vec<u8>,
-    /// How many bytes of each echo are compared.
+    /// Number of bytes of each echo that are compared.
     checked: usize,
 }
 
 impl Exchange {
-    /// `sent` is one frame as it is written, `echo` what comes back; of that `header` bytes are
-    /// compared, or all of it if `verify`.
+    /// `sent` is the frame to send, `echo` the expected reply, of which the first `header` bytes are
+    /// compared, or all of them if `verify`.
     pub fn new(sent: &[u8], echo: Vec<u8>, header: usize, depth: usize, verify: bool) -> Exchange {
         Exchange {
             outgoing: sent.repeat(2 * depth),
@@ -31,7 +31,7 @@ impl Exchange {
         }
     }
 
-    /// A message of `size` bytes: text up to 64 KiB, as most is; binary above.
+    /// A message of `size` bytes: text up to 64 KiB, binary above.
     pub fn plain(size: usize, depth: usize, verify: bool) -> Exchange {
         let payload = letters(size);
         let first = FINAL | if size < 0x1_0000 { TEXT } else { BINARY };
@@ -42,7 +42,7 @@ impl Exchange {
         Exchange::new(&sent, echo, header, depth, verify)
     }
 
-    /// As many bytes as the masked frame of a message has, for a server that returns them as they are.
+    /// As many bytes as a message's masked frame has, for a server that returns them unchanged.
     pub fn raw(size: usize, depth: usize, verify: bool) -> Exchange {
         let mut sent = Vec::new();
         write_masked(&mut sent, FINAL | BINARY, &letters(size));
@@ -50,8 +50,8 @@ impl Exchange {
         Exchange::new(&sent, sent.clone(), header, depth, verify)
     }
 
-    /// A compressed text. What comes back is whatever this server makes of it: asked for once, read, and
-    /// expected from then on, since no message depends on another.
+    /// A compressed text. The server's compressed form is obtained by one exchange and expected from
+    /// then on: without context takeover it is always the same.
     pub fn compressed(
         server: &Server,
         size: usize,
@@ -84,18 +84,18 @@ impl Exchange {
         self.echo.len()
     }
 
-    /// What a client at `position` writes next, if it owes `owed` bytes.
+    /// Returns the bytes to write at `position`, of which `owed` remain.
     pub fn outgoing(&self, position: usize, owed: usize) -> &[u8] {
         &self.outgoing[position..position + owed]
     }
 
-    /// Where a client is after it has written `taken` bytes at `position`.
+    /// Returns the position after `taken` bytes were written at `position`.
     pub fn advance(&self, position: usize, taken: usize) -> usize {
         (position + taken) % (self.outgoing.len() / 2)
     }
 
-    /// Compares what came with the echoes that are due; `heard` bytes of the first came before.
-    /// Returns how many are whole now.
+    /// Compares received bytes with the expected echoes; `heard` bytes of the first were received
+    /// before. Returns the number of echoes that are complete.
     pub fn check(&self, heard: &mut usize, mut input: &[u8]) -> io::Result<usize> {
         let mut echoes = 0;
         while !input.is_empty() {
@@ -130,7 +130,7 @@ impl Exchange {
     }
 }
 
-/// Something that a program may send: it shrinks to about a third.
+/// Typical JSON, which compresses to about a third.
 fn json(size: usize) -> Vec<u8> {
     let mut random = Rng::with_seed(1);
     let mut text = String::from("[");
@@ -144,7 +144,7 @@ fn json(size: usize) -> Vec<u8> {
     text.into_bytes()
 }
 
-/// What ends a message and is left out (RFC 7692 section 7.2.1).
+/// The end of a compressed message, which is omitted (RFC 7692 section 7.2.1).
 const TAIL: [u8; 4] = [0, 0, 0xff, 0xff];
 
 fn deflate(payload: &[u8]) -> io::Result<Vec<u8>> {

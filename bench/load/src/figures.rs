@@ -1,4 +1,4 @@
-//! The figures that a run is about, as they are printed.
+//! The figures of a run, in the form in which they are printed.
 
 use std::io;
 use std::time::{Duration, Instant};
@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::process::{Usage, memory, processor_time};
 
-/// What goes on from `begin` to `end`.
+/// A measurement from `begin` to `end`.
 pub struct Measurement {
     began: Instant,
     own: Duration,
@@ -16,7 +16,7 @@ pub struct Measurement {
 }
 
 impl Measurement {
-    /// Begins to measure, and what `process`, the server, uses, too.
+    /// Begins a measurement, also of the resources that `process`, the server, uses.
     pub fn begin(process: Option<i32>) -> io::Result<Measurement> {
         let usage = |process| Ok::<_, io::Error>((process, Usage::of(process)?));
         Ok(Measurement {
@@ -26,7 +26,7 @@ impl Measurement {
         })
     }
 
-    /// The figures for each of `count` things that were done meanwhile; one is named `thing`.
+    /// Returns the figures per `thing`, of which `count` were done.
     pub fn end(self, count: f64, thing: &str) -> io::Result<Value> {
         let seconds = self.began.elapsed().as_secs_f64();
         let own = processor_time(own())? - self.own;
@@ -64,12 +64,12 @@ fn own() -> i32 {
     std::process::id() as i32
 }
 
-/// An empty histogram of nanoseconds, up to a minute.
+/// Returns an empty histogram of nanoseconds, up to a minute.
 pub fn latencies() -> io::Result<Histogram<u64>> {
     Histogram::new_with_bounds(100, 60_000_000_000, 3).map_err(io::Error::other)
 }
 
-/// What of them is told, in microseconds.
+/// Returns the reported percentiles, in microseconds.
 pub fn percentiles(latencies: &Histogram<u64>) -> Value {
     let at = |quantile| latencies.value_at_quantile(quantile) as f64 / 1000.0;
     json!({"p50": at(0.5), "p99": at(0.99), "p99.9": at(0.999)})

@@ -1,6 +1,6 @@
 //! Frames as clients and servers write them (RFC 6455 section 5.2).
 
-/// Masks payloads: any key costs a server the same.
+/// The masking key. Its value does not affect a server's cost.
 const KEY: [u8; 4] = [0x9e, 0x37, 0x79, 0xb9];
 
 pub const FINAL: u8 = 0x80;
@@ -18,7 +18,7 @@ pub fn write_masked(out: &mut Vec<u8>, first: u8, payload: &[u8]) {
     write_masked_with(KEY, out, first, payload);
 }
 
-/// The same with a masking key of the caller's.
+/// [`write_masked`] with the given masking key.
 pub fn write_masked_with(key: [u8; 4], out: &mut Vec<u8>, first: u8, payload: &[u8]) {
     write_header(out, first, 0x80, payload.len());
     out.extend(key);
@@ -50,9 +50,9 @@ fn write_header(out: &mut Vec<u8>, first: u8, masked: u8, length: usize) {
     }
 }
 
-/// Reads the header of a server's frame: its first byte, its payload's length and its own.
+/// Parses the header of a server's frame: its first byte, the payload's length and the header's length.
 ///
-/// `None` when `input` holds too little of it. A masked frame's length comes out too big to be right.
+/// `None` when `input` is too short. The length of a masked frame is parsed as one that is too large.
 pub fn read_header(input: &[u8]) -> Option<(u8, u64, usize)> {
     let (&first, &second) = (input.first()?, input.get(1)?);
     Some(match second {

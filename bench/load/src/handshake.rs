@@ -1,4 +1,4 @@
-//! Clients that come and go: connect, open a websocket, close it, again and again.
+//! Clients that repeatedly connect, open a websocket and close it.
 
 use std::io;
 use std::time::{Duration, Instant};
@@ -12,8 +12,8 @@ use crate::connection::{Connection, Server, wrong};
 use crate::figures::{Measurement, latencies, percentiles};
 use crate::frame::{CLOSE, FINAL, write_masked};
 
-/// Keeps `clients` of them coming and going for the second of two times; each makes a new connection
-/// when its close frame has been answered.
+/// Runs `clients` for a warm-up and a measurement; each connects again when its close frame has been
+/// answered.
 pub fn run(
     server: &Server,
     clients: usize,
@@ -51,10 +51,10 @@ struct Churn<'a> {
     close: Vec<u8>,
     poll: Poll,
     visitors: Vec<Visitor>,
-    /// How many connections there have been, and how many have come to their end.
+    /// Number of connections opened and ended.
     opened: usize,
     gone: u64,
-    /// Nanoseconds from connect to the answered close frame.
+    /// Nanoseconds from connect to the reply to the close frame.
     latencies: Histogram<u64>,
 }
 
@@ -62,9 +62,9 @@ struct Churn<'a> {
 struct Visitor {
     connection: Connection,
     began: Instant,
-    /// It is a websocket, and its close frame is under way.
+    /// The opening handshake is complete, and the close frame is being sent.
     open: bool,
-    /// How much it has written of what it says at present.
+    /// Bytes written of the current request or frame.
     written: usize,
     heard: Vec<u8>,
 }
@@ -103,7 +103,7 @@ impl Churn<'_> {
         })
     }
 
-    /// Does what can be done for a connection; returns whether it has come to its end.
+    /// Makes progress with a connection; returns whether it has ended.
     fn progress(&mut self, index: usize) -> io::Result<bool> {
         let visitor = &mut self.visitors[index];
         loop {

@@ -1,4 +1,4 @@
-//! How much memory the server keeps for each client that says nothing, before and after it has spoken.
+//! The server's memory per idle client, before and after its first message.
 
 use std::io;
 
@@ -11,7 +11,7 @@ use crate::process::memory;
 
 pub fn run(server: &Server, clients: usize, size: usize, process: i32) -> io::Result<Value> {
     let exchange = || Exchange::plain(size, 1, true);
-    // What serving costs at all is not to be counted as the clients'.
+    // The fixed cost of serving is not counted as the clients'.
     Load::open(server, exchange(), 1)?.exchange(1, 1)?;
 
     let before = memory(process)?;

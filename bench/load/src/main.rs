@@ -39,35 +39,35 @@ enum Mode {
         target: Target,
         #[command(flatten)]
         load: Load,
-        /// The server sends each byte back as it is: speak no WebSocket.
+        /// Do not speak WebSocket: the server sends each byte back unchanged.
         #[arg(long, conflicts_with = "deflate")]
         raw: bool,
-        /// Compress, without context takeover: messages are JSON, and echoes must be compressed, too.
+        /// Compress, without context takeover. Messages are JSON; echoes must be compressed, too.
         #[arg(long)]
         deflate: bool,
     },
-    /// One client says `--depth` messages at once, and all hear them, again and again.
+    /// One client repeatedly sends `--depth` messages at once, which all clients receive.
     Broadcast {
         #[command(flatten)]
         target: Target,
         #[command(flatten)]
         load: Load,
     },
-    /// Clients connect, open a websocket and close it, again and again.
+    /// Clients repeatedly connect, open a websocket and close it.
     Handshake {
         #[command(flatten)]
         target: Target,
         #[command(flatten)]
         load: Load,
     },
-    /// Clients that say nothing, and then one message each: what memory they take. Needs `--pid`.
+    /// Measures the memory of idle clients, before and after one message each. Needs `--pid`.
     Idle {
         #[command(flatten)]
         target: Target,
         #[command(flatten)]
         load: Load,
     },
-    /// Exchanges messages of all sizes in all manners, and compares every byte.
+    /// Exchanges messages of all sizes in many ways, and compares every byte.
     Soak {
         #[command(flatten)]
         target: Target,
@@ -78,13 +78,13 @@ enum Mode {
 
 #[derive(Args)]
 struct Target {
-    /// Where the server listens, on 127.0.0.1.
+    /// The server's port on 127.0.0.1.
     #[arg(long)]
     port: u16,
-    /// The server's process, of which the processor time is told.
+    /// The server's process, whose processor time is reported.
     #[arg(long)]
     pid: Option<i32>,
-    /// Speak TLS and trust this PEM file.
+    /// Use TLS and trust the certificate in this PEM file.
     #[arg(long)]
     tls: Option<PathBuf>,
 }
@@ -93,19 +93,19 @@ struct Target {
 struct Load {
     #[arg(long, default_value_t = 64)]
     clients: usize,
-    /// Bytes of a message.
+    /// Size of a message in bytes.
     #[arg(long, default_value_t = 20)]
     size: usize,
-    /// How many messages each client has under way.
+    /// Number of messages that each client has in flight.
     #[arg(long, default_value_t = 1)]
     depth: usize,
-    /// Seconds before anything is measured.
+    /// Warm-up in seconds.
     #[arg(long, default_value_t = 0.5)]
     warm_up: f64,
-    /// Seconds that are measured.
+    /// Measurement in seconds.
     #[arg(long, default_value_t = 2.0)]
     seconds: f64,
-    /// Exchange so many messages instead, and measure from the first.
+    /// Exchange so many messages instead, without a warm-up.
     #[arg(long)]
     messages: Option<u64>,
     /// Compare every byte of an echo, not only its header.

@@ -1,18 +1,18 @@
-//! What the system knows of a process: the server's, mostly.
+//! The resources that a process uses, mostly the server's.
 
 use std::fs;
 use std::io;
 use std::mem::MaybeUninit;
 use std::time::Duration;
 
-/// What a process has used since it began.
+/// The resources that a process has used since its start.
 pub struct Usage {
     /// Processor time of all its threads.
     pub processor: Duration,
-    /// The same in the system's ticks, which are coarse: user and system apart.
+    /// User and system time, in the system's coarse ticks.
     pub user_ticks: u64,
     pub system_ticks: u64,
-    /// How often its threads waited, and how often they were made to.
+    /// Voluntary and involuntary context switches.
     pub waits: u64,
     pub preemptions: u64,
 }
@@ -31,7 +31,7 @@ impl Usage {
     }
 }
 
-/// The processor time that a process has used, all its threads together.
+/// Returns the processor time of all threads of a process.
 pub fn processor_time(process: i32) -> io::Result<Duration> {
     let mut clock = 0;
     // SAFETY: `clock` is a local that the call writes.
@@ -49,8 +49,8 @@ pub fn processor_time(process: i32) -> io::Result<Duration> {
     Ok(Duration::new(time.tv_sec as u64, time.tv_nsec as u32))
 }
 
-/// Anonymous and resident memory of a process, in bytes. The anonymous is heap and stacks that it has
-/// touched, no code and no files.
+/// Returns the anonymous and the resident memory of a process, in bytes. Anonymous memory is touched
+/// heap and stacks, without code and files.
 pub fn memory(process: i32) -> io::Result<[u64; 2]> {
     let rollup = fs::read_to_string(format!("/proc/{process}/smaps_rollup"))?;
     let kibibytes = numbers_after(&rollup, ["Anonymous:", "Rss:"])?;
@@ -59,7 +59,7 @@ pub fn memory(process: i32) -> io::Result<[u64; 2]> {
 
 fn ticks(process: i32) -> io::Result<[u64; 2]> {
     let stat = fs::read_to_string(format!("/proc/{process}/stat"))?;
-    // The name in brackets may hold anything.
+    // The name in parentheses may contain any character.
     let fields = stat
         .rsplit(')')
         .next()
@@ -101,7 +101,7 @@ fn numbers_after<const COUNT: usize>(text: &str, names: [&str; COUNT]) -> io::Re
         .map_err(|_| io::Error::other(format!("the system does not tell {names:?}")))
 }
 
-/// Lets this process open as many sockets as it may ask for.
+/// Raises this process's limit of open files to the maximum.
 pub fn raise_open_files() -> io::Result<()> {
     let mut limit = libc::rlimit {
         rlim_cur: 0,

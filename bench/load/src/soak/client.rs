@@ -1,4 +1,4 @@
-//! One client of the soak, from its opening handshake until it leaves.
+//! One client of the soak test, from its opening handshake to its end.
 
 use std::io;
 use std::time::{Duration, Instant};
@@ -8,16 +8,16 @@ use socket2::SockRef;
 
 use super::Tally;
 use super::listening::Listener;
-use super::talking::{Expected, say_something};
+use super::talking::{Expected, write_message};
 use crate::connection::{Connection, wrong};
 use crate::frame::{CLOSE, FINAL, write_masked};
 
-/// A client says nothing more while it awaits that many bytes.
+/// A client sends no further message while it awaits so many bytes.
 const MAX_AWAITED: usize = 400_000;
 
 pub struct Client {
     connection: Connection,
-    /// Of all connections, for messages.
+    /// The connection's number, for error messages.
     number: usize,
     random: Rng,
     max_size: usize,
@@ -27,29 +27,29 @@ pub struct Client {
     written: usize,
     expected: Expected,
     listener: Listener,
-    /// It neither reads nor writes until then.
+    /// Until then it neither reads nor writes.
     pause: Option<Instant>,
-    /// How many messages it says before it leaves, and how it does that.
-    words_left: u32,
+    /// Number of messages before it ends, and how it ends.
+    messages_left: u32,
     ending: Ending,
     closing: bool,
 }
 
 #[derive(Clone, Copy)]
 enum Ending {
-    /// With a reset, whatever is under way.
+    /// With a reset, whatever is in flight.
     Abort,
-    /// Without a close frame, whatever is under way.
+    /// Without a close frame, whatever is in flight.
     Drop,
-    /// When all echoes have come, by a close frame that must be answered.
+    /// After all echoes, with a close frame that must be answered.
     Close,
 }
 
-/// What a client's turn came to.
+/// The result of a client's turn.
 pub enum Turn {
-    /// It can do more at once.
+    /// It can continue at once.
     Busy,
-    /// It has to wait for the server, or wants to wait.
+    /// It waits for the server, or pauses.
     Waiting,
     Ended,
 }
@@ -72,14 +72,14 @@ impl Client {
             expected: Expected::default(),
             listener: Listener::default(),
             pause: None,
-            words_left: random.u32(1..400),
+            messages_left: random.u32(1..400),
             ending,
             closing: false,
             random,
         }
     }
 
-    /// Reads, speaks and writes a little, as its mood is. `over`: it shall come to an end in order.
+    /// Reads, sends and writes a random amount. `over`: it is to end in order.
     pub fn turn(&mut self, now: Instant, over: bool, tally: &mut Tally) -> io::Result<Turn> {
         self.try_turn(now, over, tally).map_err(|error| {
             io::Error::new(error.kind(), format!("connection {}: {error}", self.number))
@@ -88,7 +88,7 @@ impl Client {
 
     fn try_turn(&mut self, now: Instant, over: bool, tally: &mut Tally) -> io::Result<Turn> {
         if over {
-            self.words_left = 0;
+            self.messages_left = 0;
             self.ending = Ending::Close;
             self.pause = None;
         }
@@ -104,7 +104,7 @@ impl Client {
             tally.closed += 1;
             return Ok(Turn::Ended);
         }
-        if self.words_left == 0 && !self.closing && self.leave(tally)? {
+        if self.messages_left == 0 && !self.closing && self.leave(tally)? {
             return Ok(Turn::Ended);
         }
         self.speak();
@@ -139,19 +139,19 @@ impl Client {
 
     fn speak(&mut self) {
         let silent = self.expected.bytes >= MAX_AWAITED || self.random.bool();
-        if self.words_left == 0 || silent {
+        if self.messages_left == 0 || silent {
             return;
         }
-        let count = self.random.u32(1..=8).min(self.words_left);
+        let count = self.random.u32(1..=8).min(self.messages_left);
         for _ in 0..count {
-            say_something(
+            write_message(
                 &mut self.random,
                 self.max_size,
                 &mut self.outgoing,
                 &mut self.expected,
             );
         }
-        self.words_left -= count;
+        self.messages_left -= count;
     }
 
     /// Writes a piece of any size.
@@ -171,7 +171,7 @@ impl Client {
         Ok(())
     }
 
-    /// Leaves, or begins to; returns whether it is gone.
+    /// Ends, or begins to end; returns whether it has ended.
     fn leave(&mut self, tally: &mut Tally) -> io::Result<bool> {
         match self.ending {
             Ending::Abort => {
@@ -203,7 +203,7 @@ impl Client {
     }
 }
 
-/// From 1 to `max`, small or large.
+/// Returns a random size from 1 to `max`.
 fn any_size(random: &mut Rng, max: usize) -> usize {
     let limit = if random.bool() { max } else { max.min(300) };
     random.usize(1..=limit)

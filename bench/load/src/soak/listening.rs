@@ -1,4 +1,5 @@
-//! What a client of the soak hears: the server's frames, cut anywhere, compared with what is expected.
+//! The receiving side of a soak client: compares the server's frames, however they are fragmented, with
+//! what is expected.
 
 use std::io;
 
@@ -9,23 +10,23 @@ use crate::frame::{BINARY, CLOSE, CONTINUATION, FINAL, PONG, TEXT, read_header};
 
 const MAX_HEADER: usize = 10;
 
-/// Where in the server's frames a client is.
+/// A client's position in the server's frames.
 #[derive(Default)]
 pub struct Listener {
-    /// The beginning of a frame's header.
+    /// The received part of a frame's header.
     header: Vec<u8>,
-    /// The frame that is coming: its first byte, and how many bytes of payload are missing.
+    /// The incomplete frame: its first byte, and the number of missing payload bytes.
     frame: Option<(u8, u64)>,
-    /// How many bytes of the message at the front have come; `None` before its first frame.
+    /// Bytes received of the message at the front; `None` before its first frame.
     message: Option<usize>,
-    /// The payload of a control frame, as far as it has come.
+    /// The received part of a control frame's payload.
     control: Vec<u8>,
     /// The server has closed.
     pub closed: bool,
 }
 
 impl Listener {
-    /// Takes what has come.
+    /// Compares received bytes.
     pub fn hear(
         &mut self,
         mut input: &[u8],
@@ -61,7 +62,7 @@ impl Listener {
         }
     }
 
-    /// Takes bytes of a header until it is whole.
+    /// Adds bytes to a header until it is complete.
     fn begin_frame(&mut self, input: &mut &[u8], expected: &Expected) -> io::Result<()> {
         if self.closed {
             return Err(wrong("something came behind the close frame"));
@@ -197,7 +198,7 @@ mod tests {
         wire
     }
 
-    /// Whether the listener hears everything that it should, and nothing else, in pieces of `step`.
+    /// Whether the listener accepts exactly the expected bytes, in pieces of `step`.
     fn satisfied(wire: &[u8], step: usize) -> bool {
         let (mut listener, mut expected) = (Listener::default(), expected());
         let mut tally = Tally::default();

@@ -1,8 +1,8 @@
-//! Tries to make a server lose, mix up or spoil bytes: messages of all sizes, in fragments, written and
-//! read in pieces of any size and at any pace, by clients that leave when they like. Each byte that
-//! comes back is compared; the first wrong one ends the run.
+//! A soak test that looks for lost, reordered or altered bytes: messages of all sizes, fragmented,
+//! written and read in pieces of any size and at any pace, by clients that end at any time. Each
+//! received byte is compared; the first wrong one ends the run.
 //!
-//! All that is random comes from one seed, although the system's timing does not.
+//! All random choices derive from one seed; the system's timing still varies.
 
 mod client;
 mod listening;
@@ -23,20 +23,20 @@ use client::{Client, Turn};
 pub struct Plan {
     #[arg(long, default_value_t = 64)]
     clients: usize,
-    /// Stop when so many messages have come back.
+    /// Stop after so many echoes.
     #[arg(long, default_value_t = 100_000)]
     messages: u64,
     /// Stop after so many seconds.
     #[arg(long, default_value_t = 30.0)]
     seconds: f64,
-    /// No message has more bytes.
+    /// Maximum size of a message in bytes.
     #[arg(long, default_value_t = 200_000)]
     max_size: usize,
     #[arg(long, default_value_t = 1)]
     seed: u64,
 }
 
-/// What all clients together have done.
+/// Totals of all clients.
 #[derive(Default)]
 struct Tally {
     messages: u64,
@@ -48,7 +48,7 @@ struct Tally {
     closed: u64,
 }
 
-/// Runs the plan; fails at the first wrong byte, and when nothing comes back for a long time.
+/// Runs the plan; fails at the first wrong byte, and when nothing is received for a long time.
 pub fn run(server: &Server, plan: &Plan) -> io::Result<Value> {
     let mut soak = Soak {
         server,
@@ -103,9 +103,9 @@ struct Soak<'a> {
     server: &'a Server,
     plan: &'a Plan,
     poll: Poll,
-    /// Those that have left for good are `None`.
+    /// `None` for clients that have ended and are not replaced.
     clients: Vec<Option<Client>>,
-    /// How many connections there have been.
+    /// Number of connections so far.
     opened: usize,
     tally: Tally,
 }
@@ -115,7 +115,7 @@ impl Soak<'_> {
     fn open(&mut self, index: usize) -> io::Result<Client> {
         let mut random =
             Rng::with_seed(self.plan.seed.wrapping_mul(1_000_003) + self.opened as u64);
-        // Some have so small a receive buffer that the server can send only in pieces.
+        // Some receive buffers are so small that the server can send only in pieces.
         let buffer = random.bool().then(|| random.usize(2_000..60_000));
         let stream = self.server.connect(self.opened, buffer)?;
         let mut connection = self.server.open_on(stream)?;
@@ -132,8 +132,7 @@ impl Soak<'_> {
         ))
     }
 
-    /// Lets each client do something; returns whether any could do more at once. `over` tells them to
-    /// finish.
+    /// Runs a turn of each client; returns whether any can continue at once. `over`: they are to end.
     fn turn(&mut self, now: Instant, over: bool) -> io::Result<bool> {
         let mut busy = false;
         for index in 0..self.clients.len() {
@@ -144,7 +143,7 @@ impl Soak<'_> {
                 Turn::Busy => busy = true,
                 Turn::Waiting => {}
                 Turn::Ended => {
-                    // Before the next one connects: so its descriptor is free by then.
+                    // Dropped before the next one connects, so that its descriptor is free.
                     self.clients[index] = None;
                     if !over {
                         self.clients[index] = Some(self.open(index)?);

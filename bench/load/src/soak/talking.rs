@@ -1,4 +1,4 @@
-//! What a client of the soak says: messages in fragments, with pings between them.
+//! The sending side of a soak client: fragmented messages, with pings between the fragments.
 
 use std::collections::VecDeque;
 
@@ -6,19 +6,19 @@ use fastrand::Rng;
 
 use crate::frame::{BINARY, CONTINUATION, FINAL, PING, TEXT, write_masked_with};
 
-/// A message that was sent and has not come back yet.
+/// A message that was sent and whose echo has not been received yet.
 pub struct Message {
     pub opcode: u8,
     pub payload: Vec<u8>,
 }
 
-/// What was sent and must come back.
+/// What was sent and must be received.
 #[derive(Default)]
 pub struct Expected {
     pub messages: VecDeque<Message>,
-    /// Of pings: the server may leave out the older of two.
+    /// Payloads of pings; the server may answer only the latest.
     pub pings: VecDeque<Vec<u8>>,
-    /// Bytes of all these messages.
+    /// Total size of the messages in bytes.
     pub bytes: usize,
 }
 
@@ -28,8 +28,8 @@ impl Expected {
     }
 }
 
-/// Appends a new message, of any kind and cut anyhow, to what is to be written.
-pub fn say_something(
+/// Appends a random message, in random fragments, to `out`.
+pub fn write_message(
     random: &mut Rng,
     max_size: usize,
     out: &mut Vec<u8>,
@@ -46,7 +46,8 @@ pub fn say_something(
     expected.messages.push_back(Message { opcode, payload });
 }
 
-/// Small ones mostly, and often one at which the length's form or a buffer changes.
+/// Returns a random size: mostly small, and often one at which the encoding of the length or a buffer
+/// changes.
 fn size(random: &mut Rng, max: usize) -> usize {
     let size = match random.u8(..10) {
         0 => random
