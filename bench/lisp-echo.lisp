@@ -1,9 +1,9 @@
-;;;; Sends back what it hears, until it is ended: for the benches.
+;;;; An echo server for the benchmarks; it runs until it is killed.
 
 (let ((*standard-output* (make-broadcast-stream)))
   (asdf:load-system "portal"))
 
-;; Compiled on ECL, too, which would interpret it.
+;; Compiled explicitly: ECL would interpret it.
 (pws:define-path-handler "/"
   :message (compile nil '(lambda (websocket message) (pws:send websocket message))))
 

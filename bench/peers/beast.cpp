@@ -24,7 +24,7 @@ using tcp = asio::ip::tcp;
 
 constexpr std::size_t max_message = 64 * 1024 * 1024;
 
-// Types that know their executor, so that nothing is looked up while messages come and go.
+// Types with a static executor, which saves type erasure per message.
 using Executor = asio::io_context::executor_type;
 using Socket = asio::basic_stream_socket<tcp, Executor>;
 using Acceptor = asio::basic_socket_acceptor<tcp, Executor>;
@@ -75,7 +75,7 @@ public:
     }
 
 private:
-    // What follows an operation, unless the client has left; the session lives until then.
+    // The continuation of an operation, unless the client has disconnected; it keeps the session alive.
     template <class Next>
     auto then(Next next)
     {

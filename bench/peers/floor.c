@@ -1,4 +1,4 @@
-/* The floor: bytes come and go on plain TCP, by epoll. What the kernel charges, no server can save. */
+/* The floor: an echo of bytes on plain TCP with epoll. Its cost is the kernel's, which no server can avoid. */
 
 #define _GNU_SOURCE
 #include <err.h>
@@ -16,7 +16,7 @@
 
 enum { PIECE = 512 * 1024, EVENTS = 1024 };
 
-/* A client, and what it was slow to take: nothing more is read from it until that is gone. */
+/* A client, and pending output: while there is any, the client is not read. */
 struct client {
     int socket;
     char *waiting;
@@ -48,7 +48,7 @@ static void leave(struct client *client)
     free(client);
 }
 
-/* Keeps what the client does not take now; false when it has left. */
+/* Stores what the socket does not accept; false when memory is refused. */
 static bool keep(int poll, struct client *client, const char *bytes, size_t length)
 {
     char *waiting = malloc(length);
@@ -61,7 +61,7 @@ static bool keep(int poll, struct client *client, const char *bytes, size_t leng
     return true;
 }
 
-/* Sends what the client takes now and keeps the rest; false when it has left. */
+/* Sends what the socket accepts and stores the rest; false when the client has disconnected. */
 static bool give(int poll, struct client *client, const char *bytes, size_t length)
 {
     ssize_t sent = send(client->socket, bytes, length, MSG_NOSIGNAL);

@@ -1,5 +1,5 @@
-/* The floor again, by io_uring: accepting and receiving go on by themselves, into buffers that the kernel
- * picks, and one system call both starts sending and waits. */
+/* The floor with io_uring: multishot accept and receive into buffers that the kernel selects; one system call
+ * submits sends and waits. */
 
 #include <err.h>
 #include <liburing.h>
@@ -16,17 +16,17 @@
 
 enum { GROUP, ENTRIES = 4096, PIECES = 4096, PIECE = 16 * 1024 };
 
-/* What a completion is of; the low bits of its user data, above which stands the client. */
+/* The kind of a completion: the low bits of its user data; the upper bits are the client. */
 enum operation { ACCEPT, RECEIVE, SEND, OPERATION_BITS };
 
-/* A client and the buffers that are to be sent to it, in this order and one at a time. */
+/* A client and the buffers to send to it, in order and one at a time. */
 struct client {
     int socket;
     bool receiving, left;
     int first, last; /* -1 when there are none */
 };
 
-/* A buffer, while a client has it: what it holds and what of it is sent. */
+/* A buffer in use by a client: its content, and how much of it was sent. */
 struct piece {
     int next;
     unsigned length, sent;
@@ -116,7 +116,7 @@ static void received(struct client *client, const struct io_uring_cqe *completio
         queue(client, completion->flags >> IORING_CQE_BUFFER_SHIFT, completion->res);
     else if (completion->res != -ENOBUFS)
         client->left = true;
-    /* Without a buffer it waits until something of its own is sent, or else asks anew. */
+    /* Receives again, at once or when the client's pending buffers have been sent. */
     if (!client->receiving && !client->left && client->first < 0)
         begin_receiving(client);
 }

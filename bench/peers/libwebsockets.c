@@ -1,4 +1,4 @@
-/* A server on libwebsockets: what is received waits in a queue until the library says that it can be sent. */
+/* A server with libwebsockets: received messages are queued until the library reports that it can send. */
 
 #include <libwebsockets.h>
 #include <stdbool.h>
@@ -12,21 +12,21 @@ struct message {
     struct message *next;
     bool text;
     size_t length, room;
-    unsigned char bytes[]; /* LWS_PRE of them are the library's */
+    unsigned char bytes[]; /* the first LWS_PRE are reserved for the library */
 };
 
 struct client {
     struct lws *websocket;
     struct client *following;
-    struct message *first, **end; /* what is to be sent */
-    struct message *sent;         /* may still be read, until the next can be sent: the library compresses by and by */
-    struct message *coming;       /* what has come of the next one */
+    struct message *first, **end; /* messages to send */
+    struct message *sent;         /* may still be read until the next can be sent: the library compresses incrementally */
+    struct message *coming;       /* the incomplete message */
 };
 
 static bool broadcast;
 static struct client *everyone;
 
-/* Makes room for more bytes at the end of a message; NULL begins one. */
+/* Grows a message by more bytes; creates it if NULL. */
 static struct message *extend(struct message *message, size_t more)
 {
     size_t length = message ? message->length : 0;
@@ -81,7 +81,7 @@ static void receive(struct lws *websocket, struct client *client, const void *by
         queue(client, message);
 }
 
-/* Sends while the socket takes it; false when the client has left. */
+/* Sends while the socket accepts data; false when the client has disconnected. */
 static bool send_queued(struct lws *websocket, struct client *client)
 {
     while (client->first && !lws_send_pipe_choked(websocket)) {
@@ -102,7 +102,7 @@ static bool send_queued(struct lws *websocket, struct client *client)
 
 static void enter(struct lws *websocket, struct client *client)
 {
-    /* Buffers of 64 KiB, where there is compression: with the usual ones of 1 KiB messages go out in pieces. */
+    /* Buffers of 64 KiB for compression: with the default of 1 KiB, messages are sent in pieces. */
     lws_set_extension_option(websocket, "permessage-deflate", "rx_buf_size", "16");
     lws_set_extension_option(websocket, "permessage-deflate", "tx_buf_size", "16");
     client->websocket = websocket;

@@ -1,4 +1,4 @@
-/* How both floors begin to listen. */
+/* The listener of both floors. */
 
 #include <arpa/inet.h>
 #include <err.h>

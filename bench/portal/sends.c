@@ -1,4 +1,4 @@
-/* bench-sends: what a send from another thread costs its caller, and how often it wakes the loop.
+/* bench-sends: the cost of a send from another thread to its caller, and how often it wakes the loop.
  *
  *   bench-sends THREADS MESSAGES [OPTION=VALUE...]
  *
@@ -22,7 +22,7 @@ enum { SIZE = 20, FRAME = SIZE + 2, MAX_THREADS = 64 };
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t changed = PTHREAD_COND_INITIALIZER;
-/* Under the lock: who is sent to, the loop's thread, and how often there was room again. */
+/* Protected by the lock: the websocket, the loop's thread, and the number of drains. */
 static portal_websocket client;
 static pid_t loop;
 static unsigned drains;
@@ -64,7 +64,7 @@ static double now(clockid_t clock)
     return (double)time.tv_sec * 1e9 + (double)time.tv_nsec;
 }
 
-/* Sends its share; leaves in `argument` the nanoseconds that it computed. */
+/* Sends its share; stores the nanoseconds of processor time in `argument`. */
 static void *send_all(void *argument)
 {
     static const char payload[SIZE] = "twenty bytes of text";
@@ -115,7 +115,7 @@ static int open_client(uint32_t port)
     return stream;
 }
 
-/* How often a thread of ours has gone to sleep. */
+/* The number of voluntary context switches of a thread of this process. */
 static unsigned long waits(pid_t thread)
 {
     char path[64], line[256];

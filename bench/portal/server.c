@@ -1,9 +1,9 @@
-/* bench-portal: the server that the benchmark measures Portal by.
+/* bench-portal: Portal's server in the benchmark.
  *
  *   bench-portal PORT MODE [OPTION=VALUE...]
  *
- * MODE is echo, deflate, tls (files named by BENCH_CERTIFICATE and BENCH_KEY) or broadcast: what a
- * client says goes to all. OPTION=VALUE are two numbers, such as 3=1 for
+ * MODE is echo, deflate, tls (files named by BENCH_CERTIFICATE and BENCH_KEY) or broadcast: each
+ * message goes to all clients. OPTION=VALUE are two numbers, such as 3=1 for
  * PORTAL_OPTION_DISPATCH, PER_CLIENT. One loop, all else as it is by default.
  */
 #include <portal.h>
@@ -28,7 +28,7 @@ static int32_t echo(portal_websocket websocket, uint32_t type, const void *data,
     return portal_send(websocket, type, data, len);
 }
 
-/* Everybody who hears a broadcast. Used by the loop's thread alone. */
+/* The clients of a broadcast. Used only on the loop's thread. */
 static portal_websocket *listeners;
 static size_t listening, room;
 
@@ -95,15 +95,15 @@ int main(int argc, char **argv)
         fprintf(stderr, "usage: bench-portal PORT MODE [OPTION=VALUE...]\n");
         return 2;
     }
-    /* Held back from every thread, so that sigwait gets them. */
+    /* Blocked in every thread, so that sigwait receives them. */
     sigemptyset(&stop);
     sigaddset(&stop, SIGINT);
     sigaddset(&stop, SIGTERM);
     pthread_sigmask(SIG_BLOCK, &stop, NULL);
 
-    /* Where the servers listen that it is compared with: sockets that speak IPv4 through IPv6 cost more. */
+    /* As the other servers: IPv4 over IPv6 sockets costs more. */
     must(portal_options_set_text(options, PORTAL_OPTION_HOST, "127.0.0.1"), "choose the address");
-    /* The load answers no pings, and its idle clients stay for long. */
+    /* The load does not answer pings, and its idle clients stay connected for long. */
     must(portal_options_set_number(options, PORTAL_OPTION_PING_INTERVAL, 0), "send no pings");
     set_mode(options, argv[2]);
     for (int index = 3; index < argc; index++) {

@@ -1,4 +1,4 @@
-"""The chart: for each load what Portal, the best peers and the floor cost, as bars."""
+"""The chart: the costs of Portal, the best peers and the floor for each load, as bars."""
 
 from collections import Counter
 from html import escape
@@ -10,9 +10,9 @@ from runner.shapes import SHAPES
 WIDTH, LABELS, RIGHT = 860, 220, 60
 TOP, BOTTOM = 92, 34
 BAR, GAP, BETWEEN = 11, 2, 12
-# So many peers are shown.
+# Number of peers in the chart.
 PEERS = 3
-# Bars end here, in times the best peer's cost; the number beside them tells the rest.
+# Maximum length of a bar, in multiples of the best peer's cost; the number beside it is exact.
 MOST = 2.5
 
 STYLE = """
@@ -63,14 +63,14 @@ def draw(results):
 
 
 def ratios(shape, found):
-    """Each server's cost by the best peer's; empty where there is no peer."""
+    """Each server's cost as a multiple of the best peer's; empty where there is no peer."""
     best = best_peer(found, shape.figure)
     values = {name: compared(found, name, best, shape.figure) for name in found}
     return {name: value for name, value in values.items() if value is not None}
 
 
 def series(groups):
-    """Who is shown, and how: ours, the peers that are the best most often, and the floor."""
+    """The servers in the chart and their colours: ours, the peers that are most often the best, and the floor."""
     names = list(dict.fromkeys(name for _, found in groups for name in found))
     ours = [name for name in names if is_ours(name)]
     wins = Counter(name for _, found in groups for name in found

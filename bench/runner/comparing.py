@@ -1,4 +1,4 @@
-"""What results mean beside each other."""
+"""Comparison of results."""
 
 import statistics
 
@@ -32,7 +32,7 @@ def compared(results, name, base, figure):
 
 
 def number(value):
-    """The digits that matter."""
+    """A number with its significant digits."""
     if value >= 1000:
         return f"{value:,.0f}"
     return f"{value:.{1 if value >= 100 else 2 if value >= 10 else 3}f}"
@@ -42,7 +42,7 @@ def times(ratio):
     return "" if ratio is None else f"×{ratio:.2f}"
 
 
-# A heading, the figure below it, and how that is shown.
+# Heading, figure and format of each column.
 COLUMNS = [
     ("user", "server.user_ns", number),
     ("system", "server.system_ns", number),

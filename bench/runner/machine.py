@@ -1,4 +1,4 @@
-"""Where the results come from."""
+"""The machine, and the measured version."""
 
 import contextlib
 import datetime
@@ -30,7 +30,7 @@ def processor():
 
 
 def commit():
-    """The commit that is measured, if this is a clone."""
+    """The measured commit, if this is a clone."""
     command = ["git", "-C", ROOT, "describe", "--always", "--dirty"]
     done = subprocess.run(list(map(str, command)), capture_output=True, text=True)
     return done.stdout.strip()

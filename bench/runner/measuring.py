@@ -8,15 +8,15 @@ from pathlib import Path
 
 from runner import servers as serving
 
-PATIENCE = 180  # seconds, for one measurement
+DEADLINE = 180  # seconds, for one measurement
 
 
 @dataclass
 class Bench:
-    """The programs and processors that measure, and for how long."""
+    """The programs, processors and durations of the measurements."""
 
     load: Path
-    # Our program that measures sends.
+    # Portal's program that measures sends.
     sends: Path
     server_processor: int
     load_processor: int
@@ -26,7 +26,7 @@ class Bench:
     seconds: float
     rounds: int
     progress: callable
-    # What was measured, since one measurement may tell several figures.
+    # Measurements, because one may have several figures.
     done: dict = field(default_factory=dict)
 
     def compare(self, shape, servers):
@@ -72,15 +72,15 @@ class Bench:
 
 
 def figures_of(command):
-    """What a program prints as JSON."""
-    done = subprocess.run(list(map(str, command)), capture_output=True, text=True, timeout=PATIENCE)
+    """The JSON that a program prints."""
+    done = subprocess.run(list(map(str, command)), capture_output=True, text=True, timeout=DEADLINE)
     if done.returncode != 0:
         raise RuntimeError(done.stderr.strip())
     return json.loads(done.stdout)
 
 
 def flat(figures, prefix=""):
-    """Nested numbers by dotted names; what is no number is left out."""
+    """Nested numbers by dotted names, without other values."""
     found = {}
     for name, value in figures.items():
         if isinstance(value, dict):

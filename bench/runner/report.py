@@ -18,7 +18,7 @@ def write(results):
 
 
 def merged(runs):
-    """The results of several runs as those of one; of a shape that was measured again, the last."""
+    """The results of several runs as one; for a shape that was measured again, the latest."""
     results = {**runs[0], "servers": {}, "shapes": {}}
     for run in runs:
         results["servers"] |= run["servers"]
@@ -54,7 +54,7 @@ def overview(measured):
 
 
 def growth(shapes, names):
-    """How the cost of an echo grows with the clients, and how that compares with the floor's."""
+    """How the cost of an echo grows with the number of clients, compared with the floor's."""
     costs = {
         name: [cost(shapes.get(growth_key(clients), {}), name, "server.ns") for clients in GROWTH]
         for name in names

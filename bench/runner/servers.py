@@ -1,4 +1,4 @@
-"""The servers that are compared, and how one of them runs for a while."""
+"""The servers that are compared, and running one of them."""
 
 import contextlib
 import json
@@ -25,7 +25,7 @@ class Server:
     command: str
     modes: frozenset = ALL_MODES
     version: str = ""
-    # It sends each byte back as it is, and knows nothing of WebSocket.
+    # It sends each byte back unchanged, without WebSocket.
     raw: bool = False
 
 
@@ -57,10 +57,10 @@ class Running:
 
 @contextlib.contextmanager
 def running(server, mode, processor, environment):
-    """The server, listening, pinned to a processor; ended when the block ends, however that happens."""
+    """The server, listening, pinned to a processor; killed at the end of the block."""
     port = free_port()
     command = shlex.split(server.command.format(port=port, mode=mode))
-    # A session of its own, so that Ctrl-C is ours alone and nothing that it starts outlives it.
+    # In a session of its own, so that Ctrl-C does not reach it and its whole process group can be killed.
     process = subprocess.Popen(
         ["taskset", "-c", str(processor), *command],
         start_new_session=True,
@@ -80,7 +80,7 @@ def running(server, mode, processor, environment):
 
 
 def free_port():
-    """A port below those that the system gives to clients, whose ends would be in the way for a while."""
+    """A port below the ephemeral ones, where sockets in TIME_WAIT could block it."""
     for port in random.sample(range(10_000, 32_000), 1_000):
         with contextlib.suppress(OSError), socket.socket(socket.AF_INET6) as probe:
             probe.bind(("::", port))

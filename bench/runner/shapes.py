@@ -1,34 +1,34 @@
-"""What is measured: one shape of load after the other."""
+"""The measured shapes of load."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class Shape:
-    """A load, and what is compared about the servers that are put under it."""
+    """A load, and the figure by which servers are compared under it."""
 
     key: str
-    # In full, and for the chart; what is in no chart has none.
+    # In full, and for the chart; empty if it is not in the chart.
     title: str
     short: str
-    # What a server is started for, and how the load program is called.
+    # The server's mode, and the arguments of the load program.
     mode: str
     load: tuple
-    # Which of the load's figures is compared: less is better.
+    # The figure that is compared; less is better.
     figure: str = "server.ns"
     unit: str = "ns"
     # Whether it belongs to the quick run; whether the floors take part.
     quick: bool = False
     floor: bool = False
-    # Portal's variants that are compared, by the options they add; no other server then.
+    # Variants of Portal that are compared, by their options, without other servers.
     variants: tuple = ()
-    # The same, but beside the other servers.
+    # Variants of Portal that are compared with other servers.
     also: tuple = ()
-    # A program of ours that measures itself, and takes the place of server and load.
+    # A program that measures itself, in place of server and load.
     program: str = ""
-    # Longer measurements where more goes on at once.
+    # A factor for the duration, longer with more concurrency.
     patience: float = 1.0
-    # Of a large message, of which the throughput is told, too.
+    # Size of a large message, for which the throughput is reported, too.
     size: int = 0
 
 
@@ -92,10 +92,10 @@ def sends(threads):
     )
 
 
-# The option PORTAL_OPTION_DEFLATE_LEVEL: what zlib's users get who choose none.
+# PORTAL_OPTION_DEFLATE_LEVEL: zlib's default.
 LEVEL = (("portal-level-6", ("18=6",)),)
 
-# The option PORTAL_OPTION_DISPATCH.
+# PORTAL_OPTION_DISPATCH.
 DISPATCH = (("portal", ()), ("portal-per-client", ("3=1",)))
 
 MANY = (1_000, 9_000, 19_000)
@@ -129,7 +129,7 @@ SHAPES = [
     sends(4),
 ]
 
-# Of the echoes of 20 B with one under way: how the cost grows with the clients.
+# Echoes of 20 B with one in flight: how the cost grows with the number of clients.
 GROWTH = (64, *MANY)
 
 

@@ -1,4 +1,4 @@
-"""The tables on the terminal, and the line that tells how far it is."""
+"""Tables and progress on the terminal."""
 
 import sys
 
@@ -6,7 +6,7 @@ from runner.comparing import COLUMNS, best_peer, compared, number, times
 
 
 def progress(text):
-    """Shows what is going on, if somebody watches."""
+    """Shows the progress, if the output is a terminal."""
     if sys.stderr.isatty():
         print(f"\r\033[K{text}", end="", file=sys.stderr, flush=True)
 
@@ -28,7 +28,7 @@ def table(shape, results):
 
 
 def aligned(rows):
-    """Lines of text: the first column to the left, the others to the right; empty ones left out."""
+    """Lines of text: the first column left-aligned, the others right-aligned; without empty ones."""
     columns = [column for column in zip(*rows) if any(column[1:])]
     widths = [max(map(len, column)) for column in columns]
     for cells in zip(*columns):

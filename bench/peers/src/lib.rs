@@ -1,4 +1,4 @@
-//! What the peers in Rust share: their arguments, one thread of tokio that listens, and TLS.
+//! Shared code of the peers in Rust: arguments, a single-threaded tokio runtime, and TLS.
 
 use std::future::poll_fn;
 use std::io;
@@ -16,10 +16,10 @@ use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
-/// What a peer takes from its clients.
+/// Maximum size of a message that the peers accept.
 pub const MAX_MESSAGE: usize = 64 << 20;
 
-/// So many messages may wait for the slowest client of a broadcast.
+/// Maximum number of messages pending for the slowest client of a broadcast.
 const MAX_WAITING: usize = 1 << 16;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -36,11 +36,11 @@ pub trait Socket: AsyncRead + AsyncWrite + Send + Unpin + 'static {}
 impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> Socket for S {}
 
 pub trait Peer: Clone + Send + 'static {
-    /// Serves one client until it leaves.
+    /// Serves one client until it disconnects.
     fn client(self, socket: impl Socket) -> impl Future<Output = ()> + Send;
 }
 
-/// Listens where the arguments say, and serves with what `peer` makes of the mode, if it can.
+/// Listens on the port in the arguments and serves with the peer that `peer` returns for the mode.
 pub fn run<P: Peer>(peer: impl FnOnce(Mode) -> Option<P>) -> io::Result<()> {
     let usage = || io::Error::other("usage: PORT [MODE], echo or what else this peer knows");
     let mut arguments = std::env::args().skip(1);
@@ -71,7 +71,7 @@ async fn listen(port: u16, acceptor: Option<TlsAcceptor>, peer: impl Peer) -> io
         let (socket, _) = listener.accept().await?;
         socket.set_nodelay(true)?;
         let (acceptor, peer) = (acceptor.clone(), peer.clone());
-        // Left to itself tokio would make each task yield now and then; an echo is quicker without.
+        // Without tokio's cooperative budget, an echo is faster.
         spawn(unconstrained(async move {
             match acceptor {
                 None => peer.client(socket).await,
@@ -97,7 +97,7 @@ fn acceptor() -> io::Result<TlsAcceptor> {
     Ok(TlsAcceptor::from(std::sync::Arc::new(config)))
 }
 
-/// Sends back what `message` makes of all that is received; what came together leaves together.
+/// Sends back the result of `message` for each received item; items received together are flushed together.
 pub async fn echo<W, R, M>(websocket: W, message: impl Fn(R) -> Option<M>) -> Result<(), W::Error>
 where
     W: Stream<Item = R> + Sink<M>,
@@ -123,12 +123,12 @@ where
     .await
 }
 
-/// Who takes part in a broadcast with messages of this type.
+/// The sender of a broadcast of this message type.
 pub fn everyone<M: Clone>() -> broadcast::Sender<M> {
     broadcast::Sender::new(MAX_WAITING)
 }
 
-/// Sends to everyone what `message` makes of all that is received.
+/// Sends the result of `message` for each received item to all clients.
 pub async fn broadcast<W, R, M>(
     websocket: W,
     message: impl Fn(R) -> Option<M>,
@@ -145,7 +145,7 @@ where
             received = websocket.next() => match received.map(&message) {
                 None => return Ok(()),
                 Some(None) => {}
-                // This client listens, too, so somebody does.
+                // Never fails: this client is a receiver, too.
                 Some(Some(message)) => _ = everyone.send(message),
             },
             first = said.recv() => {

@@ -1,4 +1,4 @@
-//! A server on fastwebsockets and hyper. The library neither compresses nor queues, so it only echoes.
+//! A server with fastwebsockets and hyper. The library neither compresses nor queues, so it only echoes.
 
 use std::io;
 
@@ -37,7 +37,7 @@ async fn accept(mut request: Request<Incoming>) -> Result<Response<Empty<Bytes>>
     Ok(response)
 }
 
-/// Sends back each message until the client leaves, which is no error here.
+/// Sends back each message until the client disconnects, which is not an error here.
 async fn echo(upgraded: UpgradeFut) -> Result<(), WebSocketError> {
     let mut websocket = upgraded.await?;
     websocket.set_max_message_size(MAX_MESSAGE);

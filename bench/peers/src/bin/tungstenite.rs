@@ -1,4 +1,4 @@
-//! A server on tokio-tungstenite, which does not compress.
+//! A server with tokio-tungstenite, which does not compress.
 
 use std::io;
 
@@ -19,13 +19,13 @@ fn main() -> io::Result<()> {
 
 #[derive(Clone)]
 struct Tungstenite {
-    /// Who hears a message, where that is not its sender alone.
+    /// The broadcast, if messages go to all clients.
     everyone: Option<Sender<Message>>,
 }
 
 impl Peer for Tungstenite {
     async fn client(self, socket: impl Socket) {
-        // A client that leaves is no error here.
+        // A client that disconnects is not an error here.
         let _left = self.serve(socket).await;
     }
 }

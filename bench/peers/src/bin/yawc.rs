@@ -1,4 +1,4 @@
-//! A server on yawc and hyper.
+//! A server with yawc and hyper.
 
 use std::io;
 
@@ -23,7 +23,7 @@ fn main() -> io::Result<()> {
 }
 
 fn options(mode: Mode) -> Options {
-    // The library's limits are the first sizes that it refuses. As other libraries do, it checks text.
+    // The library's limits are the smallest sizes that it refuses. UTF-8 is validated, as in other libraries.
     let options = Options::default()
         .with_limits(MAX_MESSAGE + 1, MAX_MESSAGE + 1)
         .with_utf8();
@@ -40,7 +40,7 @@ fn options(mode: Mode) -> Options {
 #[derive(Clone)]
 struct Yawc {
     options: Options,
-    /// Who hears a message, where that is not its sender alone.
+    /// The broadcast, if messages go to all clients.
     everyone: Option<Sender<Frame>>,
 }
 
@@ -67,7 +67,7 @@ impl Yawc {
     }
 }
 
-/// Serves one client until it leaves, which is no error here.
+/// Serves one client until it disconnects, which is not an error here.
 async fn serve(
     upgraded: UpgradeFut,
     everyone: Option<Sender<Frame>>,
