@@ -1,9 +1,9 @@
-;;;; Arguments are checked at the call, with a condition that names them.
+;;;; Checks of arguments, at the call. The condition names the argument.
 
 (in-package #:portal)
 
 (defun refuse-argument (argument value wanted)
-  "Signals that the VALUE of ARGUMENT is not WANTED, a description."
+  "Signals that VALUE, the value of ARGUMENT, is not WANTED, which is a description."
   (error 'argument-error
          :argument argument
          :message (let ((*print-length* 10)
@@ -17,7 +17,7 @@
   value)
 
 (defun check-text (argument value)
-  "Returns VALUE, which must be a string that C can read to its end."
+  "Returns VALUE, which must be a string without NUL."
   (check-argument argument value 'string "a string")
   (when (find (code-char 0) value)
     (refuse-argument argument value "a string without NUL"))

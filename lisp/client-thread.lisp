@@ -9,12 +9,12 @@
   ;; Events, oldest first, and the last cons of the list.
   (queue '())
   (last nil)
-  ;; How many octets of memory the client's events hold, and how many of these the one that is handled.
+  ;; Octets of memory that the client's events hold, and those of the event that is being handled.
   (octets 0)
   (handled 0)
   ;; Whether the client has exceeded a limit: no more of its messages are taken.
   (overrun nil)
-  ;; Whether nobody takes from the queue any more.
+  ;; Whether the thread has ended, so that events are no longer accepted.
   (ended nil))
 
 (defmethod print-object ((thread client-thread) stream)
@@ -22,7 +22,7 @@
     (format stream "~d event~:p" (length (client-thread-queue thread)))))
 
 (defstruct (event (:constructor make-event (thunk size)) (:copier nil))
-  "A thunk, and how many octets of memory it holds."
+  "A thunk, and the octets of memory that it holds."
   thunk size)
 
 ;;; The dispatcher's side
@@ -52,7 +52,7 @@ sends far more than its handler takes is closed."
           (null reason))))))
 
 (defun give-back (thread size)
-  "Undoes what MAKE-ROOM has counted. The lock is held."
+  "Subtracts what MAKE-ROOM has counted. The lock is held."
   (unless (client-thread-ended thread)
     (decf (client-thread-octets thread) size)
     (release-memory size)))
@@ -63,7 +63,7 @@ sends far more than its handler takes is closed."
     (bt:with-lock-held ((client-thread-lock thread))
       (give-back thread size))))
 
-(defun hand-over (websocket thunk size)
+(defun enqueue (websocket thunk size)
   "Queues THUNK for WEBSOCKET's thread. It holds SIZE octets, for which there is room."
   (let ((thread (websocket-thread websocket))
         (new (list (make-event thunk size))))
@@ -78,7 +78,7 @@ sends far more than its handler takes is closed."
 ;;; The thread's side
 
 (defun take-over (thread)
-  "Waits for the oldest event in the queue, takes it out and returns its thunk. NIL when it has ended."
+  "Waits for the oldest event in the queue, removes it and returns its thunk; NIL when the thread is to end."
   (bt:with-lock-held ((client-thread-lock thread))
     (loop until (or (client-thread-queue thread) (client-thread-ended thread))
           do (bt:condition-wait (client-thread-changed thread) (client-thread-lock thread)))
@@ -92,7 +92,7 @@ sends far more than its handler takes is closed."
       (funcall thunk))))
 
 (defun end-handling (thread)
-  "Notes that the event that was taken out has been handled."
+  "Records that the removed event has been handled."
   (bt:with-lock-held ((client-thread-lock thread))
     (give-back thread (shiftf (client-thread-handled thread) 0))))
 

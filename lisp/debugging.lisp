@@ -1,4 +1,4 @@
-;;;; Whether an error can be debugged, and what leaving the debugger does.
+;;;; Whether an error enters the debugger, and the restarts there.
 
 (in-package #:portal)
 
@@ -31,15 +31,15 @@ reported and the server continues.")
   "Packages and names of the variables that hold the restart that q chooses in SLIME and in SLY.")
 
 (defun quit-restart-variables ()
-  "The variables for what q chooses. They may come at any time, with SLIME or SLY."
+  "Returns the variables for the restart that q chooses. Loading SLIME or SLY defines them, at any time."
   (loop for (package . name) in *quit-restarts*
         for symbol = (and (find-package package) (find-symbol name package))
         when symbol
           collect symbol))
 
 (defmacro with-own-restarts (&body body)
-  "Runs BODY, from which no restart outside it can be chosen. There is one outside, that of the thread:
-it would end the thread, and the server with it."
+  "Runs BODY, in which restarts established outside it are not available. The thread's own restart would
+end the thread, and the server with it."
   `(let (#+sbcl (sb-kernel:*restart-clusters* '())
          #+ecl (si::*restart-clusters* '()))
      ,@body))
@@ -58,7 +58,7 @@ it would end the thread, and the server with it."
              (,run))))))
 
 (defmacro with-restart-to-serve (&body body)
-  "Runs BODY, which the restart ABORT leaves, on a thread that then goes on."
+  "Runs BODY with a restart ABORT, which leaves BODY; the thread then continues."
   `(with-own-restarts
      (restart-case (with-abort-for-quit ,@body)
        (abort ()

@@ -1,7 +1,7 @@
 ;;;; The dispatcher: a thread that pulls events from C and calls the handlers.
 ;;;;
-;;;; It is interruptible, and so can be ended, while a handler runs and between two turns. Whatever ends
-;;;; it, it closes its server gracefully.
+;;;; It can be interrupted, and so destroyed, while a handler runs and between two turns. However it ends,
+;;;; it closes its server gracefully.
 
 (in-package #:portal)
 
@@ -9,7 +9,7 @@
   "The maximum number of events that are pulled at once.")
 
 (defparameter *wait* 50
-  "The milliseconds for which a pull waits: ECL must not wait for long without interrupts.")
+  "Maximum time of a pull in milliseconds: ECL must not wait for long without interrupts.")
 
 (defstruct (dispatcher (:constructor make-dispatcher (id port multi-thread)) (:copier nil))
   (id nil :read-only t)
@@ -19,12 +19,12 @@
   ;; :STARTING, :SERVING, :ENDED. Changes under the lock.
   (state :starting)
   (state-changed (bt:make-condition-variable))
-  ;; How many threads of clients there are. Changes under the lock.
+  ;; Number of client threads. Changes under the lock.
   (threads 0)
   (thread-ended (bt:make-condition-variable))
-  ;; Websockets by id. The dispatcher alone changes it, under the lock; so it reads without.
+  ;; Websockets by id. Only the dispatcher changes it, under the lock, so it reads without the lock.
   (websockets (make-hash-table))
-  ;; What was pulled: COUNT records, of which NEXT have been taken.
+  ;; The pulled records: COUNT, of which NEXT have been dispatched.
   (records (cffi:foreign-alloc '(:struct pulled) :count *batch*))
   (count 0 :type fixnum)
   (next 0 :type fixnum))
@@ -35,7 +35,7 @@
             (dispatcher-state dispatcher) (hash-table-count (dispatcher-websockets dispatcher)))))
 
 (defvar *dispatcher* nil
-  "On a dispatcher's thread, itself.")
+  "On a dispatcher's thread, the dispatcher.")
 
 (defvar *inside-handlers* nil
   "True on the threads on which handlers run.")
@@ -92,11 +92,11 @@
       (end-client-thread websocket)
       (report-error condition "no thread for a client:"))))
 
-;;; Handing out
+;;; Dispatching
 
 (defmacro or-end-client ((id) &body body)
-  "Returns the value of BODY, which takes an event of the client ID out of C. If BODY fails, which is
-most likely for lack of memory, reports that, drops the connection and returns NIL."
+  "Returns the value of BODY, which reads an event of the client ID from C. When BODY fails, most likely
+for lack of memory, reports the failure, drops the connection and returns NIL."
   (let ((condition (gensym "CONDITION")))
     `(handler-case (progn ,@body)
        (serious-condition (,condition)
@@ -105,11 +105,11 @@ most likely for lack of memory, reports that, drops the connection and returns N
          nil))))
 
 (defmacro on-thread-of ((websocket &optional (size 0)) &body body)
-  "Runs BODY, an event for which there is room of SIZE octets, on WEBSOCKET's own thread if it has one,
-else here."
+  "Runs BODY, an event for which room of SIZE octets is reserved, on WEBSOCKET's own thread if it has
+one, else on this thread."
   (let ((condition (gensym "CONDITION")))
     `(if (websocket-thread ,websocket)
-         (handler-case (hand-over ,websocket (lambda () ,@body) ,size)
+         (handler-case (enqueue ,websocket (lambda () ,@body) ,size)
            (serious-condition (,condition)
              (report-error ,condition "a connection was dropped:")
              (end-client-thread ,websocket)))
@@ -123,7 +123,7 @@ else here."
                     :status status
                     :message (lenient-text-from message))))
 
-(defun welcome (dispatcher id path request)
+(defun open-websocket (dispatcher id path request)
   "Returns the websocket of a new client, with its thread if it needs one."
   (let ((websocket (or (websocket-n dispatcher id)
                        (make-websocket id path (read-opening request path)))))
@@ -133,8 +133,8 @@ else here."
       (start-client-thread dispatcher websocket))
     websocket))
 
-(defun take-connect (dispatcher id path request)
-  (let ((websocket (or-end-client (id) (welcome dispatcher id path request))))
+(defun dispatch-connect (dispatcher id path request)
+  (let ((websocket (or-end-client (id) (open-websocket dispatcher id path request))))
     (when websocket
       (on-thread-of (websocket)
         (handle-connect websocket)))))
@@ -147,7 +147,7 @@ else here."
 (defun refuse-message (websocket condition)
   "Reports that there is no memory for a message of WEBSOCKET, and closes it."
   (on-thread-of (websocket)
-    (call-guarded websocket (lambda () (tell-or-report websocket condition))))
+    (call-guarded websocket (lambda () (call-error-handler-or-report websocket condition))))
   (close websocket :code 1009))
 
 (defun read-data (websocket kind data length)
@@ -175,7 +175,7 @@ else here."
               ((websocket-thread websocket)
                (give-back-room websocket size)))))))
 
-(defun take-event (dispatcher websocket event kind data length)
+(defun dispatch-event (dispatcher websocket event kind data length)
   (case event
     (#.+event-message+
      (take-data websocket kind data length #'handle-message))
@@ -193,29 +193,29 @@ else here."
          (on-thread-of (websocket)
            (handle-error websocket condition)))))))
 
-(defun take-record (dispatcher record)
-  "Dispatches one event. Later versions of the library may have events that are not known here."
+(defun dispatch-record (dispatcher record)
+  "Dispatches one event. Unknown events of later versions of the library are ignored."
   (cffi:with-foreign-slots ((event kind id number data len request) record (:struct pulled))
     (if (eql event +event-connect+)
-        (take-connect dispatcher id (path-n number) request)
+        (dispatch-connect dispatcher id (path-n number) request)
         (let ((websocket (websocket-n dispatcher id)))
-          ;; One that is not known came while the thread was being destroyed.
+          ;; An unknown websocket connected while the thread was being destroyed.
           (when websocket
-            (take-event dispatcher websocket event kind data len))))))
+            (dispatch-event dispatcher websocket event kind data len))))))
 
-(defun hand-out (dispatcher)
+(defun dispatch-records (dispatcher)
   "Dispatches the pulled events that have not been dispatched yet."
   (setf *turn-began* (get-internal-real-time))
   (loop while (< (dispatcher-next dispatcher) (dispatcher-count dispatcher))
         do (let ((record (cffi:mem-aptr (dispatcher-records dispatcher) '(:struct pulled)
                                         (dispatcher-next dispatcher))))
              (incf (dispatcher-next dispatcher))
-             (take-record dispatcher record))))
+             (dispatch-record dispatcher record))))
 
 ;;; The thread
 
 (defun pull (dispatcher)
-  "Waits a moment for events and pulls them. Returns false when the server has ended."
+  "Waits for events up to *WAIT* and pulls them. Returns false when the server has ended."
   (let ((count (portal-server-pull (dispatcher-id dispatcher) *wait* (dispatcher-records dispatcher)
                                    *batch* (cffi:foreign-type-size '(:struct pulled)))))
     (setf (dispatcher-next dispatcher) 0
@@ -233,14 +233,14 @@ else here."
   "Closes the server of DISPATCHER, dispatches all remaining events, and waits for the clients' threads.
 May be called again after a non-local exit."
   (portal-server-begin-close (dispatcher-id dispatcher))
-  (loop do (hand-out dispatcher)
+  (loop do (dispatch-records dispatcher)
         while (pull dispatcher))
   (wait-for-threads dispatcher)
   (free-records dispatcher)
   (enter-state dispatcher :ended))
 
-(defun finish-whatever-comes (dispatcher)
-  "Finishes, even if the thread is destroyed meanwhile: ECL does not always keep an interrupt waiting."
+(defun finish-despite-interrupts (dispatcher)
+  "Finishes, even if the thread is destroyed meanwhile: ECL does not always defer interrupts."
   (loop until (eq (dispatcher-state dispatcher) :ended)
         do (block attempt
              (unwind-protect (finish dispatcher)
@@ -258,8 +258,8 @@ May be called again after a non-local exit."
              (loop while (pull dispatcher)
                    do (loop do (allowing-interrupts
                                  (with-restart-to-serve
-                                   (hand-out dispatcher)
+                                   (dispatch-records dispatcher)
                                    (with-interrupts nil)))
-                            ;; The restart leaves before all is handed out.
+                            ;; After the restart, some events may not be dispatched yet.
                             while (< (dispatcher-next dispatcher) (dispatcher-count dispatcher)))))
-        (finish-whatever-comes dispatcher)))))
+        (finish-despite-interrupts dispatcher)))))

@@ -11,7 +11,7 @@
   "Returns the current definition of WEBSOCKET's path."
   (path-definition (websocket-path websocket)))
 
-(defun tell-error (websocket condition)
+(defun call-error-handler (websocket condition)
   "Calls the path's :ERROR; returns whether there is one. An error in it is reported."
   (let ((handler (definition-error (definition-of websocket))))
     (when handler
@@ -20,25 +20,25 @@
           (report-error second "an error in the :error of ~s:" (path-name (websocket-path websocket)))))
       t)))
 
-(defun is-farewell (condition websocket)
-  "Whether CONDITION only says that WEBSOCKET's client has disconnected: that is not an error."
+(defun own-connection-closed-p (condition websocket)
+  "Whether CONDITION is only CONNECTION-CLOSED for WEBSOCKET itself, which is not an error."
   (and (typep condition 'connection-closed)
        (eq (portal-error-websocket condition) websocket)))
 
-(defun tell-or-report (websocket condition)
+(defun call-error-handler-or-report (websocket condition)
   "Calls the path's :ERROR; without one, reports CONDITION."
-  (unless (tell-error websocket condition)
+  (unless (call-error-handler websocket condition)
     (report-error condition "an error in a handler of ~s:" (path-name (websocket-path websocket)))))
 
 (defun to-be-debugged (websocket condition)
   "Calls :ERROR for CONDITION, which a handler of WEBSOCKET has signalled, or reports it. Returns whether
 it enters the debugger."
-  (cond ((is-farewell condition websocket) nil)
+  (cond ((own-connection-closed-p condition websocket) nil)
         ((debugging-p)
-         (tell-error websocket condition)
+         (call-error-handler websocket condition)
          t)
         (t
-         (tell-or-report websocket condition)
+         (call-error-handler-or-report websocket condition)
          nil)))
 
 (defun call-guarded (websocket handler)
@@ -104,4 +104,4 @@ looks it up again."
 
 (defun handle-error (websocket condition)
   "Calls :ERROR for an error of the client; no handler has failed."
-  (call-guarded websocket (lambda () (tell-error websocket condition))))
+  (call-guarded websocket (lambda () (call-error-handler websocket condition))))

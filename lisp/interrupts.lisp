@@ -1,4 +1,4 @@
-;;;; When a thread may be interrupted, and so ended, by another.
+;;;; When a thread may be interrupted, and so destroyed, by another.
 ;;;;
 ;;;; SBCL and ECL have the same four operators for this, in different packages. Other implementations
 ;;;; have none: there, BT:DESTROY-THREAD on a server is at the program's own risk.

@@ -1,7 +1,7 @@
 ;;;; Finding and loading the C library.
 ;;;;
-;;;; The library is loaded at the first call that needs it: the system compiles and loads without. No
-;;;; place is remembered from one process to the next, so a saved core looks for the library again.
+;;;; The library is loaded at the first call that needs it: the system compiles and loads without. A
+;;;; saved core searches for the library again.
 
 (in-package #:portal)
 
@@ -115,8 +115,8 @@ Returns false when none is the library."
           do (setf candidates (ask-for-library)))))
 
 (defun c-function-address (name)
-  "The address of C's function NAME."
+  "Returns the address of C's function NAME."
   (load-library)
   (or (cffi:foreign-symbol-pointer name)
       (error 'portal-error
-             :message (format nil "Portal's library has no function ~a: its version is another." name))))
+             :message (format nil "Portal's library has no function ~a: its version is incompatible." name))))

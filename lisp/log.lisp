@@ -1,4 +1,4 @@
-;;;; The log of the library. Messages arrive on the threads that call the library, which are Lisp's.
+;;;; The log of the library. Messages are received on the threads that call the library, which are Lisp's.
 
 (in-package #:portal)
 

@@ -1,7 +1,7 @@
-;;;; How much of Lisp's memory may be taken by messages that wait for busy handlers, or are with them.
+;;;; Limits on the memory of messages that are pending for busy handlers, or being handled.
 ;;;;
-;;;; Clients decide how much comes, so each has a limit, and all of them together have one. What counts is
-;;;; the size in Lisp: a character takes four octets, however few it takes on the wire.
+;;;; Clients determine the amount, so each client has a limit, and all clients together have one. Messages
+;;;; are counted by their size in Lisp, where a character takes four octets.
 
 (in-package #:portal)
 
@@ -21,7 +21,7 @@ handled; NIL is a quarter of the heap.")
   (or *memory-limit*
       (floor #+sbcl (sb-ext:dynamic-space-size)
              #+ecl (let ((size (ext:get-limit 'ext:heap-size)))
-                     ;; 0 is no limit.
+                     ;; 0 means no limit.
                      (if (plusp size) size (* 1024 1024 1024)))
              #-(or sbcl ecl) (* 1024 1024 1024)
              4)))

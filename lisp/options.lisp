@@ -84,20 +84,20 @@
                     (refuse-option keyword))
                    ((null rest)
                     (no-value keyword))
-                   ;; (websocket-server 4433 :multi-thread :host) has stopped short.
+                   ;; Such as (websocket-server 4433 :multi-thread :host).
                    ((and (eq keyword :multi-thread) (assoc (first rest) *options*))
                     (no-value (first rest))))))
   options)
 
-(defun stands-alone (options)
-  "Whether the first of OPTIONS says without a value whether there are threads."
+(defun without-value-p (options)
+  "Whether the first of OPTIONS is :MULTI-THREAD without a value, T or NIL."
   (or (member (first options) '(t nil))
       (and (eq (first options) :multi-thread) (oddp (length options)))))
 
 (defun split-options (options)
-  "Whether OPTIONS ask for a thread for each client, and the others. A first one that stands alone, as
-in (websocket-server 4433 :multi-thread) or (websocket-server 4433 t), is about that, too."
-  (if (and options (stands-alone options))
+  "Returns whether OPTIONS select a thread for each client, and the other options. The first option may
+select it without a value, as in (websocket-server 4433 :multi-thread) or (websocket-server 4433 t)."
+  (if (and options (without-value-p options))
       (values (first options) (check-options (rest options)))
       (values (getf (check-options options) :multi-thread)
               (loop for (keyword value) on options by #'cddr

@@ -12,7 +12,7 @@
     (check (portal-define-page path content-type body length) "Defining the page ~s" path)))
 
 (defun tell-c-of-all-pages ()
-  "Defines every page in C, which knows none of them."
+  "Defines every page in C, after a saved core was started."
   (bt:with-lock-held (*pages-lock*)
     (loop for path being the hash-keys of *pages* using (hash-value page)
           do (apply #'tell-c-of-page path page))))

@@ -1,7 +1,7 @@
 ;;;; The table of paths, and their definitions.
 ;;;;
-;;;; C knows each path by a number of ours and returns it with every event. The number leads to the
-;;;; current definition, so a redefinition also applies to connected clients.
+;;;; Each path has a number, which C returns with every event. The number identifies the current
+;;;; definition, so a redefinition also applies to connected clients.
 
 (in-package #:portal)
 
@@ -69,7 +69,7 @@ clients or its name may be used again.")
   name)
 
 (defun tell-c-of-all-paths ()
-  "Defines every path of Lisp in C, which knows none of them: for a saved core."
+  "Defines every path of Lisp in C, after a saved core was started."
   (bt:with-recursive-lock-held (*paths-lock*)
     (loop for path across *paths-by-number*
           when (path-known path)

@@ -1,7 +1,7 @@
 ;;;; UTF-8, both ways, and octets: from C's memory into Lisp objects and back.
 ;;;;
-;;;; Text that comes in is copied as octets first: ECL reads a Lisp vector forty times faster than C's
-;;;; memory, and to SBCL the copy is nothing.
+;;;; Text from C is copied as octets first: ECL reads a Lisp vector forty times faster than foreign memory,
+;;;; and on SBCL the copy costs little.
 
 (in-package #:portal)
 
@@ -9,8 +9,8 @@
 (deftype text () '(simple-array character (*)))
 (deftype index () `(integer 0 ,(1- array-dimension-limit)))
 
-(defmacro swiftly (&body body)
-  "Compiles BODY, an inner loop whose indices are right by construction, for speed."
+(defmacro optimized (&body body)
+  "Compiles BODY, an inner loop whose indices are always in range, for speed."
   `(locally (declare (optimize (speed 3) (safety 0) (debug 0))
                      #+sbcl (sb-ext:muffle-conditions sb-ext:compiler-note))
      ,@body))
@@ -23,19 +23,19 @@
        (cffi:with-pointer-to-vector-data (,pointer ,vector)
          ,@body))))
 
-;;; Coming in
+;;; From C
 
 (defun octets-from (pointer length)
-  "LENGTH octets at POINTER, copied."
+  "Returns a copy of the LENGTH octets at POINTER."
   (let ((octets (cffi:make-shareable-byte-vector length)))
     (cffi:with-pointer-to-vector-data (copy octets)
       (cffi:foreign-funcall "memcpy" :pointer copy :pointer pointer :size length :pointer))
     octets))
 
 (defun ascii-length (octets)
-  "How many octets there are before the first that is not ASCII."
+  "Returns the number of octets before the first that is not ASCII."
   (declare (type octets octets))
-  (swiftly
+  (optimized
     (let ((index 0))
       (declare (type index index))
       (loop while (and (< index (length octets)) (< (aref octets index) #x80))
@@ -43,9 +43,9 @@
       index)))
 
 (defun count-characters (octets start)
-  "How many characters begin in OCTETS from START on."
+  "Returns the number of characters that begin in OCTETS from START on."
   (declare (type octets octets) (type index start))
-  (swiftly
+  (optimized
     (let ((count 0))
       (declare (type index count))
       (loop for index of-type index from start below (length octets)
@@ -54,13 +54,13 @@
       count)))
 
 (defun octets-text (octets)
-  "The string in OCTETS, which are UTF-8."
+  "Returns the string in OCTETS, which are UTF-8."
   (declare (type octets octets))
   (let* ((length (length octets))
          (plain (ascii-length octets))
          (text (make-string (+ plain (the index (count-characters octets plain))))))
     (declare (type index length plain))
-    (swiftly
+    (optimized
       (loop for index of-type index from 0 below plain
             do (setf (schar text index) (code-char (aref octets index))))
       (let ((from plain)
@@ -91,10 +91,10 @@
 
 (declaim (inline text-from))
 (defun text-from (pointer length)
-  "The string in LENGTH octets at POINTER, which the library has found to be UTF-8."
+  "Returns the string in LENGTH octets at POINTER, which the library has validated as UTF-8."
   (octets-text (octets-from pointer length)))
 
-;;; Going out
+;;; To C
 
 (declaim (inline octets-needed))
 (defun octets-needed (code)
@@ -105,7 +105,7 @@
 
 (defun text-length-in-octets (text)
   (declare (type text text))
-  (swiftly
+  (optimized
     (let ((length 0))
       (declare (type index length))
       (loop for character across text
@@ -113,12 +113,12 @@
       length)))
 
 (defun text-octets (text)
-  "TEXT as UTF-8."
+  "Returns TEXT as UTF-8."
   (declare (type text text))
   (let* ((length (text-length-in-octets text))
          (octets (cffi:make-shareable-byte-vector length)))
     (declare (type octets octets))
-    (swiftly
+    (optimized
       (if (= length (length text))
           (loop for index of-type index from 0 below length
                 do (setf (aref octets index) (char-code (schar text index))))
@@ -144,8 +144,7 @@
     octets))
 
 (defun octets-of (data &optional (argument 'message))
-  "DATA, the value of ARGUMENT, for C: a string becomes UTF-8, octets of any kind become a simple vector
-of them."
+  "Returns DATA, the value of ARGUMENT, as a simple vector of octets for C; a string is encoded as UTF-8."
   (typecase data
     (octets data)
     (text (text-octets data))
@@ -158,7 +157,7 @@ of them."
     (t (refuse-argument argument data "a string or octets"))))
 
 (defun lenient-text-from (pointer)
-  "The string at POINTER, which ends in NUL and may be no UTF-8: then it is taken for Latin-1."
+  "Returns the NUL-terminated string at POINTER, decoded as UTF-8, or else as Latin-1."
   (let ((length (cffi:foreign-funcall "strlen" :pointer pointer :size)))
     (handler-case (values (cffi:foreign-string-to-lisp pointer :count length :encoding :utf-8))
       (error () (values (cffi:foreign-string-to-lisp pointer :count length :encoding :latin-1))))))

@@ -37,7 +37,7 @@ beginning of a close to the end of :DISCONNECT), 3 closed."
       (:closed 3))))
 
 (defun buffered-amount (websocket)
-  "Returns the number of octets queued for WEBSOCKET and not yet handed to the system."
+  "Returns the number of octets queued for WEBSOCKET and not yet written to the socket."
   (portal-queued (websocket-id websocket)))
 
 (defun close-code (websocket)

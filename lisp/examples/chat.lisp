@@ -1,29 +1,29 @@
-;;;; A chat on port 4433, until Enter is pressed: each room, /chat/NAME, hears what its people say.
+;;;; A chat on port 4433, until Enter is pressed: messages go to all clients of the room, /chat/NAME.
 
 (require "asdf")
 (asdf:load-system "portal")
 
-(defvar *people* '()
-  "Everybody who is here. One thread runs all handlers, so nobody else changes it meanwhile.")
+(defvar *websockets* '()
+  "All websockets. One thread runs all handlers, so no lock is needed.")
 
 (defun room-of (websocket)
   (pws:parameter websocket "room"))
 
-(defun people-in (room)
-  (remove room *people* :test-not #'equal :key #'room-of))
+(defun websockets-in (room)
+  (remove room *websockets* :test-not #'equal :key #'room-of))
 
-(defun tell (room control &rest arguments)
-  (pws:broadcast (people-in room) (apply #'format nil control arguments)))
+(defun announce (room control &rest arguments)
+  (pws:broadcast (websockets-in room) (apply #'format nil control arguments)))
 
 (pws:define-path-handler "/chat/{room}"
   :connect (lambda (websocket)
-             (push websocket *people*)
-             (tell (room-of websocket) "~a has come." (pws:remote-address websocket)))
+             (push websocket *websockets*)
+             (announce (room-of websocket) "~a has come." (pws:remote-address websocket)))
   :message (lambda (websocket message)
-             (tell (room-of websocket) "~a: ~a" (pws:remote-address websocket) message))
+             (announce (room-of websocket) "~a: ~a" (pws:remote-address websocket) message))
   :disconnect (lambda (websocket)
-                (setf *people* (remove websocket *people*))
-                (tell (room-of websocket) "~a has left." (pws:remote-address websocket))))
+                (setf *websockets* (remove websocket *websockets*))
+                (announce (room-of websocket) "~a has left." (pws:remote-address websocket))))
 
 (defparameter server (pws:websocket-server 4433 :max-message-size 10000))
 
