@@ -44,7 +44,7 @@ def size_name(size):
 
 
 def echo(clients, size, depth=1, **more):
-    under_way = f", {depth} under way each" if depth > 1 else ""
+    under_way = f", {depth} in flight each" if depth > 1 else ""
     return Shape(
         f"echo-{clients}x{size}-d{depth}",
         f"Echo: {plural(clients, 'client')} × {size_name(size)}{under_way}",
@@ -110,14 +110,14 @@ SHAPES = [
     echo(4, 1 << 20),
     echo(1, 16 << 20, patience=2),
     *(echo(clients, 20, patience=1 + clients / 19_000) for clients in MANY),
-    Shape("handshake", "Connect, upgrade and close; for each client that comes and goes",
+    Shape("handshake", "Connect, upgrade and close; per connection",
           "connect, upgrade, close", "echo", ("handshake", "--clients", 64)),
     Shape("deflate", "Echo: 64 clients × 1 KiB of JSON, compressed",
           "64 × 1 KiB, compressed", "deflate", ("echo", "--deflate", "--clients", 64, "--size", 1024),
           also=LEVEL),
     Shape("tls", "Echo: 64 clients × 1 KiB over TLS",
           "64 × 1 KiB, TLS", "tls", ("echo", "--clients", 64, "--size", 1024)),
-    Shape("tls-handshake", "Connect, full TLS handshake, upgrade and close; for each client that comes and goes",
+    Shape("tls-handshake", "Connect, full TLS handshake, upgrade and close; per connection",
           "connect, TLS, upgrade, close", "tls", ("handshake", "--clients", 64)),
     broadcast(1),
     broadcast(64),

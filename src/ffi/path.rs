@@ -170,10 +170,7 @@ mod tests {
         words[KNOWN + 1] = 1;
         assert_eq!(read(&words).err(), Some(PORTAL_STATUS_UNSUPPORTED));
         words[0] = size_of::<portal_handlers>();
-        assert!(
-            read(&words).is_ok(),
-            "what lies beyond the size is not looked at"
-        );
+        assert!(read(&words).is_ok(), "memory behind `size` is not read");
     }
 
     #[test]
@@ -181,7 +178,7 @@ mod tests {
         let mut given = read(&[MIN_SIZE_BYTES]).expect("handlers without a function");
         assert!(given.connect.is_none() && given.release.is_none());
         given.drain = Some(drain);
-        // SAFETY: handlers of the size that they say.
+        // SAFETY: handlers with their true size.
         let copy = unsafe { read_handlers(&raw const given) }.expect("handlers with one function");
         assert_eq!(
             copy.drain.map(|drain| drain as *const ()),

@@ -367,7 +367,7 @@ mod tests {
             recorded.expect("memory");
         };
         record(&mut puller, Event::Connect(Request::example()));
-        // As a loop does it: the rest of the input is borrowed anew for each message.
+        // As in a loop: the rest of the input is borrowed again for each message.
         for at in [0, 4] {
             let input = &mut arena[at..];
             input[0].make_ascii_uppercase();

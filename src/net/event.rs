@@ -2,7 +2,7 @@
 
 use std::io;
 
-/// Identifies a connection: an index, which is reused, and a generation, which tells its connections apart.
+/// Identifies a connection: an index, which is reused, and a generation, which is not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Token {
     pub index: u32,

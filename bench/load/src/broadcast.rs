@@ -41,7 +41,7 @@ pub fn run(
         deliveries: 0,
         latencies: latencies()?,
     };
-    audience.say()?;
+    audience.send()?;
     audience.run_for(warm_up)?;
     (audience.deliveries, audience.latencies) = (0, latencies()?);
     let measurement = Measurement::begin(process)?;
@@ -81,7 +81,7 @@ impl Audience {
             }
             self.finish();
             if self.under_way.is_empty() {
-                self.say()?;
+                self.send()?;
             }
         }
         Ok(())
@@ -116,7 +116,7 @@ impl Audience {
         }
     }
 
-    fn say(&mut self) -> io::Result<()> {
+    fn send(&mut self) -> io::Result<()> {
         let message = (Instant::now(), self.clients.len());
         self.under_way.resize(self.burst, message);
         let speaker = &mut self.clients[SENDER].client;

@@ -87,7 +87,10 @@ impl Client {
 pub fn wait(poll: &mut Poll, events: &mut Events) -> io::Result<()> {
     poll.poll(events, Some(DEADLINE))?;
     if events.is_empty() {
-        return Err(io::Error::new(io::ErrorKind::TimedOut, "nothing came"));
+        return Err(io::Error::new(
+            io::ErrorKind::TimedOut,
+            "nothing was received",
+        ));
     }
     Ok(())
 }

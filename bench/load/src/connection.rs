@@ -163,7 +163,7 @@ impl Server {
         if text.starts_with("HTTP/1.1 101 ") && accepted && agreed {
             return Ok(());
         }
-        Err(wrong(format!("the server answered: {text}")))
+        Err(wrong(format!("unexpected response: {text}")))
     }
 }
 
@@ -224,7 +224,7 @@ impl Connection {
         loop {
             poll.poll(&mut events, Some(DEADLINE))?;
             if events.is_empty() {
-                return Err(io::Error::new(ErrorKind::TimedOut, "no answer came"));
+                return Err(io::Error::new(ErrorKind::TimedOut, "no reply was received"));
             }
             while let Some(taken) = self.receive(&mut buffer)? {
                 answer.extend_from_slice(&buffer[..taken]);

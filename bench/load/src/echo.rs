@@ -44,7 +44,7 @@ pub fn run(
         Limit::Time { warm_up, measured } => {
             load.work.start(depth)?;
             load.run_for(warm_up)?;
-            load.work.forget();
+            load.work.reset();
             measurement = Measurement::begin(process)?;
             load.run_for(measured)?;
         }
@@ -151,7 +151,7 @@ impl Work {
     }
 
     /// Discards the measurements so far.
-    fn forget(&mut self) {
+    fn reset(&mut self) {
         self.heard_bytes = 0;
         self.latencies.reset();
     }
@@ -198,7 +198,7 @@ impl Echoing {
     ) -> io::Result<()> {
         while echoes > 0 {
             let Some((sent, count)) = self.under_way.front_mut() else {
-                return Err(wrong("more echoes came than messages were sent"));
+                return Err(wrong("more echoes than messages"));
             };
             let landed = echoes.min(*count);
             latencies.saturating_record_n(now - *sent, landed as u64);

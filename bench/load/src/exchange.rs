@@ -63,15 +63,15 @@ impl Exchange {
         write_masked(&mut sent, FINAL | COMPRESSED | TEXT, &deflate(&payload)?);
         let echo = server.open(0)?.ask(&sent)?;
         let Some((first, length, header)) = read_header(&echo) else {
-            return Err(wrong("no frame came back"));
+            return Err(wrong("no frame was received"));
         };
         if first != FINAL | COMPRESSED | TEXT || length != (echo.len() - header) as u64 {
             return Err(wrong(format!(
-                "a compressed text came back as {first:#04x}"
+                "the echo of a compressed text begins with {first:#04x}"
             )));
         }
         if inflate(&echo[header..], size)? != payload {
-            return Err(wrong("a compressed text came back as another one"));
+            return Err(wrong("the echo of a compressed text differs from it"));
         }
         Ok(Exchange::new(&sent, echo, header, depth, verify))
     }

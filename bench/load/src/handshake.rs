@@ -125,7 +125,7 @@ impl Churn<'_> {
                 visitor.heard.clear();
             } else if visitor.open && visitor.heard.len() >= 2 {
                 if visitor.heard[0] != FINAL | CLOSE {
-                    return Err(wrong("a close frame was answered by something else"));
+                    return Err(wrong("the reply to a close frame is not one"));
                 }
                 let time = visitor.began.elapsed().as_nanos() as u64;
                 self.latencies.saturating_record(time);

@@ -72,7 +72,7 @@ fn ticks(process: i32) -> io::Result<[u64; 2]> {
         .collect();
     times
         .try_into()
-        .map_err(|_| io::Error::other("the system does not tell the processor time"))
+        .map_err(|_| io::Error::other("cannot read the processor time"))
 }
 
 fn context_switches(process: i32) -> io::Result<[u64; 2]> {
@@ -98,7 +98,7 @@ fn numbers_after<const COUNT: usize>(text: &str, names: [&str; COUNT]) -> io::Re
     let found: Vec<u64> = names.iter().map_while(|name| number(name)).collect();
     found
         .try_into()
-        .map_err(|_| io::Error::other(format!("the system does not tell {names:?}")))
+        .map_err(|_| io::Error::other(format!("cannot read {names:?}")))
 }
 
 /// Raises this process's limit of open files to the maximum.

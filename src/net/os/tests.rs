@@ -585,8 +585,8 @@ fn without_descriptors_connections_wait_to_be_accepted() {
     assert!(!bench.sockets.take_acceptable(), "reported again");
     network.set_has_descriptors(true);
     assert!(bench.listener.accept().is_ok() && bench.listener.accept().is_ok());
-    let nobody = bench.listener.accept().unwrap_err();
-    assert_eq!(nobody.kind(), io::ErrorKind::WouldBlock);
+    let error = bench.listener.accept().unwrap_err();
+    assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
 }
 
 #[test]

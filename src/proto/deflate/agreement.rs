@@ -63,18 +63,20 @@ fn accept(offer: &Extension, takeover: bool) -> Option<Agreement> {
     if offer.name != NAME {
         return None;
     }
-    let mut asked = Requested::default();
+    let mut requested = Requested::default();
     for (name, value) in &offer.parameters {
-        asked.take(name, value.as_deref())?;
+        requested.take(name, value.as_deref())?;
     }
-    let server_window_bits = asked.server_window_bits.unwrap_or(*OUR_WINDOW_BITS.end());
+    let server_window_bits = requested
+        .server_window_bits
+        .unwrap_or(*OUR_WINDOW_BITS.end());
     OUR_WINDOW_BITS
         .contains(&server_window_bits)
         .then_some(Agreement {
-            server_takeover: takeover && !asked.server_no_takeover,
-            client_takeover: takeover && !asked.client_no_takeover,
+            server_takeover: takeover && !requested.server_no_takeover,
+            client_takeover: takeover && !requested.client_no_takeover,
             server_window_bits,
-            confirms_window: asked.server_window_bits.is_some(),
+            confirms_window: requested.server_window_bits.is_some(),
         })
 }
 

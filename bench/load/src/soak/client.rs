@@ -107,7 +107,7 @@ impl Client {
         if self.messages_left == 0 && !self.closing && self.leave(tally)? {
             return Ok(Turn::Ended);
         }
-        self.speak();
+        self.send();
         self.write()?;
         let more_to_write = self.writable && self.written < self.outgoing.len();
         Ok(if self.readable || more_to_write {
@@ -127,9 +127,11 @@ impl Client {
         match self.connection.receive(&mut buffer[..room])? {
             Some(taken) => {
                 self.listener
-                    .hear(&buffer[..taken], &mut self.expected, tally)?;
+                    .receive(&buffer[..taken], &mut self.expected, tally)?;
                 if self.listener.closed && !self.closing {
-                    return Err(wrong("the server closed although nobody asked it to"));
+                    return Err(wrong(
+                        "the server closed without a close frame from the client",
+                    ));
                 }
             }
             None => self.readable = false,
@@ -137,7 +139,7 @@ impl Client {
         Ok(())
     }
 
-    fn speak(&mut self) {
+    fn send(&mut self) {
         let silent = self.expected.bytes >= MAX_AWAITED || self.random.bool();
         if self.messages_left == 0 || silent {
             return;

@@ -27,7 +27,7 @@ pub struct Listener {
 
 impl Listener {
     /// Compares received bytes.
-    pub fn hear(
+    pub fn receive(
         &mut self,
         mut input: &[u8],
         expected: &mut Expected,
@@ -65,7 +65,7 @@ impl Listener {
     /// Adds bytes to a header until it is complete.
     fn begin_frame(&mut self, input: &mut &[u8], expected: &Expected) -> io::Result<()> {
         if self.closed {
-            return Err(wrong("something came behind the close frame"));
+            return Err(wrong("data after the close frame"));
         }
         while let Some((&byte, rest)) = input.split_first() {
             self.header.push(byte);
@@ -92,14 +92,17 @@ impl Listener {
             _ => return Err(wrong(described())),
         }
         let Some(due) = expected.messages.front() else {
-            return Err(wrong(format!("{}, but no message is due", described())));
+            return Err(wrong(format!(
+                "{}, but no message is expected",
+                described()
+            )));
         };
         let at = *self.message.get_or_insert(0);
         let fits = due.payload.len() as u64 - at as u64;
         let right_length = length == fits || first & FINAL == 0 && length < fits;
         if first & 0x70 != 0 || opcode != CONTINUATION && opcode != due.opcode || !right_length {
             return Err(wrong(format!(
-                "{}; due is a message {:#04x} with {fits} bytes left",
+                "{}; expected is a message {:#04x} with {fits} bytes left",
                 described(),
                 due.opcode
             )));
@@ -109,7 +112,7 @@ impl Listener {
 
     fn compare(&mut self, piece: &[u8], expected: &Expected) -> io::Result<()> {
         let (Some(at), Some(due)) = (&mut self.message, expected.messages.front()) else {
-            return Err(wrong("payload came without a message"));
+            return Err(wrong("payload without a message"));
         };
         let right = &due.payload[*at..*at + piece.len()];
         if piece != right {
@@ -139,10 +142,7 @@ impl Listener {
         match first & 0x0f {
             PONG => {
                 let Some(at) = expected.pings.iter().position(|ping| *ping == self.control) else {
-                    return Err(wrong(format!(
-                        "a pong answers no ping: {:02x?}",
-                        self.control
-                    )));
+                    return Err(wrong(format!("unexpected pong: {:02x?}", self.control)));
                 };
                 expected.pings.drain(..=at);
                 self.control.clear();
@@ -204,7 +204,7 @@ mod tests {
         let mut tally = Tally::default();
         let heard = wire
             .chunks(step)
-            .try_for_each(|piece| listener.hear(piece, &mut expected, &mut tally));
+            .try_for_each(|piece| listener.receive(piece, &mut expected, &mut tally));
         heard.is_ok() && listener.closed && expected.is_empty() && expected.bytes == 0
     }
 

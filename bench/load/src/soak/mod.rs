@@ -163,7 +163,7 @@ impl Soak<'_> {
             .map(Client::describe)
             .collect();
         format!(
-            "nothing has come for {DEADLINE:?}; waiting: {}",
+            "nothing was received for {DEADLINE:?}; waiting: {}",
             waiting.join("; ")
         )
     }

@@ -315,8 +315,8 @@ mod tests {
             }
             assert!(Instant::now() < deadline, "{expected:?} are not accepted");
         }
-        let nobody = listener.accept().unwrap_err();
-        assert_eq!(nobody.kind(), io::ErrorKind::WouldBlock);
+        let error = listener.accept().unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
     }
 
     #[test]

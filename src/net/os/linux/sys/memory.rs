@@ -47,7 +47,7 @@ thread_local! {
 }
 
 // SAFETY: each block comes from the system's allocator or from the reserve, which never allocates a byte
-// twice, and is freed where it came from, which its address shows.
+// twice, and is freed where it was allocated, which its address shows.
 unsafe impl GlobalAlloc for Allocator {
     #[inline]
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
