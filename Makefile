@@ -1,5 +1,5 @@
 # Portal's targets, the same by hand and in CI. `make echo` needs Rust and a C compiler; the others
-# install what else they need once, as far as it is missing.
+# install what else they need, once, if it is missing.
 
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
@@ -32,7 +32,7 @@ test:
 	scripts/install-packages
 	scripts/test lint unit abi c clients lisp soak bench-callgrind 'fuzz SECONDS=10'
 
-## check         what runs before a commit
+## check         run this before a commit: lint, unit, abi
 .PHONY: check
 check: lint unit abi
 
@@ -43,7 +43,7 @@ fmt:
 	cargo fmt --manifest-path bench/Cargo.toml --all
 	cargo fmt --manifest-path fuzz/Cargo.toml
 
-## lint          is the code formatted, are dependencies in order, and do Clippy and rustdoc find nothing?
+## lint          check the format, the dependencies' licences, Clippy and rustdoc
 .PHONY: lint
 lint: docs
 	cargo fmt --check
@@ -62,7 +62,7 @@ lint: docs
 # Clippy links nothing, so the fuzz targets need no engine for it.
 CLIPPY = cargo clippy --all-targets
 
-## oldest        does it compile with the oldest Rust that Cargo.toml names? needs rustup
+## oldest        compile with the minimum Rust version of Cargo.toml; needs rustup
 .PHONY: oldest
 oldest:
 	if version=$$(scripts/install-oldest); then \
@@ -86,7 +86,7 @@ docs:
 header:
 	scripts/header update
 
-## abi           are the header, its description, the exported names and the soname what they should be?
+## abi           compare the header, its description, the exported names and the soname with the build
 .PHONY: abi
 abi: library
 	scripts/header check $(BUILD)/lib/libportal.so
@@ -97,7 +97,7 @@ c: $(BUILD)/cmake/build.ninja
 	cmake --build $(BUILD)/cmake
 	ctest --test-dir $(BUILD)/cmake --output-on-failure --no-tests=error
 
-## install-test  those of them that install Portal and use it from outside
+## install-test  the tests of `c` that install Portal and use it from other projects
 .PHONY: install-test
 install-test: $(BUILD)/cmake/build.ninja
 	cmake --build $(BUILD)/cmake
@@ -127,7 +127,7 @@ lisp: library
 	PORTAL_LIBRARY=$(abspath $(BUILD)/lib) PYTHONPATH=$(abspath $(BUILD))/lisp/python PYTHONDONTWRITEBYTECODE=1 \
 	  scripts/test-lisp sbcl ecl
 
-## faults        system calls of a server fail, one kind after the other; a few minutes
+## faults        make the system calls of a server fail, one kind after another; a few minutes
 .PHONY: faults
 faults: $(BUILD)/faults-server
 	scripts/install-packages strace
@@ -162,23 +162,23 @@ fuzz:
 	scripts/install-fuzz $(BUILD)/tools
 	CARGO_TARGET_DIR=$(TARGET)/fuzz PATH="$(abspath $(BUILD))/tools/bin:$$PATH" scripts/run-fuzz $(SECONDS) $(BUILD)/fuzz
 
-## miri          what the library's unsafe code claims of pointers, checked; needs rustup's nightly toolchain
+## miri          check the pointers of unsafe code with Miri; needs rustup's nightly toolchain
 .PHONY: miri
 miri:
 	scripts/install-miri
 	MIRIFLAGS=-Zmiri-disable-isolation CARGO_TARGET_DIR=$(TARGET)/miri \
 	  cargo +nightly miri test --locked --lib -- $(MIRI_TESTS)
 
-# What makes no system call; one test compares functions, which have no one address here.
+# Tests without system calls. The skipped one compares functions, whose addresses are not unique under Miri.
 MIRI_TESTS = ffi:: server::request server::slots --skip each_handler_is_copied_to_its_place
 
-## sanitize      the C programs with AddressSanitizer, and with ThreadSanitizer where that is to be had
+## sanitize      the C programs with AddressSanitizer, and with ThreadSanitizer where it is available
 .PHONY: sanitize
 sanitize:
 	scripts/install-packages cmake ninja openssl
 	scripts/sanitize $(BUILD)/sanitize $(TARGET)
 
-## bench         what servers cost, side by side; the better part of an hour; PEER="NAME='COMMAND {port} {mode}'"
+## bench         compare the costs of servers; the better part of an hour; PEER="NAME='COMMAND {port} {mode}'"
 .PHONY: bench
 bench: bench-programs
 	$(BENCH_MEASURE) --output $(BUILD)/bench/results.json
@@ -188,12 +188,12 @@ bench: bench-programs
 bench-quick: bench-programs
 	$(BENCH_MEASURE) --quick --output $(BUILD)/bench/quick.json
 
-## bench-report  write docs/benchmarks.md and its chart from what `make bench` has measured
+## bench-report  write docs/benchmarks.md and its chart from the results of `make bench`
 .PHONY: bench-report
 bench-report:
 	bench/run report $(BUILD)/bench/results.json
 
-## bench-peers   build the servers that Portal is compared with, and see that they work
+## bench-peers   build and check the servers that Portal is compared with
 .PHONY: bench-peers
 bench-peers:
 	$(BUILD_PEERS)
@@ -211,7 +211,7 @@ bench-programs: $(BUILD)/bench/portal $(BUILD)/bench/sends
 	$(BENCH_CARGO)
 	$(BUILD_PEERS)
 
-## soak          clients exchange messages in all manners, over epoll and io_uring; every byte is compared
+## soak          clients exchange messages in many ways, over epoll and io_uring; every byte is compared
 .PHONY: soak
 soak: $(BUILD)/bench/portal
 	$(BENCH_CARGO)
@@ -224,7 +224,7 @@ bench-callgrind: $(BUILD)/bench/portal
 	$(BENCH_CARGO)
 	bench/instructions check $(BENCH_LOAD) $(BUILD)/bench/portal
 
-## bench-lisp    what SBCL and ECL cost on top of C
+## bench-lisp    the cost of SBCL and ECL compared with C
 .PHONY: bench-lisp
 bench-lisp: $(BUILD)/echo-server
 	scripts/install-lisp $(BUILD)/lisp
@@ -239,13 +239,13 @@ install:
 	cmake --build $(BUILD)/install
 	DESTDIR=$(DESTDIR) cmake --install $(BUILD)/install
 
-## clean         remove all that was built
+## clean         remove everything that was built
 .PHONY: clean
 clean:
 	cargo clean
 	rm -rf $(BUILD)
 
-# Cargo knows what is out of date, so it is asked each time. Only the libraries for C: a Rust library
+# Cargo is run each time, because it knows what is out of date. Only the libraries for C: a Rust library
 # beside them would keep cargo from optimising across crates.
 .PHONY: library
 library:
