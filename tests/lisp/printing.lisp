@@ -21,7 +21,7 @@
       :connect (lambda (websocket) (put box websocket)))
     (with-server (server :multi-thread)
       (loop repeat 3 do (connect server "/printed"))
-      (let* ((websocket (take box))
+      (let* ((websocket (first (loop repeat 3 collect (take box))))
              (dispatcher (portal::dispatcher-of server))
              (things (list websocket dispatcher
                            (portal::websocket-path websocket)
