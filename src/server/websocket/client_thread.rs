@@ -7,7 +7,7 @@
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering, fence};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::{self, JoinHandle, Thread};
 
 use crossbeam_channel::{Receiver, Sender, TryRecvError, unbounded};
@@ -17,6 +17,7 @@ use crate::server::event::{Event, Target};
 use crate::server::handshake::paths::{self, Paths};
 use crate::server::metrics::Metrics;
 use crate::server::websocket::mailbox::{Mail, Mailbox};
+use crate::server::websocket::wake_flag::{WakeFlag, WorkAdded};
 use crate::server::{Request, handler_calls};
 
 /// No more is handed over while so many messages wait.
@@ -44,29 +45,24 @@ impl ClientEvent {
 /// The loop's end of the queue.
 pub(crate) struct ClientQueue {
     sender: Sender<ClientEvent>,
-    /// Dropped after the sender, so that who is woken by it sees that there is none.
-    recheck: Bell,
+    /// Dropped after the sender, so that the thread, which that wakes, sees that there is none.
+    wake: WakeOnDrop,
     load: Arc<Load>,
     thread: JoinHandle<()>,
 }
 
-/// Wakes the thread when it is dropped, too.
-struct Bell(Thread);
+struct WakeOnDrop(Thread);
 
-impl Bell {
-    fn ring(&self, load: &Load) {
-        fence(Ordering::SeqCst);
-        if load.asleep.load(Ordering::Relaxed) {
-            load.asleep.store(false, Ordering::Relaxed);
-            self.0.unpark();
-        }
-    }
-}
-
-impl Drop for Bell {
+impl Drop for WakeOnDrop {
     fn drop(&mut self) {
         self.0.unpark();
     }
+}
+
+/// The thread's end of the queue.
+struct Events {
+    receiver: Receiver<ClientEvent>,
+    load: Arc<Load>,
 }
 
 #[derive(Default)]
@@ -75,8 +71,8 @@ struct Load {
     bytes: AtomicUsize,
     /// The loop waits for [`Mail::Room`].
     wanted: AtomicBool,
-    /// The thread sleeps, and wants to be woken for an event.
-    asleep: AtomicBool,
+    /// Of the thread, for an event.
+    asleep: WakeFlag,
 }
 
 impl Load {
@@ -95,25 +91,29 @@ pub(crate) struct Client {
 impl ClientQueue {
     /// Starts the thread.
     pub(crate) fn start(client: Client) -> io::Result<Self> {
+        Self::spawn(move |events| {
+            let _ours = process::Uncancelled::begin();
+            let served = catch_unwind(AssertUnwindSafe(|| client.serve(&events)));
+            // A client that was not let in is dismissed by the loop, which knows.
+            if served.unwrap_or(true) {
+                client.mailbox.post(Mail::Finished(client.target.token));
+            }
+        })
+    }
+
+    fn spawn(serve: impl FnOnce(Events) + Send + 'static) -> io::Result<Self> {
         let (sender, receiver) = unbounded();
         let load = Arc::new(Load::default());
-        let thread = {
-            let load = Arc::clone(&load);
-            let builder = thread::Builder::new().name("portal-client".to_owned());
-            let serve = move || {
-                let _ours = process::Uncancelled::begin();
-                let served = catch_unwind(AssertUnwindSafe(|| client.serve(&receiver, &load)));
-                // A client that was not let in is dismissed by the loop, which knows.
-                if served.unwrap_or(true) {
-                    client.mailbox.post(Mail::Finished(client.target.token));
-                }
-            };
-            memory::probe()?;
-            process::with_signals_blocked(|| builder.spawn(serve))?
+        let events = Events {
+            receiver,
+            load: Arc::clone(&load),
         };
+        let builder = thread::Builder::new().name("portal-client".to_owned());
+        memory::probe()?;
+        let thread = process::with_signals_blocked(|| builder.spawn(move || serve(events)))?;
         Ok(Self {
             sender,
-            recheck: Bell(thread.thread().clone()),
+            wake: WakeOnDrop(thread.thread().clone()),
             load,
             thread,
         })
@@ -126,7 +126,9 @@ impl ClientQueue {
         }
         // A thread that has ended has run `disconnect`, and wants nothing more.
         let _ = self.sender.send(event);
-        self.recheck.ring(&self.load);
+        if self.load.asleep.must_wake(&WorkAdded::fence()) {
+            self.wake.0.unpark();
+        }
     }
 
     /// Whether another message may be handed over; if not, [`Mail::Room`] will come.
@@ -151,46 +153,56 @@ impl ClientQueue {
     pub(crate) fn stop(self) {
         let Self {
             sender,
-            recheck,
+            wake,
             thread,
             ..
         } = self;
-        drop((sender, recheck));
+        drop((sender, wake));
         if thread.join().is_err() {
             log::error!("the thread of a websocket panicked");
         }
     }
 }
 
-/// Sleeps until there is an event; None when there will be none. A channel's own waiting would try for
-/// a while first, which is dear where many threads share few processors.
-fn wait(events: &Receiver<ClientEvent>, load: &Load) -> Option<ClientEvent> {
-    loop {
-        load.asleep.store(true, Ordering::Relaxed);
-        fence(Ordering::SeqCst);
-        match events.try_recv() {
-            Ok(event) => {
-                load.asleep.store(false, Ordering::Relaxed);
-                return Some(event);
+impl Events {
+    /// Sleeps until there is an event; None when there will be none. A channel's own waiting would try for
+    /// a while first, which is dear where many threads share few processors.
+    fn wait(&self) -> Option<ClientEvent> {
+        loop {
+            self.load.asleep.fall_asleep();
+            match self.receiver.try_recv() {
+                Ok(event) => {
+                    self.load.asleep.stay_awake();
+                    return Some(event);
+                }
+                Err(TryRecvError::Disconnected) => return None,
+                Err(TryRecvError::Empty) => thread::park(),
             }
-            Err(TryRecvError::Disconnected) => return None,
-            Err(TryRecvError::Empty) => thread::park(),
         }
+    }
+
+    /// Uncounts an event whose callback has run. True when the loop waits to hear that the queue is half
+    /// empty, and now it is.
+    fn uncount(&self, bytes: usize) -> bool {
+        let load = &self.load;
+        load.messages.fetch_sub(1, Ordering::SeqCst);
+        load.bytes.fetch_sub(bytes, Ordering::SeqCst);
+        load.is_under(MAX_MESSAGES / 2, MAX_BYTES / 2) && load.wanted.swap(false, Ordering::SeqCst)
     }
 }
 
 impl Client {
     /// Runs callbacks until the last one; false when there was none.
-    fn serve(&self, events: &Receiver<ClientEvent>, load: &Load) -> bool {
+    fn serve(&self, events: &Events) -> bool {
         let mut paths = None;
         loop {
-            let event = match events.try_recv() {
+            let event = match events.receiver.try_recv() {
                 Ok(event) => event,
                 Err(TryRecvError::Disconnected) => return false,
                 Err(TryRecvError::Empty) => {
                     // Nothing of a definition is kept while nothing of it runs.
                     paths = None;
-                    match wait(events, load) {
+                    match events.wait() {
                         Some(event) => event,
                         None => return false,
                     }
@@ -200,8 +212,8 @@ impl Client {
             let paths = paths.get_or_insert_with(Paths::current);
             paths.renew();
             let last = self.run(event, paths);
-            if let Some(bytes) = bytes {
-                self.unload(load, bytes);
+            if bytes.is_some_and(|bytes| events.uncount(bytes)) {
+                self.mailbox.post(Mail::Room(self.target.token));
             }
             if last {
                 break;
@@ -210,16 +222,6 @@ impl Client {
         drop(paths);
         paths::leave(self.target.path);
         true
-    }
-
-    /// Tells the loop, if it waits for it, that the queue is half empty.
-    fn unload(&self, load: &Load, bytes: usize) {
-        load.messages.fetch_sub(1, Ordering::SeqCst);
-        load.bytes.fetch_sub(bytes, Ordering::SeqCst);
-        let low = load.is_under(MAX_MESSAGES / 2, MAX_BYTES / 2);
-        if low && load.wanted.swap(false, Ordering::SeqCst) {
-            self.mailbox.post(Mail::Room(self.target.token));
-        }
     }
 
     /// Runs one callback; true when it was the last.

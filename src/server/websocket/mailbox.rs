@@ -11,6 +11,7 @@ use crate::server::Request;
 use crate::server::dispatch::pull::Batch;
 use crate::server::handler_calls::Verdict;
 use crate::server::slot::Released;
+use crate::server::websocket::wake_flag::{WakeFlag, WorkAdded};
 
 /// One wish of another thread.
 pub(crate) enum Mail {
@@ -64,7 +65,7 @@ pub(crate) struct Mailbox {
     /// Something may have come since the mail was last taken.
     has_mail: AtomicBool,
     /// The loop waits, or lies parked, and wants to be woken for mail.
-    asleep: AtomicBool,
+    asleep: WakeFlag,
     max_queued: AtomicU64,
     attached: Mutex<Attached>,
 }
@@ -84,7 +85,7 @@ impl Default for Mailbox {
             sender,
             receiver,
             has_mail: AtomicBool::new(false),
-            asleep: AtomicBool::new(false),
+            asleep: WakeFlag::default(),
             max_queued: AtomicU64::new(0),
             attached: Mutex::default(),
         }
@@ -158,34 +159,37 @@ impl Mailbox {
 
     /// Wakes the loop, if it sleeps, for mail that has been left.
     fn announce(&self) {
-        fence(Ordering::SeqCst);
+        let added = WorkAdded::fence();
         if !self.has_mail.load(Ordering::Relaxed) {
             self.has_mail.store(true, Ordering::Release);
         }
-        if self.asleep.load(Ordering::Relaxed) {
-            self.wake();
+        if self.asleep.must_wake(&added) {
+            self.interrupt_wait();
         }
     }
 
-    /// Wakes the loop if it sleeps.
+    /// Wakes the loop, if it sleeps, for something that it looks at besides its mail.
     pub(crate) fn wake(&self) {
-        if self.asleep.swap(false, Ordering::AcqRel)
-            && let Some(waker) = &self.attached().waker
-        {
+        if self.asleep.must_wake(&WorkAdded::fence()) {
+            self.interrupt_wait();
+        }
+    }
+
+    fn interrupt_wait(&self) {
+        if let Some(waker) = &self.attached().waker {
             waker.wake();
         }
     }
 
     /// From now on mail wakes the loop. False when some has come meanwhile.
     pub(crate) fn fall_asleep(&self) -> bool {
-        self.asleep.store(true, Ordering::Relaxed);
-        fence(Ordering::SeqCst);
+        self.asleep.fall_asleep();
         self.receiver.is_empty()
     }
 
     /// From now on mail does not wake the loop: it is awake.
     pub(crate) fn stay_awake(&self) {
-        self.asleep.store(false, Ordering::Relaxed);
+        self.asleep.stay_awake();
     }
 
     /// Whether something may have come since [`Mailbox::begin_taking`].

@@ -8,3 +8,4 @@ pub(crate) mod outbox;
 pub(crate) mod piece;
 pub(crate) mod reservation;
 pub(crate) mod slot_arena;
+pub(crate) mod wake_flag;
