@@ -173,6 +173,11 @@ miri:
 # not unique under Miri.
 MIRI_TESTS = ffi:: server::handshake::request server::slot server::websocket::slot_arena --skip each_handler_is_copied_to_its_place
 
+## loom          what threads share without a lock, in the orders that a few threads can run in
+.PHONY: loom
+loom:
+	RUSTFLAGS="$${RUSTFLAGS:-} --cfg loom" cargo test --locked --lib --target-dir $(TARGET)/loom loom_tests
+
 ## sanitize      the C programs with AddressSanitizer, and with ThreadSanitizer where it is available
 .PHONY: sanitize
 sanitize:

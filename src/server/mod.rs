@@ -21,6 +21,7 @@ mod registry;
 mod sending;
 mod shared;
 mod slot;
+mod sync;
 mod websocket;
 
 pub(crate) use application::{

@@ -6,10 +6,10 @@
 
 use std::ffi::c_void;
 use std::ptr;
-use std::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering};
 
 use crate::net::process;
 use crate::server::ServerError;
+use crate::server::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering};
 
 /// What an id is of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -513,5 +513,182 @@ mod tests {
             Some(ServerError::Gone)
         );
         assert_eq!(slot.reserve(generation, 1, LIMIT), Err(ServerError::Gone));
+    }
+}
+
+#[cfg(test)]
+#[cfg(loom)]
+mod loom_tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::server::sync::{explore, thread};
+
+    const LIMIT: u64 = 100;
+    const LOW: u64 = LIMIT / 2;
+
+    /// An open websocket, and its generation.
+    fn open() -> (Arc<Slot>, u32) {
+        let slot = Arc::new(Slot::new());
+        let generation = slot.occupy();
+        slot.advance(generation, State::Open).expect("connecting");
+        (slot, generation)
+    }
+
+    fn start<T: 'static>(
+        slot: &Arc<Slot>,
+        work: impl FnOnce(&Slot) -> T + 'static,
+    ) -> thread::JoinHandle<T> {
+        let slot = Arc::clone(slot);
+        thread::spawn(move || work(&slot))
+    }
+
+    /// Ends the websocket and gives its slot to the next, which opens. Returns whether it could.
+    fn pass_on(slot: &Slot, generation: u32) -> bool {
+        let _ = slot.advance(generation, State::Closed);
+        if slot.vacate() == Freed::NotYet {
+            return false;
+        }
+        assert_eq!(slot.word().queued(), 0);
+        assert_eq!(slot.occupy(), generation + 1);
+        slot.advance(generation + 1, State::Open)
+            .expect("connecting");
+        true
+    }
+
+    #[test]
+    fn what_is_counted_by_several_threads_is_the_sum() {
+        explore(3, || {
+            let (slot, generation) = open();
+            let others = [30, 40].map(|cost| {
+                start(&slot, move |slot| {
+                    let reserved = slot.reserve(generation, cost, LIMIT);
+                    assert_eq!(reserved, Ok(()));
+                    cost
+                })
+            });
+            slot.reserve(generation, 7, LIMIT).expect("room");
+            assert!(slot.word().queued() >= 7);
+            assert!(!slot.release(7, LOW));
+            let costs: u64 = others
+                .map(|other| other.join().expect("no panic"))
+                .iter()
+                .sum();
+            assert_eq!(slot.word().queued(), costs);
+        });
+    }
+
+    #[test]
+    fn a_full_queue_owes_one_drain_and_another_none() {
+        explore(3, || {
+            let (slot, generation) = open();
+            slot.reserve(generation, 60, LIMIT).expect("room");
+            slot.reserve(generation, 60, LIMIT).expect("room");
+            let senders = [(); 2].map(|()| {
+                start(&slot, move |slot| {
+                    let reserved = slot.reserve(generation, 1, LIMIT);
+                    assert!(matches!(reserved, Ok(()) | Err(ServerError::Full)));
+                    reserved.is_err()
+                })
+            });
+            let mut drains = [60, 60].map(|cost| slot.release(cost, LOW)).to_vec();
+            let full = senders.map(|sender| sender.join().expect("no panic"));
+            for _ in full.iter().filter(|&&full| !full) {
+                drains.push(slot.release(1, LOW));
+            }
+            let drains = drains.iter().filter(|&&drain| drain).count();
+            assert_eq!(drains, usize::from(full.contains(&true)), "{full:?}");
+            assert_eq!(slot.word().queued(), 0);
+        });
+    }
+
+    #[test]
+    fn whoever_has_bytes_reserved_keeps_the_slot_from_the_next_client() {
+        explore(3, || {
+            let (slot, generation) = open();
+            let senders = [(); 2].map(|()| {
+                start(&slot, move |slot| {
+                    if slot.reserve(generation, 5, LIMIT).is_err() {
+                        return;
+                    }
+                    let word = slot.word();
+                    assert_eq!(word.generation(), generation);
+                    assert!(word.queued() >= 5 && word.state() != State::Free);
+                    if slot.count_ping().is_ok() {
+                        slot.uncount_pings(1);
+                    }
+                    slot.release_elsewhere(5, LOW);
+                })
+            });
+            let passed_on = pass_on(&slot, generation);
+            for sender in senders {
+                sender.join().expect("no panic");
+            }
+            assert!(passed_on || pass_on(&slot, generation), "bytes are left");
+            let word = slot.word();
+            assert_eq!((word.generation(), word.queued()), (generation + 1, 0));
+            assert_eq!(word.state(), State::Open);
+            assert_eq!(slot.pings.load(Ordering::Relaxed), 0);
+        });
+    }
+
+    #[test]
+    fn a_stale_id_closes_and_aborts_nobody_else() {
+        explore(3, || {
+            let (slot, generation) = open();
+            let closer = start(&slot, move |slot| slot.close(generation));
+            let aborter = start(&slot, move |slot| slot.abort(generation));
+            assert!(pass_on(&slot, generation));
+            let _ = closer.join().expect("no panic");
+            let _ = aborter.join().expect("no panic");
+            let word = slot.word();
+            assert_eq!(word.generation(), generation + 1);
+            assert_eq!(word.state(), State::Open);
+        });
+    }
+
+    #[test]
+    fn a_state_never_goes_back_whoever_changes_it() {
+        explore(3, || {
+            let (slot, generation) = open();
+            let closer = start(&slot, move |slot| slot.close(generation));
+            let aborter = start(&slot, move |slot| {
+                let before = slot.word();
+                let aborted = slot.abort(generation);
+                assert!(slot.word().state() as u64 >= before.state() as u64);
+                aborted
+            });
+            let was_open = slot.advance(generation, State::Closing).is_ok();
+            let closing = slot.word().state();
+            assert!(matches!(closing, State::Closing | State::Silenced));
+            let silenced = slot.is_silenced(generation);
+            slot.advance(generation, State::Closed).expect("closing");
+            assert_eq!(slot.word().state(), State::Closed);
+            let closed = closer.join().expect("no panic").is_ok();
+            let aborted = aborter.join().expect("no panic").is_ok();
+            assert!(!silenced || closed || aborted);
+            assert!(was_open || closed || aborted);
+            assert_eq!(slot.word().state(), State::Closed);
+        });
+    }
+
+    #[test]
+    fn a_pointer_is_found_by_its_own_generation_alone() {
+        explore(2, || {
+            let pointer = ptr::without_provenance_mut::<c_void>;
+            let (slot, generation) = open();
+            let setter = start(&slot, move |slot| {
+                let _ = slot.set_data(generation, pointer(8), LOW);
+            });
+            let reader = start(&slot, move |slot| slot.data(generation).addr());
+            if pass_on(&slot, generation) {
+                slot.set_data(generation + 1, pointer(16), LOW)
+                    .expect("it is open");
+                assert_eq!(slot.data(generation + 1), pointer(16));
+            }
+            setter.join().expect("no panic");
+            let read = reader.join().expect("no panic");
+            assert!(read == 0 || read == 8, "{read}");
+        });
     }
 }

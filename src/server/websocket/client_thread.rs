@@ -7,15 +7,14 @@
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::thread::{self, JoinHandle, Thread};
-
-use crossbeam_channel::{Receiver, Sender, TryRecvError, unbounded};
 
 use crate::net::{memory, process};
 use crate::server::event::{Event, Target};
 use crate::server::handshake::paths::{self, Paths};
 use crate::server::metrics::Metrics;
+use crate::server::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use crate::server::sync::channel::{Receiver, Sender, TryRecvError, unbounded};
+use crate::server::sync::thread::{self, JoinHandle, Thread};
 use crate::server::websocket::mailbox::{Mail, Mailbox};
 use crate::server::websocket::wake_flag::{WakeFlag, WorkAdded};
 use crate::server::{Request, handler_calls};
@@ -136,8 +135,8 @@ impl ClientQueue {
         if self.load.is_under(MAX_MESSAGES, MAX_BYTES) {
             return true;
         }
-        self.load.wanted.store(true, Ordering::SeqCst);
-        // The thread may have made room before it could see the wish.
+        // A swap, as the thread's is: whichever comes second sees what was counted before the first.
+        self.load.wanted.swap(true, Ordering::SeqCst);
         self.load.is_under(MAX_MESSAGES / 2, MAX_BYTES / 2)
             && self.load.wanted.swap(false, Ordering::SeqCst)
     }
@@ -253,5 +252,87 @@ impl Client {
             event.call(&**application, &self.target, &self.metrics);
         }
         matches!(event, Event::Disconnect(..))
+    }
+}
+
+#[cfg(test)]
+#[cfg(loom)]
+mod loom_tests {
+    use loom::sync::Notify;
+
+    use super::*;
+    use crate::proto::Payload;
+    use crate::server::sync::explore;
+
+    /// An event of so many bytes.
+    fn pong(bytes: usize) -> ClientEvent {
+        ClientEvent::Event(Event::Pong(Payload::Whole(vec![0; bytes])))
+    }
+
+    #[test]
+    fn events_of_two_threads_are_run_before_the_third_sleeps_for_good() {
+        explore(3, || {
+            let both_ran = Arc::new((AtomicBool::new(false), Notify::new()));
+            let queue = {
+                let both_ran = Arc::clone(&both_ran);
+                ClientQueue::spawn(move |events| {
+                    assert!(events.wait().is_some() && events.wait().is_some());
+                    both_ran.0.store(true, Ordering::Release);
+                    both_ran.1.notify();
+                })
+            };
+            let queue = Arc::new(queue.expect("a thread"));
+            let other = {
+                let queue = Arc::clone(&queue);
+                thread::spawn(move || queue.push(pong(1)))
+            };
+            queue.push(pong(1));
+            while !both_ran.0.load(Ordering::Acquire) {
+                both_ran.1.wait();
+            }
+            other.join().expect("no panic");
+            let queue = Arc::into_inner(queue).expect("the other has ended");
+            queue.stop();
+        });
+    }
+
+    #[test]
+    fn a_sleeping_thread_ends_when_its_queue_does() {
+        explore(3, || {
+            let queue = ClientQueue::spawn(|events| while events.wait().is_some() {});
+            let queue = queue.expect("a thread");
+            queue.push(pong(1));
+            queue.stop();
+        });
+    }
+
+    #[test]
+    fn a_loop_that_found_no_room_hears_of_it_once_and_one_that_found_room_does_not() {
+        explore(3, || {
+            let half_and_more = MAX_BYTES / 2 + 1;
+            let has_room = Arc::new(Notify::new());
+            let heard = Arc::new(AtomicUsize::new(0));
+            let queue = {
+                let (has_room, heard) = (Arc::clone(&has_room), Arc::clone(&heard));
+                ClientQueue::spawn(move |events| {
+                    while events.wait().is_some() {
+                        if events.uncount(half_and_more) {
+                            heard.fetch_add(1, Ordering::Release);
+                            has_room.notify();
+                        }
+                    }
+                })
+            };
+            let queue = queue.expect("a thread");
+            queue.push(pong(half_and_more));
+            queue.push(pong(half_and_more));
+            let had_room = queue.has_room();
+            while !had_room && heard.load(Ordering::Acquire) == 0 {
+                has_room.wait();
+            }
+            assert!(queue.has_room());
+            queue.stop();
+            assert_eq!(heard.load(Ordering::Relaxed), usize::from(!had_room));
+        });
     }
 }

@@ -1,9 +1,6 @@
 //! What other threads ask of a loop.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
 use std::sync::{Arc, Mutex, MutexGuard};
-
-use crossbeam_channel::{Receiver, Sender, unbounded};
 
 use crate::locks;
 use crate::net::{Peer, Socket, Token, Waker};
@@ -11,6 +8,8 @@ use crate::server::Request;
 use crate::server::dispatch::pull::Batch;
 use crate::server::handler_calls::Verdict;
 use crate::server::slot::Released;
+use crate::server::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
+use crate::server::sync::channel::{Receiver, Sender, unbounded};
 use crate::server::websocket::wake_flag::{WakeFlag, WorkAdded};
 
 /// One wish of another thread.
@@ -210,5 +209,108 @@ impl Mailbox {
     #[inline]
     pub(crate) fn take(&self) -> Option<Mail> {
         self.receiver.try_recv().ok()
+    }
+}
+
+#[cfg(test)]
+#[cfg(loom)]
+mod loom_tests {
+    use super::*;
+    use crate::server::sync::atomic::AtomicUsize;
+    use crate::server::sync::{explore, thread};
+
+    const FLUSH: Mail = Mail::Flush(Token {
+        index: 0,
+        generation: 0,
+    });
+
+    /// A mailbox with a loop attached, which this thread is.
+    fn attached() -> Arc<Mailbox> {
+        let mut waker = Waker::new().expect("a descriptor");
+        waker.parked = Some(thread::current());
+        let mailbox = Mailbox::default();
+        mailbox.attach(Arc::new(waker), 0);
+        Arc::new(mailbox)
+    }
+
+    /// Takes what mail there is, as a loop does. Returns how much it was.
+    fn take_mail(mailbox: &Mailbox) -> usize {
+        match mailbox.has_mail() {
+            true => (0..mailbox.begin_taking())
+                .map_while(|_| mailbox.take())
+                .count(),
+            false => 0,
+        }
+    }
+
+    #[test]
+    fn mail_of_two_threads_is_taken_before_the_loop_sleeps_for_good() {
+        explore(3, || {
+            let mailbox = attached();
+            let posters = [(); 2].map(|()| {
+                let mailbox = Arc::clone(&mailbox);
+                thread::spawn(move || mailbox.post(FLUSH))
+            });
+            let mut taken = 0;
+            while taken < 2 {
+                mailbox.stay_awake();
+                taken += take_mail(&mailbox);
+                if taken == 2 {
+                    break;
+                }
+                match mailbox.fall_asleep() {
+                    true => thread::park(),
+                    false => thread::yield_now(),
+                }
+            }
+            for poster in posters {
+                poster.join().expect("no panic");
+            }
+        });
+    }
+
+    #[test]
+    fn what_was_posted_before_is_taken_before_a_direct_send() {
+        explore(3, || {
+            let mailbox = attached();
+            let done = Arc::new(AtomicUsize::new(0));
+            let posters = [(); 2].map(|()| {
+                let (mailbox, done) = (Arc::clone(&mailbox), Arc::clone(&done));
+                thread::spawn(move || {
+                    mailbox.post(FLUSH);
+                    done.fetch_add(1, Ordering::AcqRel);
+                })
+            });
+            let mut taken = 0;
+            for _send in 0..2 {
+                let posted = done.load(Ordering::Acquire);
+                taken += take_mail(&mailbox);
+                assert!(taken >= posted, "{taken} of {posted} taken");
+            }
+            for poster in posters {
+                poster.join().expect("no panic");
+            }
+        });
+    }
+
+    #[test]
+    fn a_server_that_closes_wakes_a_loop_that_has_not_seen_it() {
+        explore(3, || {
+            let mailbox = attached();
+            let is_closing = Arc::new(AtomicBool::new(false));
+            let closer = {
+                let (mailbox, is_closing) = (Arc::clone(&mailbox), Arc::clone(&is_closing));
+                thread::spawn(move || {
+                    is_closing.swap(true, Ordering::SeqCst);
+                    mailbox.wake();
+                })
+            };
+            mailbox.fall_asleep();
+            if !is_closing.load(Ordering::SeqCst) {
+                thread::park();
+            }
+            mailbox.stay_awake();
+            closer.join().expect("no panic");
+        });
     }
 }

@@ -8,25 +8,38 @@ use super::signal::Signal;
 
 /// Ends a wait of a loop, from any thread.
 #[derive(Debug)]
-pub(crate) struct Waker(Signal);
+pub(crate) struct Waker {
+    signal: Signal,
+    /// The thread of a model that waits in place of a loop.
+    #[cfg(all(test, loom))]
+    pub parked: Option<loom::thread::Thread>,
+}
 
 impl Waker {
     pub(crate) fn new() -> io::Result<Self> {
-        Signal::semaphore().map(Self)
+        Ok(Self {
+            signal: Signal::semaphore()?,
+            #[cfg(all(test, loom))]
+            parked: None,
+        })
     }
 
     pub(crate) fn wake(&self) {
-        self.0.give();
+        #[cfg(all(test, loom))]
+        if let Some(thread) = &self.parked {
+            return thread.unpark();
+        }
+        self.signal.give();
     }
 
     /// Returns the descriptor.
     pub(crate) fn descriptor(&self) -> Descriptor {
-        self.0.descriptor()
+        self.signal.descriptor()
     }
 }
 
 impl AsFd for Waker {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0.as_fd()
+        self.signal.as_fd()
     }
 }
