@@ -128,7 +128,7 @@ impl Target {
         let slot: &'static Slot = Box::leak(Box::default());
         let token = Token {
             index: 0,
-            generation: slot.occupy(),
+            generation: slot.allocate(),
         };
         let _ = slot.advance(token.generation, State::Open);
         Self {

@@ -103,7 +103,7 @@ impl Held {
             server.parked[self.loop_number]
                 .home
                 .store(0, Ordering::SeqCst);
-            self.mailbox.post(Mail::Returned(self.batch));
+            self.mailbox.post(Mail::BatchReturned(self.batch));
             server.host.ring();
         }
     }

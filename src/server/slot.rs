@@ -323,7 +323,7 @@ impl Slot {
     }
 
     /// Gives a free slot to a new client and returns its generation.
-    pub(crate) fn occupy(&self) -> u32 {
+    pub(crate) fn allocate(&self) -> u32 {
         self.data.store(ptr::null_mut(), Ordering::Release);
         self.pings.store(0, Ordering::Release);
         let generation = self.word().generation();
@@ -334,7 +334,7 @@ impl Slot {
     }
 
     /// Ends the websocket's id, if nothing is on its way to it any more.
-    pub(crate) fn vacate(&self) -> Freed {
+    pub(crate) fn free(&self) -> Freed {
         let word = self.word();
         if word.queued() != 0 {
             return Freed::NotYet;
@@ -382,7 +382,7 @@ mod tests {
 
     fn open() -> (Slot, u32) {
         let slot = Slot::new();
-        let generation = slot.occupy();
+        let generation = slot.allocate();
         slot.advance(generation, State::Open).unwrap();
         (slot, generation)
     }
@@ -431,17 +431,17 @@ mod tests {
         let (slot, generation) = open();
         slot.reserve(generation, 5, LIMIT).unwrap();
         slot.advance(generation, State::Closed).unwrap();
-        assert_eq!(slot.vacate(), Freed::NotYet);
+        assert_eq!(slot.free(), Freed::NotYet);
         slot.release(5, 0);
-        assert_eq!(slot.vacate(), Freed::Free);
+        assert_eq!(slot.free(), Freed::Free);
         assert_eq!(slot.reserve(generation, 5, LIMIT), Err(ServerError::Gone));
-        assert_eq!(slot.occupy(), generation + 1);
+        assert_eq!(slot.allocate(), generation + 1);
     }
 
     #[test]
     fn an_id_that_is_not_given_out_yet_is_gone() {
         let (slot, generation) = open();
-        assert_eq!(slot.vacate(), Freed::Free);
+        assert_eq!(slot.free(), Freed::Free);
         let data = ptr::without_provenance_mut(8);
         assert_eq!(
             slot.set_data(generation + 1, data, 0),
@@ -458,8 +458,8 @@ mod tests {
     fn whoever_comes_late_changes_nothing_for_the_next_client() {
         let (slot, generation) = open();
         slot.advance(generation, State::Closed).unwrap();
-        assert_eq!(slot.vacate(), Freed::Free);
-        assert_eq!(slot.occupy(), generation + 1);
+        assert_eq!(slot.free(), Freed::Free);
+        assert_eq!(slot.allocate(), generation + 1);
         slot.advance(generation + 1, State::Open).unwrap();
         let word = slot.word().0;
 
@@ -530,7 +530,7 @@ mod loom_tests {
     /// An open websocket, and its generation.
     fn open() -> (Arc<Slot>, u32) {
         let slot = Arc::new(Slot::new());
-        let generation = slot.occupy();
+        let generation = slot.allocate();
         slot.advance(generation, State::Open).expect("connecting");
         (slot, generation)
     }
@@ -546,11 +546,11 @@ mod loom_tests {
     /// Ends the websocket and gives its slot to the next, which opens. Returns whether it could.
     fn pass_on(slot: &Slot, generation: u32) -> bool {
         let _ = slot.advance(generation, State::Closed);
-        if slot.vacate() == Freed::NotYet {
+        if slot.free() == Freed::NotYet {
             return false;
         }
         assert_eq!(slot.word().queued(), 0);
-        assert_eq!(slot.occupy(), generation + 1);
+        assert_eq!(slot.allocate(), generation + 1);
         slot.advance(generation + 1, State::Open)
             .expect("connecting");
         true

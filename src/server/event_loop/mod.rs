@@ -535,7 +535,7 @@ impl Loop {
             Pending::Verdict(verdict, request) => {
                 return self.apply_decision(turn, token, verdict, request);
             }
-            Pending::Finished => return self.finished(token),
+            Pending::ThreadEnded => return self.client_thread_ended(token),
             Pending::Drain if target.slot.word().state() != State::Open => return,
             Pending::Drain => Event::Drain,
             Pending::Failure(failure) => Event::Failure(failure),
@@ -551,7 +551,7 @@ impl Loop {
     }
 
     /// A client's own thread has ended: after `disconnect`, or by a panic.
-    fn finished(&self, token: Token) {
+    fn client_thread_ended(&self, token: Token) {
         let mut core = self.core.borrow_mut();
         let Some(conn) = core.conns.get(token) else {
             return;

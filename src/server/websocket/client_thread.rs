@@ -68,7 +68,7 @@ struct Events {
 struct Load {
     messages: AtomicUsize,
     bytes: AtomicUsize,
-    /// The loop waits for [`Mail::Room`].
+    /// The loop waits for [`Mail::ClientQueueLow`].
     wanted: AtomicBool,
     /// Of the thread, for an event.
     asleep: WakeFlag,
@@ -93,9 +93,9 @@ impl ClientQueue {
         Self::spawn(move |events| {
             let _ours = process::Uncancelled::begin();
             let served = catch_unwind(AssertUnwindSafe(|| client.serve(&events)));
-            // A client that was not let in is dismissed by the loop, which knows.
+            // The thread of a client that was not let in is stopped by the loop, which knows.
             if served.unwrap_or(true) {
-                client.mailbox.post(Mail::Finished(client.target.token));
+                client.mailbox.post(Mail::ThreadEnded(client.target.token));
             }
         })
     }
@@ -130,7 +130,7 @@ impl ClientQueue {
         }
     }
 
-    /// Whether another message may be handed over; if not, [`Mail::Room`] will come.
+    /// Whether another message may be handed over; if not, [`Mail::ClientQueueLow`] will come.
     pub(crate) fn has_room(&self) -> bool {
         if self.load.is_under(MAX_MESSAGES, MAX_BYTES) {
             return true;
@@ -165,7 +165,7 @@ impl ClientQueue {
 
 impl Events {
     /// Sleeps until there is an event; None when there will be none. A channel's own waiting would try for
-    /// a while first, which is dear where many threads share few processors.
+    /// a while first, which is expensive where many threads share few processors.
     fn wait(&self) -> Option<ClientEvent> {
         loop {
             self.load.asleep.fall_asleep();
@@ -212,7 +212,7 @@ impl Client {
             paths.renew();
             let last = self.run(event, paths);
             if bytes.is_some_and(|bytes| events.uncount(bytes)) {
-                self.mailbox.post(Mail::Room(self.target.token));
+                self.mailbox.post(Mail::ClientQueueLow(self.target.token));
             }
             if last {
                 break;

@@ -292,7 +292,7 @@ impl Conns {
                 self.take_free()?
             }
         };
-        let generation = self.slot(index).occupy();
+        let generation = self.slot(index).allocate();
         self.chunks[index as usize / Chunk::SLOTS][index as usize % Chunk::SLOTS] =
             Conn { generation, ..conn };
         self.live += 1;
@@ -314,7 +314,7 @@ impl Conns {
         for (slot, index) in chunk.slots.iter().zip(first..) {
             if slot.word().state() == State::Closed {
                 // A panic has ended its loop while a message was on its way to it.
-                slot.vacate();
+                slot.free();
             }
             if slot.is_free() {
                 self.give_free(index);
@@ -399,7 +399,7 @@ impl Conns {
         if self.get(token).is_none() {
             return true;
         }
-        let freed = self.slot(token.index).vacate();
+        let freed = self.slot(token.index).free();
         if freed == Freed::NotYet {
             return false;
         }
@@ -425,7 +425,7 @@ impl Drop for Conns {
             for token in self.group(group).collect::<Vec<_>>() {
                 let slot = self.slot(token.index);
                 let _ = slot.advance(token.generation, State::Closed);
-                slot.vacate();
+                slot.free();
             }
         }
         let chunks = Vec::new();

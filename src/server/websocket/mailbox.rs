@@ -12,7 +12,7 @@ use crate::server::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
 use crate::server::sync::channel::{Receiver, Sender, unbounded};
 use crate::server::websocket::wake_flag::{WakeFlag, WorkAdded};
 
-/// One wish of another thread.
+/// One request of another thread.
 pub(crate) enum Mail {
     /// A connection that another loop accepted.
     Connection(Socket, Peer),
@@ -30,12 +30,12 @@ pub(crate) enum Mail {
     Released(Token, Released),
     /// What `upgrade` answered on the client's own thread.
     Verdict(Token, Verdict, Box<Request>),
-    /// The client's own thread has room for more events.
-    Room(Token),
-    /// The client's own thread has run `disconnect`.
-    Finished(Token),
+    /// The queue of the client's own thread is half empty again.
+    ClientQueueLow(Token),
+    /// The client's own thread has ended, by a panic if not after `disconnect`.
+    ThreadEnded(Token),
     /// A pulled batch is not used any more.
-    Returned(Box<Batch>),
+    BatchReturned(Box<Batch>),
 }
 
 impl Mail {
@@ -134,7 +134,7 @@ impl Mailbox {
         self.max_queued() / 2
     }
 
-    /// Leaves a wish, and wakes the loop if it sleeps: once for many wishes.
+    /// Leaves a request, and wakes the loop if it sleeps: once for many requests.
     pub(crate) fn post(&self, mail: Mail) {
         // The receiver stands beside the sender, so the channel is never disconnected.
         let _ = self.sender.send(mail);
@@ -197,15 +197,15 @@ impl Mailbox {
         self.has_mail.load(Ordering::Acquire)
     }
 
-    /// How many wishes are to be taken now.
+    /// Returns how many requests are to be taken now.
     pub(crate) fn begin_taking(&self) -> usize {
         self.has_mail.store(false, Ordering::Relaxed);
-        // Whoever has seen it true before this has left a wish that is seen after this.
+        // The request of whoever has seen it true before this is seen after this.
         fence(Ordering::SeqCst);
         self.receiver.len()
     }
 
-    /// The oldest wish.
+    /// Takes the oldest request.
     #[inline]
     pub(crate) fn take(&self) -> Option<Mail> {
         self.receiver.try_recv().ok()

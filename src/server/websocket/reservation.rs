@@ -107,7 +107,7 @@ mod tests {
     fn address() -> Address {
         let slot: &'static Slot = Box::leak(Box::default());
         let mailbox: &'static Mailbox = Box::leak(Box::default());
-        let generation = slot.occupy();
+        let generation = slot.allocate();
         slot.advance(generation, State::Open)
             .expect("it was connecting");
         Address {

@@ -47,7 +47,7 @@ pub(crate) enum Pending {
     /// `upgrade` has answered on the client's own thread.
     Verdict(Verdict, Box<Request>),
     /// The client's own thread has ended.
-    Finished,
+    ThreadEnded,
 }
 
 /// Timeouts in ticks; 0 is never.
@@ -242,14 +242,14 @@ impl Core {
                 self.reconsider_backlog(token);
                 self.queue_close_frame(token);
             }
-            Mail::Room(token) => self.reconsider_backlog(token),
+            Mail::ClientQueueLow(token) => self.reconsider_backlog(token),
             Mail::Verdict(token, verdict, request) => {
                 self.pending
                     .push_back((token, Pending::Verdict(verdict, request)));
             }
-            Mail::Finished(token) => self.pending.push_back((token, Pending::Finished)),
+            Mail::ThreadEnded(token) => self.pending.push_back((token, Pending::ThreadEnded)),
             Mail::Connection(socket, peer) => self.register(socket, peer),
-            Mail::Returned(batch) => self.take_back(*batch),
+            Mail::BatchReturned(batch) => self.take_back(*batch),
         }
     }
 
