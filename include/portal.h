@@ -1530,6 +1530,10 @@ PORTAL_API portal_status portal_undefine_page(const char *path);
  * Receives one log message. `level` is 1 error, 2 warning, 3 information, 4 debug or 5 trace.
  * `message` is UTF-8, without a line break, and valid until the callback returns.
  *
+ * A message about a connection begins with `websocket ID peer ADDRESS: `. The id is 0 when the
+ * connection was refused before it got one. The address is `unix` for a Unix socket, and `unknown`
+ * when the system does not know it any more.
+ *
  * Runs on any thread; calls may overlap. It must return normally and should be quick, because a
  * loop waits for it. What is logged inside the callback is discarded.
  */

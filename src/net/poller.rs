@@ -8,6 +8,7 @@ use std::io::{self, IoSlice};
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::address::Peer;
 use super::event::{IoEvent, Token};
 #[cfg(test)]
 use super::os::Network;
@@ -120,6 +121,15 @@ impl Poller {
             }));
         }
         self.sockets.add(socket, token)
+    }
+
+    /// Returns the address of a connection's peer.
+    ///
+    /// # Errors
+    ///
+    /// `NotConnected`: also when the peer has reset the connection.
+    pub(crate) fn peer(&self, token: Token) -> io::Result<Peer> {
+        self.sockets.peer(token)
     }
 
     /// Closes a connection's socket.

@@ -3,6 +3,7 @@
 use std::io::{self, IoSlice};
 use std::time::Duration;
 
+use super::address::Peer;
 use super::event::{IoEvent, Token};
 
 /// The sockets of one loop: its connections, by their tokens, and a listener.
@@ -33,6 +34,13 @@ pub(crate) trait Sockets {
 
     /// Adds a connection, whose data is reported from now on.
     fn add(&mut self, socket: Self::Socket, token: Token) -> io::Result<()>;
+
+    /// Returns the address of a connection's peer.
+    ///
+    /// # Errors
+    ///
+    /// `NotConnected`: also when the peer has reset the connection.
+    fn peer(&self, token: Token) -> io::Result<Peer>;
 
     /// Closes a connection's socket. Nothing more is reported for it.
     fn remove(&mut self, token: Token);
@@ -105,6 +113,10 @@ macro_rules! dispatch {
     ($($(#[$only:meta])? $kind:ident),+) => {
         fn take_acceptable(&mut self) -> bool {
             match self { $($(#[$only])? Self::$kind(sockets) => sockets.take_acceptable()),+ }
+        }
+
+        fn peer(&self, token: $crate::net::event::Token) -> std::io::Result<$crate::net::address::Peer> {
+            match self { $($(#[$only])? Self::$kind(sockets) => sockets.peer(token)),+ }
         }
 
         fn remove(&mut self, token: $crate::net::event::Token) {

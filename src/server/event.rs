@@ -7,6 +7,7 @@ use std::collections::TryReserveError;
 use std::ffi::CString;
 use std::sync::atomic::Ordering;
 
+use super::log::ConnectionName;
 use super::metrics::Metrics;
 use super::slot::{Slot, State};
 use super::{Application, EventKind, Failure, Request, handler_calls};
@@ -43,18 +44,24 @@ pub(crate) enum Event<'a> {
 }
 
 impl<'a> Event<'a> {
-    /// Calls the application; a handler that fails is counted.
+    /// Calls the application; a handler that fails is counted. `name` is for the log.
     #[inline]
-    pub(crate) fn call(&self, application: &dyn Application, target: &Target, metrics: &Metrics) {
+    pub(crate) fn call(
+        &self,
+        application: &dyn Application,
+        target: &Target,
+        metrics: &Metrics,
+        name: impl FnOnce() -> ConnectionName,
+    ) {
         let websocket = target.websocket;
         let failed = match self {
             Self::Connect(request) => {
                 let connect = || application.connect(websocket, request);
-                handler_calls::handle(application, websocket, EventKind::Connect, connect)
+                handler_calls::handle(application, websocket, EventKind::Connect, name, connect)
             }
             Self::Message(kind, payload) => {
                 let message = || application.message(websocket, *kind, payload.terminated());
-                handler_calls::handle(application, websocket, EventKind::Message, message)
+                handler_calls::handle(application, websocket, EventKind::Message, name, message)
             }
             Self::Pong(payload) => {
                 application.pong(websocket, payload.terminated());
@@ -71,7 +78,13 @@ impl<'a> Event<'a> {
             Self::Disconnect(code, reason) => {
                 target.close();
                 let disconnect = || application.disconnect(websocket, *code, reason);
-                handler_calls::handle(application, websocket, EventKind::Disconnect, disconnect)
+                handler_calls::handle(
+                    application,
+                    websocket,
+                    EventKind::Disconnect,
+                    name,
+                    disconnect,
+                )
             }
         };
         if failed {

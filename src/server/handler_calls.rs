@@ -3,6 +3,7 @@
 use std::cell::Cell;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use super::log::ConnectionName;
 use super::{Application, EventKind, Failure, Request};
 use crate::net::process;
 
@@ -48,18 +49,19 @@ pub(crate) fn set_debug_on_error(on: bool) {
     DEBUG_ON_ERROR.store(on, Ordering::Relaxed);
 }
 
-/// Runs a handler; when it fails, tells `error`. True when it failed.
+/// Runs a handler; when it fails, calls `error`. Returns true when it failed. `name` is for the log.
 #[inline]
 pub(crate) fn handle(
     application: &dyn Application,
     websocket: u64,
     event: EventKind,
+    name: impl FnOnce() -> ConnectionName,
     handler: impl FnOnce() -> i32,
 ) -> bool {
     let code = handler();
     let failed = has_failed(code);
     if failed {
-        tell_failed(application, websocket, event, code);
+        report_failure(application, websocket, event, code, name);
     }
     failed
 }
@@ -87,17 +89,21 @@ impl From<i32> for Verdict {
     }
 }
 
-/// Asks `upgrade`; when it fails, tells `error`.
-pub(crate) fn ask(application: &dyn Application, websocket: u64, request: &Request) -> Verdict {
-    let verdict = ask_only(application, websocket, request);
+/// Calls `upgrade`; when it fails, calls `error`.
+pub(crate) fn upgrade(application: &dyn Application, websocket: u64, request: &Request) -> Verdict {
+    let verdict = upgrade_only(application, websocket, request);
     if let Verdict::Failed(code) = verdict {
-        tell_failed(application, websocket, EventKind::Upgrade, code);
+        let name = || ConnectionName {
+            websocket,
+            peer: Some(request.peer_address()),
+        };
+        report_failure(application, websocket, EventKind::Upgrade, code, name);
     }
     verdict
 }
 
-/// Asks `upgrade`.
-pub(crate) fn ask_only(
+/// Calls `upgrade`, and nothing else.
+pub(crate) fn upgrade_only(
     application: &dyn Application,
     websocket: u64,
     request: &Request,
@@ -107,15 +113,22 @@ pub(crate) fn ask_only(
     verdict
 }
 
-/// Tells `error`, or else the log, that a handler has failed.
+/// Reports to `error`, or else to the log, that a handler has failed.
 #[cold]
-fn tell_failed(application: &dyn Application, websocket: u64, event: EventKind, code: i32) {
+fn report_failure(
+    application: &dyn Application,
+    websocket: u64,
+    event: EventKind,
+    code: i32,
+    name: impl FnOnce() -> ConnectionName,
+) {
     if DEBUG_ON_ERROR.load(Ordering::Relaxed) {
         process::stop_in_debugger();
     }
     if !application.error(websocket, &Failure::of_handler(event, code)) {
         log::warn!(
-            "the `{}` handler of path {} returned {code} for websocket {websocket}; the path has no `error` handler",
+            "{}: the `{}` handler of path {} returned {code}; the path has no `error` handler",
+            name(),
             event.name(),
             application.path(),
         );

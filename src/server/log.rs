@@ -11,7 +11,7 @@ use std::sync::{Arc, Condvar, Mutex, RwLock};
 use log::{Level, LevelFilter, Log, Metadata, Record};
 
 use crate::locks;
-use crate::net::{memory, process};
+use crate::net::{Peer, memory, process};
 
 /// What takes log lines: level 1 (error) to 5 (trace), and a line without its end.
 pub(crate) type LogCallback = dyn Fn(u32, &CStr) + Send + Sync;
@@ -62,6 +62,25 @@ pub(crate) fn set(level: u32, callback: Option<Arc<LogCallback>>) {
     if let Some(old) = old.filter(|_| !TELLING.get()) {
         let calls = locks::lock(&old.calls);
         let _none = old.ended.wait_while(calls, |calls| *calls > 0);
+    }
+}
+
+/// The beginning of each line about a connection.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ConnectionName {
+    /// 0: it was refused before it got an id.
+    pub websocket: u64,
+    /// None when the system does not know it any more.
+    pub peer: Option<Peer>,
+}
+
+impl fmt::Display for ConnectionName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "websocket {} peer ", self.websocket)?;
+        match &self.peer {
+            Some(peer) => peer.fmt(f),
+            None => f.write_str("unknown"),
+        }
     }
 }
 
@@ -165,4 +184,30 @@ fn tell(level: Level, line: &CStr) {
     TELLING.set(false);
     *locks::lock(&listener.calls) -= 1;
     listener.ended.notify_all();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_connection_is_named_by_its_id_and_its_peer() {
+        let inet = |address: &str| Peer::Inet(address.parse().expect("an address"));
+        for (websocket, peer, name) in [
+            (
+                7,
+                Some(inet("192.0.2.1:80")),
+                "websocket 7 peer 192.0.2.1:80",
+            ),
+            (
+                1 << 52,
+                Some(inet("[2001:db8::1]:80")),
+                "websocket 4503599627370496 peer [2001:db8::1]:80",
+            ),
+            (7, Some(Peer::Unix), "websocket 7 peer unix"),
+            (0, None, "websocket 0 peer unknown"),
+        ] {
+            assert_eq!(ConnectionName { websocket, peer }.to_string(), name);
+        }
+    }
 }

@@ -132,7 +132,7 @@ pub(crate) fn abort(websocket: u64) -> Answer {
         token,
     } = slot_arena::find(websocket)?;
     slot.abort(token.generation)?;
-    if !on_loop(mailbox, |core| core.end(token, None)) {
+    if !on_loop(mailbox, |core| core.abort(token)) {
         mailbox.post(Mail::Abort(token));
     }
     Ok(())

@@ -44,6 +44,10 @@ def server(pair):
         yield program
 
 
+# Who a line of the log is about.
+NAME = r"websocket [1-9]\d* peer 127\.0\.0\.1:\d+: "
+
+
 def s_client(server, *arguments, speech="Q\n"):
     """What `openssl s_client` prints."""
     command = ["openssl", "s_client", "-connect", f"127.0.0.1:{server.port}", *map(str, arguments)]
@@ -217,7 +221,7 @@ def test_a_client_with_a_certificate_of_version_1_is_refused_and_the_log_says_wh
         for version in ["-tls1_2", "-tls1_3"]:
             said = s_client(server, "-ign_eof", version, "-cert", certificate, "-key", key, speech=PAGE.decode())
             assert "200 OK" not in said and "alert" in said
-    reasons = re.findall("log 3: TLS failed: (.*)", log.read_text())
+    reasons = re.findall(f"log 3: {NAME}TLS failed: (.*)", log.read_text())
     assert len(reasons) == 2 and all("X.509 version 1" in reason and "openssl" in reason for reason in reasons)
 
 
@@ -335,7 +339,7 @@ def test_clients_show_a_certificate_of_the_authority(authority, pair, tmp_path):
             assert re.search("alert (certificate required|handshake failure)", nameless), nameless
             assert re.search("alert (unknown ca|decrypt error|bad certificate)", foreign), foreign
             assert "200 OK" not in nameless + foreign
-    assert log.read_text().count("TLS failed: ") == 4
+    assert len(re.findall(f"log 3: {NAME}TLS failed: ", log.read_text())) == 4
 
 
 def test_a_session_is_not_resumed_after_the_files_were_read_again(authority, pair, tmp_path):
@@ -390,10 +394,22 @@ def answer_to(server, first):
         return read_to_end(plain)
 
 
-def test_a_plain_request_is_told_that_this_is_tls(server):
-    for first in [b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n", b"G"]:
-        answer = answer_to(server, first)
-        assert answer.startswith(b"HTTP/1.1 400 Bad Request\r\n") and b"wss://" in answer
+def test_a_plain_request_is_told_that_this_is_tls(pair, tmp_path):
+    requests = [b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n", b"G"]
+    log = tmp_path / "log"
+    with log.open("w") as stderr, serving(pair, log=stderr) as server:
+        for first in requests:
+            answer = answer_to(server, first)
+            assert answer.startswith(b"HTTP/1.1 400 Bad Request\r\n") and b"wss://" in answer
+    assert len(re.findall(f"log 3: {NAME}request refused: 400 ", log.read_text())) == len(requests)
+
+
+def test_a_tls_handshake_that_is_not_finished_times_out_and_the_log_says_whose(pair, tmp_path):
+    log = tmp_path / "log"
+    with log.open("w") as stderr, serving(pair, "HANDSHAKE_TIMEOUT=300", log=stderr) as server:
+        with socket.create_connection(("127.0.0.1", server.port), timeout=DEADLINE) as plain:
+            read_to_end(plain)
+    assert re.search(f"log 3: {NAME}handshake timed out", log.read_text())
 
 
 def test_garbage_ends_at_once(server):
@@ -410,7 +426,7 @@ def test_a_message_in_tiny_records_is_not_kept_for_ever(pair, tmp_path):
             with contextlib.suppress(OSError):
                 plain.sendall(b"".join(b"\x16\x03\x01\x00\x01" + bytes([byte]) for byte in hello))
                 plain.recv(1)
-    assert "TLS failed: handshake message in too many records" in log.read_text()
+    assert re.search(f"{NAME}TLS failed: handshake message in too many records", log.read_text())
 
 
 def test_tls_to_a_plain_port_is_refused_by_an_alert(tmp_path):
@@ -418,7 +434,7 @@ def test_tls_to_a_plain_port_is_refused_by_an_alert(tmp_path):
     with log.open("w") as stderr, running([SERVER], stderr=stderr) as server:
         assert "alert handshake failure" in s_client(server)
         server.stop()
-    assert "log 3: TLS handshake on a port without TLS" in log.read_text()
+    assert re.search(f"log 3: {NAME}TLS handshake on a port without TLS", log.read_text())
 
 
 def client_hello():

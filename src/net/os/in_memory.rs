@@ -25,7 +25,7 @@ pub(crate) struct Network(Arc<Mutex<State>>);
 #[derive(Default)]
 struct State {
     /// Connections that have not been accepted.
-    backlog: VecDeque<(InMemorySocket, Peer)>,
+    backlog: VecDeque<InMemorySocket>,
     /// One has arrived since the last wait.
     arrived: bool,
     connected: u16,
@@ -48,12 +48,14 @@ impl Network {
 
     /// Connects to the listener. Returns the other end, which has a port of its own.
     pub(crate) fn connect(&self) -> RemoteEnd {
-        let wire = Arc::new(Mutex::new(Wire::default()));
         let mut state = self.state();
         state.connected += 1;
-        let address = SocketAddr::new(Ipv4Addr::LOCALHOST.into(), state.connected);
+        let wire = Arc::new(Mutex::new(Wire {
+            port: state.connected,
+            ..Wire::default()
+        }));
         let socket = InMemorySocket(Arc::clone(&wire));
-        state.backlog.push_back((socket, Peer::Inet(address)));
+        state.backlog.push_back(socket);
         state.arrived = true;
         RemoteEnd(wire)
     }
@@ -96,6 +98,8 @@ pub(crate) enum Write {
 /// Two queues of bytes.
 #[derive(Default)]
 struct Wire {
+    /// The remote end's.
+    port: u16,
     /// From the remote end, as it was sent: a read takes from one piece only.
     arrived: VecDeque<Vec<u8>>,
     /// The remote end sends nothing more; with an error, if it has reset the connection.
@@ -117,6 +121,10 @@ struct Wire {
 }
 
 impl Wire {
+    fn peer(&self) -> Peer {
+        Peer::Inet(SocketAddr::new(Ipv4Addr::LOCALHOST.into(), self.port))
+    }
+
     fn room(&self) -> usize {
         self.send_buffer
             .map_or(usize::MAX, |most| most.saturating_sub(self.sent.len()))
@@ -285,8 +293,10 @@ impl InMemoryListener {
         if !state.has_descriptors && !state.backlog.is_empty() {
             return Err(Errno::MFILE.into());
         }
-        let accepted = state.backlog.pop_front();
-        accepted.ok_or_else(|| io::ErrorKind::WouldBlock.into())
+        let socket = state.backlog.pop_front();
+        let socket = socket.ok_or(io::ErrorKind::WouldBlock)?;
+        let peer = socket.wire().peer();
+        Ok((socket, peer))
     }
 }
 
@@ -390,6 +400,14 @@ impl Sockets for InMemorySockets {
             ..Connection::default()
         };
         Ok(())
+    }
+
+    fn peer(&self, token: Token) -> io::Result<Peer> {
+        let wire = self.wire(token)?;
+        match wire.end {
+            Some(Some(_)) => Err(io::ErrorKind::NotConnected.into()),
+            _ => Ok(wire.peer()),
+        }
     }
 
     fn remove(&mut self, token: Token) {

@@ -18,7 +18,8 @@ impl Loop {
                 let Some(application) = turn.paths.application(path).map(Arc::clone) else {
                     return;
                 };
-                event.call(&*application, &target, &self.server.metrics);
+                let name = || self.core.borrow().name(token);
+                event.call(&*application, &target, &self.server.metrics, name);
                 if let Some(buffer) = event.into_buffer() {
                     self.core.borrow_mut().scratch.recycle(buffer);
                 }

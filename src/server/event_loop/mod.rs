@@ -390,7 +390,7 @@ impl Loop {
                 self.core.borrow_mut().fail(token, ProtoError::NotUtf8);
                 return input.len();
             };
-            self.handle(application, websocket, EventKind::Message, || {
+            self.handle_message(application, token, websocket, || {
                 application.message(websocket, message.kind, payload)
             });
             at += message.end;
@@ -487,16 +487,18 @@ impl Loop {
         0
     }
 
-    /// Runs a handler, and counts it if it fails.
+    /// Runs a `message` handler, and counts it if it fails.
     #[inline]
-    pub(crate) fn handle(
+    fn handle_message(
         &self,
         application: &Arc<dyn Application>,
+        token: Token,
         websocket: u64,
-        event: EventKind,
         handler: impl FnOnce() -> i32,
     ) {
-        if handler_calls::handle(&**application, websocket, event, handler) {
+        let name = || self.core.borrow().name(token);
+        let event = EventKind::Message;
+        if handler_calls::handle(&**application, websocket, event, name, handler) {
             self.server
                 .metrics
                 .handler_errors
@@ -578,7 +580,7 @@ impl Loop {
         };
         let close_status = std::mem::take(&mut conn.extra().close_status);
         let code = close_status.code();
-        ::log::debug!("disconnected with {code}");
+        ::log::debug!("{}: disconnected with {code}", core.name(token));
         // A reason may hold U+0000; as a C string it ends there.
         let end = close_status.reason.iter().position(|&byte| byte == 0);
         let reason = &close_status.reason[..end.unwrap_or(close_status.reason.len())];

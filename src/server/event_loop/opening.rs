@@ -14,6 +14,7 @@ use crate::server::handler_calls::{self, Verdict};
 use crate::server::handshake::page::{Page, Wish};
 use crate::server::handshake::paths::{self, Entered, Found, Place};
 use crate::server::handshake::request::RequestParts;
+use crate::server::log::ConnectionName;
 use crate::server::options::Deflate;
 use crate::server::slot::State;
 use crate::server::websocket::client_thread::{Client, ClientEvent, ClientQueue};
@@ -99,7 +100,6 @@ impl Loop {
             core.respond(0, token, write);
         }
         if written.is_err() {
-            log::error!("out of memory for a page; the connection is dropped");
             core.end(token, Some(io::ErrorKind::OutOfMemory.into()));
         }
     }
@@ -198,14 +198,15 @@ impl Loop {
         };
         let verdict = match turn.sink {
             Sink::Pull(_) => {
-                let verdict = handler_calls::ask_only(&*application, target.websocket, &request);
+                let verdict =
+                    handler_calls::upgrade_only(&*application, target.websocket, &request);
                 if let Verdict::Failed(code) = verdict {
                     let failure = Box::new(Failure::of_handler(EventKind::Upgrade, code));
                     self.deliver_event(turn, target, Event::Failure(failure));
                 }
                 verdict
             }
-            _ => handler_calls::ask(&*application, target.websocket, &request),
+            _ => handler_calls::upgrade(&*application, target.websocket, &request),
         };
         self.apply_decision(turn, token, verdict, request);
     }
@@ -226,6 +227,10 @@ impl Loop {
             target,
             mailbox: self.mailbox,
             metrics: Arc::clone(&self.server.metrics),
+            name: ConnectionName {
+                websocket: target.websocket,
+                peer: Some(request.peer_address()),
+            },
         };
         match ClientQueue::start(client) {
             Ok(hand) => {
@@ -237,7 +242,7 @@ impl Loop {
                 conn.phase = Phase::Deciding;
             }
             Err(error) => {
-                log::error!("cannot start a thread for a websocket: {error}");
+                log::error!("{}: cannot start its thread: {error}", core.name(token));
                 core.refuse(token, &Refusal::unavailable(), false);
             }
         }
@@ -296,11 +301,12 @@ impl Loop {
             .metrics
             .connections_total
             .fetch_add(1, Ordering::Relaxed);
-        let websocket = core.conns.id(token);
+        if core.conns.look(token).is_some() {
+            log::debug!("{}: connected to {:?}", core.name(token), request.path());
+        }
         let Some(conn) = core.conns.get(token) else {
             return;
         };
-        log::debug!("websocket {websocket}: connected to {:?}", request.path());
         conn.connected = true;
         if conn.phase == Phase::Ended {
             return;

@@ -135,6 +135,10 @@ impl Request {
         self.text.at(self.query)
     }
 
+    pub(crate) fn peer_address(&self) -> Peer {
+        self.peer
+    }
+
     /// Who asks: an address with its port, or `unix`.
     pub(crate) fn peer(&self) -> &CStr {
         let name = self.peer_name.get_or_init(|| {

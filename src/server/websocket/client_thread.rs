@@ -11,6 +11,7 @@ use std::sync::Arc;
 use crate::net::{memory, process};
 use crate::server::event::{Event, Target};
 use crate::server::handshake::paths::{self, Paths};
+use crate::server::log::ConnectionName;
 use crate::server::metrics::Metrics;
 use crate::server::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use crate::server::sync::channel::{Receiver, Sender, TryRecvError, unbounded};
@@ -48,6 +49,7 @@ pub(crate) struct ClientQueue {
     wake: WakeOnDrop,
     load: Arc<Load>,
     thread: JoinHandle<()>,
+    name: ConnectionName,
 }
 
 struct WakeOnDrop(Thread);
@@ -85,12 +87,13 @@ pub(crate) struct Client {
     pub target: Target,
     pub mailbox: &'static Mailbox,
     pub metrics: Arc<Metrics>,
+    pub name: ConnectionName,
 }
 
 impl ClientQueue {
     /// Starts the thread.
     pub(crate) fn start(client: Client) -> io::Result<Self> {
-        Self::spawn(move |events| {
+        Self::spawn(client.name, move |events| {
             let _ours = process::Uncancelled::begin();
             let served = catch_unwind(AssertUnwindSafe(|| client.serve(&events)));
             // The thread of a client that was not let in is stopped by the loop, which knows.
@@ -100,7 +103,10 @@ impl ClientQueue {
         })
     }
 
-    fn spawn(serve: impl FnOnce(Events) + Send + 'static) -> io::Result<Self> {
+    fn spawn(
+        name: ConnectionName,
+        serve: impl FnOnce(Events) + Send + 'static,
+    ) -> io::Result<Self> {
         let (sender, receiver) = unbounded();
         let load = Arc::new(Load::default());
         let events = Events {
@@ -115,6 +121,7 @@ impl ClientQueue {
             wake: WakeOnDrop(thread.thread().clone()),
             load,
             thread,
+            name,
         })
     }
 
@@ -144,7 +151,7 @@ impl ClientQueue {
     /// Waits for the end of the thread, which has said that it ends.
     pub(crate) fn join(self) {
         if self.thread.join().is_err() {
-            log::error!("the thread of a websocket panicked");
+            log::error!("{}: its thread panicked", self.name);
         }
     }
 
@@ -154,11 +161,12 @@ impl ClientQueue {
             sender,
             wake,
             thread,
+            name,
             ..
         } = self;
         drop((sender, wake));
         if thread.join().is_err() {
-            log::error!("the thread of a websocket panicked");
+            log::error!("{name}: its thread panicked");
         }
     }
 }
@@ -237,7 +245,7 @@ impl Client {
         let event = match event {
             ClientEvent::Event(event) => event,
             ClientEvent::Upgrade(request) => {
-                let verdict = handler_calls::ask(&**application, websocket, &request);
+                let verdict = handler_calls::upgrade(&**application, websocket, &request);
                 self.mailbox.post(Mail::Verdict(token, verdict, request));
                 return false;
             }
@@ -249,7 +257,7 @@ impl Client {
             Event::Connect(_) | Event::Failure(_) | Event::Disconnect(..) => false,
         };
         if !is_dropped {
-            event.call(&**application, &self.target, &self.metrics);
+            event.call(&**application, &self.target, &self.metrics, || self.name);
         }
         matches!(event, Event::Disconnect(..))
     }
@@ -264,6 +272,11 @@ mod loom_tests {
     use crate::proto::Payload;
     use crate::server::sync::explore;
 
+    const NAME: ConnectionName = ConnectionName {
+        websocket: 1,
+        peer: None,
+    };
+
     /// An event of so many bytes.
     fn pong(bytes: usize) -> ClientEvent {
         ClientEvent::Event(Event::Pong(Payload::Whole(vec![0; bytes])))
@@ -275,7 +288,7 @@ mod loom_tests {
             let both_ran = Arc::new((AtomicBool::new(false), Notify::new()));
             let queue = {
                 let both_ran = Arc::clone(&both_ran);
-                ClientQueue::spawn(move |events| {
+                ClientQueue::spawn(NAME, move |events| {
                     assert!(events.wait().is_some() && events.wait().is_some());
                     both_ran.0.store(true, Ordering::Release);
                     both_ran.1.notify();
@@ -299,7 +312,7 @@ mod loom_tests {
     #[test]
     fn a_sleeping_thread_ends_when_its_queue_does() {
         explore(3, || {
-            let queue = ClientQueue::spawn(|events| while events.wait().is_some() {});
+            let queue = ClientQueue::spawn(NAME, |events| while events.wait().is_some() {});
             let queue = queue.expect("a thread");
             queue.push(pong(1));
             queue.stop();
@@ -314,7 +327,7 @@ mod loom_tests {
             let heard = Arc::new(AtomicUsize::new(0));
             let queue = {
                 let (has_room, heard) = (Arc::clone(&has_room), Arc::clone(&heard));
-                ClientQueue::spawn(move |events| {
+                ClientQueue::spawn(NAME, move |events| {
                     while events.wait().is_some() {
                         if events.uncount(half_and_more) {
                             heard.fetch_add(1, Ordering::Release);

@@ -19,6 +19,7 @@ use super::signal::Signal;
 use super::socket::Socket;
 use super::sys::{epoll_wait, memory};
 use super::waker::Waker;
+use crate::net::address::Peer;
 use crate::net::event::{IoEvent, Token};
 use crate::net::sockets::Sockets;
 
@@ -143,7 +144,7 @@ impl EpollSockets {
         };
         let added = epoll::add(&self.epoll, &socket, data(token), flags);
         if let Err(error) = added {
-            log::warn!("cannot poll a connection's socket: {error}");
+            log::warn!("peer {}: cannot poll its socket: {error}", name(&socket));
             socket.shutdown();
         }
         let readable = added.is_err() || !unread.is_empty();
@@ -224,6 +225,10 @@ impl Sockets for EpollSockets {
         epoll::add(&self.epoll, &socket, data(token), READABLE)?;
         self.insert(socket, token);
         Ok(())
+    }
+
+    fn peer(&self, token: Token) -> io::Result<Peer> {
+        self.socket(token)?.peer()
     }
 
     fn remove(&mut self, token: Token) {
@@ -415,6 +420,12 @@ fn socket(connections: &[Connection], token: Token) -> Option<&Socket> {
     let connection = connections.get(token.index as usize);
     let connection = connection.filter(|connection| connection.generation == token.generation);
     connection.and_then(|connection| connection.socket.as_ref())
+}
+
+/// Returns the peer as the log names it; a connection's id is not known here.
+fn name(socket: &Socket) -> String {
+    let peer = socket.peer();
+    peer.map_or_else(|_| "unknown".to_owned(), |peer| peer.to_string())
 }
 
 /// Records one connection's event.

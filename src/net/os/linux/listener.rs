@@ -76,12 +76,7 @@ impl Listener {
         loop {
             match acceptfrom_with(socket, flags) {
                 Ok((descriptor, address)) => {
-                    let peer = address.and_then(|address| SocketAddr::try_from(address).ok());
-                    let peer = peer.map_or(Peer::Unix, |address| {
-                        // The IPv4 peer of a dual-stack listener is an IPv4 peer.
-                        Peer::Inet(SocketAddr::new(address.ip().to_canonical(), address.port()))
-                    });
-                    return Ok((Socket::new(descriptor), peer));
+                    return Ok((Socket::new(descriptor), socket::peer_at(address)));
                 }
                 // A peer that disconnected while it waited does not end accepting.
                 Err(error) if is_about_one_peer(error) && failed < MAX_FAILED_PEERS => failed += 1,

@@ -22,6 +22,7 @@ use super::socket::Socket;
 use super::sys::memory;
 use super::sys::ring::{self, Completion};
 use super::waker::Waker;
+use crate::net::address::Peer;
 use crate::net::event::{IoEvent, Token};
 use crate::net::sockets::Sockets;
 
@@ -490,6 +491,10 @@ impl Sockets for RingSockets {
         };
         self.requests.push(Request::Receive(token));
         Ok(())
+    }
+
+    fn peer(&self, token: Token) -> io::Result<Peer> {
+        self.socket(token)?.peer()
     }
 
     fn remove(&mut self, token: Token) {

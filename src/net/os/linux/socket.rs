@@ -1,12 +1,14 @@
 //! One connection's socket.
 
 use std::io::{self, IoSlice};
+use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::io::retry_on_intr;
-use rustix::net::{RecvFlags, SendAncillaryBuffer, SendFlags, Shutdown};
+use rustix::net::{RecvFlags, SendAncillaryBuffer, SendFlags, Shutdown, SocketAddrAny};
 
 use super::sys::{process, send_queue};
+use crate::net::address::Peer;
 
 /// Maximum number of reads that discard input before a close.
 const MAX_DISCARDING_READS: usize = 8;
@@ -39,6 +41,11 @@ impl Socket {
         let mut control = SendAncillaryBuffer::default();
         let send = || rustix::net::sendmsg(&self.0, pieces, &mut control, SendFlags::NOSIGNAL);
         Ok(retry_on_intr(send)?)
+    }
+
+    /// Returns the peer's address. Fails when the peer has reset the connection.
+    pub(super) fn peer(&self) -> io::Result<Peer> {
+        Ok(peer_at(rustix::net::getpeername(&self.0)?))
     }
 
     /// Returns how many bytes the peer's system has not acknowledged.
@@ -79,6 +86,15 @@ impl Drop for Socket {
     fn drop(&mut self) {
         end(&self.0);
     }
+}
+
+/// Returns the peer that the system has described.
+pub(super) fn peer_at(address: Option<SocketAddrAny>) -> Peer {
+    let address = address.and_then(|address| SocketAddr::try_from(address).ok());
+    address.map_or(Peer::Unix, |address| {
+        // The IPv4 peer of a dual-stack listener is an IPv4 peer.
+        Peer::Inet(SocketAddr::new(address.ip().to_canonical(), address.port()))
+    })
 }
 
 /// Shuts down a connection or listener that is about to be closed. Closing alone does not end it during a

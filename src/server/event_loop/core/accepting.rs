@@ -7,6 +7,7 @@ use std::sync::atomic::Ordering;
 use super::Core;
 use crate::net::{Peer, Socket, Token, memory};
 use crate::proto::{self, HeadScanner, Refusal, Session};
+use crate::server::log::ConnectionName;
 use crate::server::websocket::connections::{Conn, Extra, Opening, Phase, Unread};
 
 /// At most so many clients are accepted in one turn.
@@ -92,13 +93,13 @@ impl Core {
     /// Of those that speak TLS, which must shake hands to be told why, a few are kept until then.
     fn turn_away(&mut self, socket: Socket, peer: Peer, refusal: &Refusal) {
         if self.server.identity().is_none() {
-            self.note_refusal(refusal);
+            self.note_refusal(refusal, || unnamed(peer));
             let mut words = Vec::new();
             refusal.write(&mut words, &self.server.options.server_header, false);
             return socket.leave_with(&words);
         }
         if self.turned_away >= TURNED_AWAY {
-            self.note_refusal(refusal);
+            self.note_refusal(refusal, || unnamed(peer));
             return socket.leave_with(&proto::TLS_REFUSAL);
         }
         self.server.keep(self.number);
@@ -141,16 +142,24 @@ impl Core {
         let address = self.server.counted_address(&peer).filter(|_| admitted);
         let room = self.make_room(address.is_some());
         let Some(token) = room.and_then(|()| self.conns.insert(conn)) else {
-            log::error!("out of ids or memory for a new connection");
+            log::error!(
+                "{}: out of ids or memory for a new connection",
+                unnamed(peer)
+            );
             self.server.leave(self.number, admitted, address);
             return None;
         };
         if let Some(address) = address {
             self.addresses.insert(token.index, address);
         }
+        self.logged_peers.note(token, peer);
         let identity = self.server.identity();
         if let Err(error) = self.poller.add(socket, token, identity.as_ref()) {
-            log::warn!("cannot poll a connection's socket: {error}");
+            let name = ConnectionName {
+                websocket: self.conns.id(token),
+                peer: Some(peer),
+            };
+            log::warn!("{name}: cannot poll its socket: {error}");
             self.turned_away += usize::from(!admitted);
             self.end(token, None);
             return None;
@@ -191,7 +200,7 @@ impl Core {
 
     /// Refuses a request, and says nothing after it.
     pub(crate) fn refuse(&mut self, token: Token, refusal: &Refusal, head_only: bool) {
-        self.note_refusal(refusal);
+        self.note_refusal(refusal, || self.name(token));
         let server = Arc::clone(&self.server);
         let len = refusal.max_len(&server.options.server_header);
         self.respond(len, token, |out| {
@@ -199,9 +208,10 @@ impl Core {
         });
     }
 
-    fn note_refusal(&self, refusal: &Refusal) {
+    fn note_refusal(&self, refusal: &Refusal, name: impl FnOnce() -> ConnectionName) {
         self.server.metrics.rejected.fetch_add(1, Ordering::Relaxed);
-        log::info!("request refused: {} {}", refusal.status, refusal.text);
+        let Refusal { status, text, .. } = refusal;
+        log::info!("{}: request refused: {status} {text}", name());
     }
 
     /// Refuses a client that does not speak TLS where it should, unless it is refused already.
@@ -218,7 +228,7 @@ impl Core {
     /// Refuses a client that begins TLS where there is none.
     fn refuse_tls(&mut self, token: Token) {
         self.server.metrics.rejected.fetch_add(1, Ordering::Relaxed);
-        log::info!("TLS handshake on a port without TLS");
+        log::info!("{}: TLS handshake on a port without TLS", self.name(token));
         let alert = &proto::TLS_REFUSAL;
         self.respond(alert.len(), token, |out| out.extend_from_slice(alert));
     }
@@ -248,5 +258,13 @@ impl Core {
         conn.begin_ending(Phase::Finishing, now);
         conn.extra().opening = None;
         self.say_response(len, token, write);
+    }
+}
+
+/// How the log names a connection that has no id.
+fn unnamed(peer: Peer) -> ConnectionName {
+    ConnectionName {
+        websocket: 0,
+        peer: Some(peer),
     }
 }

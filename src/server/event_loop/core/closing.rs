@@ -8,7 +8,7 @@ use crate::net::Token;
 use crate::proto::{self, ProtoError};
 use crate::server::FailureKind;
 use crate::server::slot::State;
-use crate::server::websocket::connections::Phase;
+use crate::server::websocket::connections::{Conn, Phase};
 
 impl Core {
     /// The client's close frame has come.
@@ -49,7 +49,7 @@ impl Core {
         extra.close_queued = true;
         // Fails if the application has closed at the same time.
         let _ = self.slot(token).advance(token.generation, State::Closing);
-        log::info!("failing connection: {code}, {error}");
+        log::info!("{}: failing connection: {code}, {error}", self.name(token));
         self.server
             .metrics
             .protocol_errors
@@ -148,10 +148,14 @@ impl Core {
         let Some(conn) = self.conns.get(token) else {
             return;
         };
-        let opening = conn.phase == Phase::Opening;
-        if let Some(error) = error.as_ref().filter(|error| opening && is_broken(error)) {
-            log::info!("TLS failed: {error}");
+        let is_opening = conn.phase == Phase::Opening;
+        if let Some(error) = error
+            .as_ref()
+            .filter(|error| is_opening && is_broken(error))
+        {
+            log::info!("{}: TLS failed: {error}", self.name(token));
             self.server.metrics.rejected.fetch_add(1, Ordering::Relaxed);
+            return self.end(token, None);
         }
         if error.is_some() || conn.phase == Phase::Lingering {
             return self.end(token, error);
@@ -171,17 +175,23 @@ impl Core {
             conn.phase = Phase::Finishing;
             return self.mark_dirty(token);
         }
+        if is_opening {
+            log::debug!("{}: left during the handshake", self.name(token));
+        }
         self.write(token);
         self.end(token, None);
     }
 
     /// Ends a connection now: closes the socket and lets `disconnect` follow.
     pub(crate) fn end(&mut self, token: Token, error: Option<io::Error>) {
-        let Some(conn) = self
-            .conns
-            .get(token)
-            .filter(|conn| conn.phase != Phase::Ended)
-        else {
+        let is_there = |conn: &Conn| conn.phase != Phase::Ended;
+        if !self.conns.look(token).is_some_and(is_there) {
+            return;
+        }
+        if let Some(error) = &error {
+            self.log_failure(token, error);
+        }
+        let Some(conn) = self.conns.get(token) else {
             return;
         };
         let deciding = conn.phase == Phase::Deciding;
@@ -234,8 +244,31 @@ impl Core {
         }
     }
 
+    #[cold]
+    #[inline(never)]
+    fn log_failure(&self, token: Token, error: &io::Error) {
+        if error.kind() == io::ErrorKind::OutOfMemory {
+            log::error!(
+                "{}: out of memory; the connection is dropped",
+                self.name(token)
+            );
+        } else {
+            log::debug!("{}: connection failed: {error}", self.name(token));
+        }
+    }
+
+    /// Ends a connection now, because the application asks for it.
+    pub(crate) fn abort(&mut self, token: Token) {
+        let is_there = |conn: &Conn| conn.phase != Phase::Ended;
+        if self.conns.look(token).is_some_and(is_there) {
+            log::debug!("{}: aborted", self.name(token));
+            self.end(token, None);
+        }
+    }
+
     /// Frees an ended connection's place and id, now or as soon as nothing is on its way to it.
     pub(crate) fn vacate(&mut self, token: Token) {
+        self.logged_peers.forget(token);
         if !self.conns.remove(token) {
             self.pending_frees.push(token);
         }

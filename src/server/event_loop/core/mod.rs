@@ -7,6 +7,7 @@ mod backlog;
 pub(crate) mod clock;
 mod closing;
 mod deflating;
+mod logged_peers;
 mod timeouts;
 mod writing;
 
@@ -21,7 +22,9 @@ use crate::proto::{Deflaters, Limits, Scratch};
 use crate::server::dispatch::pull::Batch;
 use crate::server::event::Event;
 use crate::server::event_loop::core::clock::Clock;
+use crate::server::event_loop::core::logged_peers::LoggedPeers;
 use crate::server::handler_calls::Verdict;
+use crate::server::log::ConnectionName;
 use crate::server::metrics::Traffic;
 use crate::server::shared::Shared;
 use crate::server::slot::Slot;
@@ -102,6 +105,7 @@ pub(crate) struct Core {
     pending_frees: Vec<Token>,
     /// Whose address counts against MAX_CONNECTIONS_PER_IP.
     addresses: HashMap<u32, IpAddr>,
+    logged_peers: LoggedPeers,
 }
 
 impl Core {
@@ -154,6 +158,7 @@ impl Core {
             dirty: memory::long_list()?,
             pending_frees: memory::long_list()?,
             addresses: HashMap::new(),
+            logged_peers: LoggedPeers::default(),
         })
     }
 
@@ -197,6 +202,17 @@ impl Core {
         self.conns.look(token).is_some_and(|conn| conn.connected)
     }
 
+    /// Returns how the log names a connection that is there. It may cost a system call: ask for it only when
+    /// a line is written.
+    #[cold]
+    pub(crate) fn name(&self, token: Token) -> ConnectionName {
+        let noted = self.logged_peers.get(token);
+        ConnectionName {
+            websocket: self.conns.id(token),
+            peer: noted.or_else(|| self.poller.peer(token).ok()),
+        }
+    }
+
     fn slot(&self, token: Token) -> &'static Slot {
         self.conns.slot(token.index)
     }
@@ -233,7 +249,7 @@ impl Core {
                 self.queue_ping(reservation, &payload);
             }
             Mail::Close(token, code, reason) => self.close(token, code, reason),
-            Mail::Abort(token) => self.end(token, None),
+            Mail::Abort(token) => self.abort(token),
             Mail::Flush(token) => self.mark_dirty(token),
             Mail::Released(token, released) => {
                 if released.drain {

@@ -137,8 +137,10 @@ impl Core {
                 if age < limit {
                     return;
                 }
-                if !kept {
-                    log::info!("handshake timed out");
+                if kept {
+                    log::debug!("{}: next request timed out", self.name(token));
+                } else {
+                    log::info!("{}: handshake timed out", self.name(token));
                     self.server.metrics.rejected.fetch_add(1, Ordering::Relaxed);
                 }
                 self.end(token, None);
@@ -150,13 +152,14 @@ impl Core {
                 self.reconsider_backlog(token);
             }
             Phase::Open if periods.idle > 0 && silence >= periods.idle && !conn.read_paused => {
+                log::info!("{}: idle timed out", self.name(token));
                 self.close_by_server(token);
             }
             Phase::Open if periods.ping > 0 && silence >= periods.ping => {
                 if !conn.pinged {
                     self.ping(token);
                 } else if age >= periods.ping && !self.peer_is_acknowledging(token) {
-                    log::info!("ping timed out");
+                    log::info!("{}: ping timed out", self.name(token));
                     self.end(token, None);
                 }
             }
@@ -197,6 +200,7 @@ impl Core {
         let is_bounded = conn.connected || self.closing;
         let over = is_bounded && whole >= periods.close.saturating_mul(MAX_CLOSE_TIMEOUTS);
         if over || age >= periods.close {
+            log::debug!("{}: close timed out", self.name(token));
             return self.end(token, None);
         }
         let Some(conn) = self.conns.get(token) else {

@@ -38,7 +38,6 @@ impl Core {
         }
         if put(self.outbox(token)).is_err() {
             self.release(token, reservation.all());
-            log::error!("out of memory for a queued message; the connection is dropped");
             self.end(token, Some(io::ErrorKind::OutOfMemory.into()));
             return false;
         }
