@@ -456,7 +456,7 @@ fn park(server: &Server, number: usize, one: Box<Loop>) -> bool {
     let no_mail = expected_back || one.mailbox.fall_asleep();
     let untold = server.is_closing() && !core.closing;
     let work_left = core.has_work() || !no_mail || untold;
-    let work_left = !core.plan_wait() || work_left;
+    let work_left = !core.limit_wait() || work_left;
     if shown && work_left {
         one.mailbox.wake();
     }

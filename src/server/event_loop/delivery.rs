@@ -21,7 +21,7 @@ impl Loop {
                 let name = || self.core.borrow().name(token);
                 event.call(&*application, &target, &self.server.metrics, name);
                 if let Some(buffer) = event.into_buffer() {
-                    self.core.borrow_mut().scratch.recycle(buffer);
+                    self.core.borrow_mut().input.scratch.recycle(buffer);
                 }
                 if is_last {
                     self.forget(token);

@@ -21,7 +21,8 @@ use crate::proto::{self, ProtoError, Step, WholeMessage};
 use crate::server::dispatch::sink::Sink;
 use crate::server::event::{Event, Target};
 use crate::server::event_loop::core::clock::Ticks;
-use crate::server::event_loop::core::{ARENA, Core, Pending};
+use crate::server::event_loop::core::input::{ARENA_BYTES, Input};
+use crate::server::event_loop::core::{Core, Pending};
 use crate::server::handshake::paths::{self, Paths};
 use crate::server::shared::Shared;
 use crate::server::slot::State;
@@ -51,7 +52,7 @@ fn weight(payload: &[u8]) -> usize {
 #[cold]
 #[inline(never)]
 fn new_arena() -> Option<Vec<u8>> {
-    let sizes = [ARENA, LEAST_READ];
+    let sizes = [ARENA_BYTES, LEAST_READ];
     sizes.into_iter().find_map(|size| memory::zeros(size).ok())
 }
 
@@ -180,9 +181,9 @@ impl Loop {
         let idle = may_wait && !core.has_work() && self.mailbox.fall_asleep();
         // Looked at after falling asleep: whoever closes wakes those who sleep.
         let idle = idle && self.server.is_closing() == core.closing;
-        let idle = idle && core.plan_wait();
+        let idle = idle && core.limit_wait();
         let waited = core.poller.wait(idle);
-        if !core.has_waited(waited) {
+        if !core.note_wait(waited) {
             ::log::error!("waiting for events keeps failing; closing the server");
             self.server.begin_close();
         }
@@ -207,7 +208,7 @@ impl Loop {
             Some(batch) => batch.arena.take(),
             None => None,
         };
-        let held = held.or_else(|| self.core.borrow_mut().arena.take());
+        let held = held.or_else(|| self.core.borrow_mut().input.arena.take());
         let Some(mut arena) = held.or_else(new_arena) else {
             return ::log::error!("out of memory for receiving; trying again later");
         };
@@ -243,7 +244,7 @@ impl Loop {
         }
         match turn.sink.batch() {
             Some(batch) => (batch.arena, batch.filled) = (Some(arena), filled),
-            None => self.core.borrow_mut().arena = Some(arena),
+            None => self.core.borrow_mut().input.arena = Some(arena),
         }
     }
 
@@ -256,8 +257,8 @@ impl Loop {
             let Some(conn) = core.conns.get(token) else {
                 return;
             };
-            conn.heard = now;
-            conn.pinged = false;
+            conn.last_received_tick = now;
+            conn.awaits_pong = false;
         }
         let (taken, hold) = self.deliver(turn, token, input);
         if let Some(hold) = hold {
@@ -275,10 +276,10 @@ impl Loop {
 
     /// Goes on with kept input.
     fn deliver_backlog(&self, turn: &mut Turn<'_, '_>) {
-        let count = self.core.borrow().waiting.len();
+        let count = self.core.borrow().input.backlogged.len();
         for _ in 0..count {
             let mut core = self.core.borrow_mut();
-            let Some(token) = core.waiting.pop_front() else {
+            let Some(token) = core.input.backlogged.pop_front() else {
                 return;
             };
             let Some((mut kept, from)) = core.take_backlog(token) else {
@@ -366,7 +367,7 @@ impl Loop {
     ) -> usize {
         let mut core = self.core.borrow_mut();
         let slot = core.conns.slot(token.index);
-        let max_message_size = core.limits.max_message_size;
+        let max_message_size = core.input.limits.max_message_size;
         let reads_plainly =
             |conn: &&mut Conn| conn.phase == Phase::Open && conn.session.reads_plainly();
         let Some(conn) = core.conns.get(token).filter(reads_plainly) else {
@@ -414,8 +415,9 @@ impl Loop {
         let low = self.mailbox.low();
         let Core {
             conns,
-            limits,
-            scratch,
+            input: Input {
+                limits, scratch, ..
+            },
             traffic,
             ..
         } = &mut *core;
@@ -594,7 +596,7 @@ impl Loop {
             let Some(conn) = core.conns.get(token) else {
                 return;
             };
-            let path = conn.entered.then_some(conn.path);
+            let path = conn.counted.for_path.then_some(conn.path);
             let hand = conn
                 .extra
                 .as_mut()

@@ -180,7 +180,7 @@ impl Loop {
                 return;
             };
             conn.path = place.stay();
-            conn.entered = true;
+            conn.counted.for_path = true;
             let extra = conn.extra();
             extra.opening = None;
             extra.accept = Some(offer.accept);
@@ -313,8 +313,8 @@ impl Loop {
         }
         self.server.metrics.open.fetch_add(1, Ordering::Relaxed);
         conn.phase = Phase::Open;
-        conn.heard = now;
-        conn.since = now;
+        conn.last_received_tick = now;
+        conn.phase_started_tick = now;
         let extra = conn.extra();
         let accept = extra.accept.take().unwrap_or([b'='; 28]);
         let agreement = extra.agreement.take();

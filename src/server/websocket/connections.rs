@@ -40,32 +40,50 @@ pub(crate) struct Conn {
     pub generation: u32,
     /// The path's number. Of a free place: the next free one.
     pub path: u32,
-    /// The tick in which the client was last heard.
-    pub heard: u32,
-    /// The tick in which the phase began; while Open, in which Portal last pinged. Begins again with
-    /// bytes that the peer has taken.
-    pub since: u32,
-    /// Bytes that the kernel has taken for it, wrapping.
-    pub sent: u32,
+    /// The tick in which bytes were last received.
+    pub last_received_tick: u32,
+    /// The tick in which the phase began; while Open, in which Portal last pinged. Starts again when the peer
+    /// accepts bytes.
+    pub phase_started_tick: u32,
+    /// Bytes that the kernel has accepted, wrapping.
+    pub sent_bytes: u32,
     pub phase: Phase,
-    /// Stands in the loop's list of those with something to write.
-    pub dirty: bool,
-    /// The kernel took no more; writability is awaited.
-    pub blocked: bool,
-    /// Input is kept, and nothing more is read.
-    pub read_paused: bool,
-    /// Stands in the loop's list of those whose kept input is to be delivered.
-    pub backlog_scheduled: bool,
+    pub reading: Reading,
+    pub writing: Writing,
+    pub counted: Counted,
     /// Portal's own ping has not been answered.
-    pub pinged: bool,
-    /// `connect` has run, or is about to: `disconnect` is owed.
+    pub awaits_pong: bool,
+    /// `connect` has run, or is about to: `disconnect` must follow.
     pub connected: bool,
-    /// A client has been counted for the path.
-    pub entered: bool,
-    /// Counts against MAX_CONNECTIONS.
-    pub counted: bool,
-    /// The client's stream has ended.
-    pub read_closed: bool,
+}
+
+/// How far reading from a connection is possible.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Reading {
+    /// Nothing more is read: there is a backlog, or the send queue is above its low-water mark.
+    pub paused: bool,
+    /// Is in the loop's list of connections whose backlog is to be delivered.
+    pub backlog_scheduled: bool,
+    /// The peer has ended its stream.
+    pub closed: bool,
+}
+
+/// How far writing to a connection is possible.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Writing {
+    /// Is in the loop's list of connections to write to.
+    pub scheduled: bool,
+    /// The kernel accepts no more; the poller will report when it does.
+    pub blocked: bool,
+}
+
+/// Where a connection is counted, and must be uncounted.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Counted {
+    /// As a client of its path.
+    pub for_path: bool,
+    /// Against MAX_CONNECTIONS.
+    pub for_limits: bool,
 }
 
 /// What a connection needs only at times.
@@ -83,7 +101,7 @@ pub(crate) struct Extra {
     /// Our close frame, until all that was sent before it is in the outbox.
     pub pending_close: Option<(Option<u16>, Vec<u8>)>,
     pub close_queued: bool,
-    /// The tick in which the end began; [`Conn::since`] may begin again.
+    /// The tick in which the end began; [`Conn::phase_started_tick`] may start again.
     pub ending_since: u32,
     /// The bytes that the peer's system had acknowledged when that was last asked, wrapping.
     pub acknowledged: Option<u32>,
@@ -171,7 +189,7 @@ impl Conn {
 
     /// The bytes that leave first, if the kernel may take any.
     pub(crate) fn first_piece(&self) -> Option<&[u8]> {
-        let outbox = self.outbox.as_ref().filter(|_| !self.blocked)?;
+        let outbox = self.outbox.as_ref().filter(|_| !self.writing.blocked)?;
         outbox.first_piece()
     }
 
@@ -193,7 +211,7 @@ impl Conn {
     /// Goes on to the first phase of the end.
     pub(crate) fn begin_ending(&mut self, phase: Phase, now: u32) {
         self.phase = phase;
-        self.since = now;
+        self.phase_started_tick = now;
         let extra = self.extra();
         extra.ending_since = now;
         extra.acknowledged = None;
@@ -203,9 +221,9 @@ impl Conn {
     /// time anew.
     #[inline]
     pub(crate) fn note_sent(&mut self, count: usize, now: u32) {
-        self.sent = self.sent.wrapping_add(count as u32);
+        self.sent_bytes = self.sent_bytes.wrapping_add(count as u32);
         if self.phase != Phase::Open && count > 0 {
-            self.since = now;
+            self.phase_started_tick = now;
         }
     }
 
@@ -434,5 +452,15 @@ impl Drop for Conns {
             chunks,
         };
         std::mem::replace(&mut self.slot_arena, empty).give_back();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_idle_connection_is_small() {
+        assert!(size_of::<Conn>() <= 64, "{}", size_of::<Conn>());
     }
 }

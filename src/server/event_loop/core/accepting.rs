@@ -5,74 +5,35 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::Core;
+use super::input::Input;
+use super::output::Output;
 use crate::net::{Peer, Socket, Token, memory};
 use crate::proto::{self, HeadScanner, Refusal, Session};
 use crate::server::log::ConnectionName;
-use crate::server::websocket::connections::{Conn, Extra, Opening, Phase, Unread};
+use crate::server::websocket::connections::{Conn, Counted, Extra, Opening, Phase, Unread};
 
-/// At most so many clients are accepted in one turn.
-const ACCEPTS: usize = 64;
-
-/// So many clients over a limit are kept until they have shaken hands, to be told why.
-const TURNED_AWAY: usize = 16;
-
-/// Accepting works again when it has not failed for so many milliseconds.
-const CALM: u32 = 1_000;
+/// Maximum number of connections that are accepted in one turn.
+const MAX_ACCEPTS: usize = 64;
 
 impl Core {
-    /// Accepts clients that wait, and deals them out among the loops.
+    /// Accepts connections that wait, and assigns them to the loops.
     #[inline]
     pub(crate) fn accept(&mut self) {
-        self.accepting |= self.poller.take_acceptable();
-        if self.accepting {
+        if self.acceptor.poll(&mut self.poller) {
             self.accept_waiting();
         }
     }
 
     #[inline(never)]
     fn accept_waiting(&mut self) {
-        let Some(listener) = self.listener.clone() else {
-            self.accepting = false;
-            return;
-        };
-        for _ in 0..ACCEPTS {
-            if memory::is_short() {
-                self.accepting = false;
-                self.stalled = true;
-                return self.cannot_accept(&io::ErrorKind::OutOfMemory.into());
+        for _ in 0..MAX_ACCEPTS {
+            let Some((socket, peer)) = self.acceptor.accept(self.clock.now()) else {
+                return;
+            };
+            match self.server.admit(&peer) {
+                Ok(()) => self.assign(socket, peer),
+                Err(refusal) => self.turn_away(socket, peer, &refusal),
             }
-            match listener.accept() {
-                Ok((socket, peer)) => match self.server.admit(&peer) {
-                    Ok(()) => self.assign(socket, peer),
-                    Err(refusal) => self.turn_away(socket, peer, &refusal),
-                },
-                Err(error) => {
-                    self.accepting = false;
-                    self.stalled = error.kind() != io::ErrorKind::WouldBlock;
-                    if self.stalled {
-                        self.cannot_accept(&error);
-                    }
-                    return;
-                }
-            }
-        }
-    }
-
-    /// Notes that accepting has failed. It is taken up again at the next freed socket, and at each tick.
-    fn cannot_accept(&mut self, error: &io::Error) {
-        if self.unaccepted.replace(self.clock.now()).is_none() {
-            log::warn!("cannot accept connections for now: {error}");
-        }
-    }
-
-    /// Tells the end of that, once it has lasted: else the log would fill with beginnings and ends.
-    pub(super) fn look_after_accepting(&mut self) {
-        let Some(last) = self.unaccepted.filter(|_| !self.stalled) else {
-            return;
-        };
-        if self.clock.now().wrapping_sub(last) >= self.clock.ticks(CALM) {
-            self.unaccepted = None;
-            log::warn!("accepting connections again");
         }
     }
 
@@ -98,13 +59,13 @@ impl Core {
             refusal.write(&mut words, &self.server.options.server_header, false);
             return socket.leave_with(&words);
         }
-        if self.turned_away >= TURNED_AWAY {
+        if !self.acceptor.may_refuse_late() {
             self.note_refusal(refusal, || unnamed(peer));
             return socket.leave_with(&proto::TLS_REFUSAL);
         }
         self.server.keep(self.number);
         if let Some(token) = self.take_in(socket, peer, false) {
-            self.turned_away += 1;
+            self.acceptor.begin_late_refusal();
             self.refuse(token, refusal, false);
         }
     }
@@ -133,10 +94,13 @@ impl Core {
                 opening: Some(opening),
                 ..Extra::default()
             })),
-            heard: now,
-            since: now,
+            last_received_tick: now,
+            phase_started_tick: now,
             phase: Phase::Opening,
-            counted: admitted,
+            counted: Counted {
+                for_limits: admitted,
+                ..Counted::default()
+            },
             ..Conn::default()
         };
         let address = self.server.counted_address(&peer).filter(|_| admitted);
@@ -150,9 +114,9 @@ impl Core {
             return None;
         };
         if let Some(address) = address {
-            self.addresses.insert(token.index, address);
+            self.peers.note_counted(token, address);
         }
-        self.logged_peers.note(token, peer);
+        self.peers.note_for_log(token, peer);
         let identity = self.server.identity();
         if let Err(error) = self.poller.add(socket, token, identity.as_ref()) {
             let name = ConnectionName {
@@ -160,7 +124,9 @@ impl Core {
                 peer: Some(peer),
             };
             log::warn!("{name}: cannot poll its socket: {error}");
-            self.turned_away += usize::from(!admitted);
+            if !admitted {
+                self.acceptor.begin_late_refusal();
+            }
             self.end(token, None);
             return None;
         }
@@ -173,18 +139,21 @@ impl Core {
         let clients = self.conns.live() + 1;
         memory::frugal(|| {
             let Self {
-                dirty,
-                pending_frees,
-                waiting,
+                input: Input { backlogged, .. },
+                output: Output { scheduled, .. },
+                peers,
                 pending,
-                addresses,
+                pending_frees,
                 ..
             } = self;
-            dirty.try_reserve(clients.saturating_sub(dirty.len()))?;
+            scheduled.try_reserve(clients.saturating_sub(scheduled.len()))?;
             pending_frees.try_reserve(clients.saturating_sub(pending_frees.len()))?;
-            waiting.try_reserve(clients.saturating_sub(waiting.len()))?;
+            backlogged.try_reserve(clients.saturating_sub(backlogged.len()))?;
             pending.try_reserve((2 * clients).saturating_sub(pending.len()))?;
-            addresses.try_reserve(usize::from(has_address))
+            match has_address {
+                true => peers.reserve(),
+                false => Ok(()),
+            }
         })
         .ok()
     }
@@ -239,7 +208,7 @@ impl Core {
         let Some(conn) = self.conns.get(token) else {
             return;
         };
-        conn.since = now;
+        conn.phase_started_tick = now;
         if let Some(opening) = conn.extra().opening.as_mut() {
             opening.head = Vec::new();
             opening.scanner = HeadScanner::default();

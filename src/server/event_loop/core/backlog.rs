@@ -14,7 +14,7 @@ impl Core {
         else {
             return;
         };
-        conn.read_paused = true;
+        conn.reading.paused = true;
         if from < input.len() {
             let extra = conn.extra();
             extra.backlog = input;
@@ -26,8 +26,8 @@ impl Core {
     /// Takes what was kept, to deliver it.
     pub(crate) fn take_backlog(&mut self, token: Token) -> Option<(Vec<u8>, usize)> {
         let conn = self.conns.get(token)?;
-        conn.backlog_scheduled = false;
-        if !conn.read_paused {
+        conn.reading.backlog_scheduled = false;
+        if !conn.reading.paused {
             return None;
         }
         let Some(extra) = conn.extra.as_mut() else {
@@ -44,7 +44,7 @@ impl Core {
         let Some(conn) = self.conns.get(token) else {
             return;
         };
-        conn.read_paused = false;
+        conn.reading.paused = false;
         conn.shed();
         self.poller.resume(token);
     }
@@ -61,7 +61,7 @@ impl Core {
 
     /// Delivers kept input again, if nothing speaks against it any more.
     pub(crate) fn reconsider_backlog(&mut self, token: Token) {
-        let Some(conn) = self.conns.get(token).filter(|conn| conn.read_paused) else {
+        let Some(conn) = self.conns.get(token).filter(|conn| conn.reading.paused) else {
             return;
         };
         if conn.phase != Phase::Open || self.slot(token).word().queued() <= self.mailbox.low() {
@@ -71,9 +71,13 @@ impl Core {
 
     /// The next turn delivers what is kept of this client's input.
     pub(crate) fn schedule_backlog(&mut self, token: Token) {
-        if let Some(conn) = self.conns.get(token).filter(|conn| !conn.backlog_scheduled) {
-            conn.backlog_scheduled = true;
-            self.waiting.push_back(token);
+        if let Some(conn) = self
+            .conns
+            .get(token)
+            .filter(|conn| !conn.reading.backlog_scheduled)
+        {
+            conn.reading.backlog_scheduled = true;
+            self.input.backlogged.push_back(token);
         }
     }
 }

@@ -40,7 +40,7 @@ impl Core {
             return;
         };
         let said = conn.has_queued_close();
-        conn.session.abandon(&mut self.scratch);
+        conn.session.abandon(&mut self.input.scratch);
         conn.begin_ending(Phase::Finishing, now);
         let code = error.close_code();
         let extra = conn.extra();
@@ -160,7 +160,7 @@ impl Core {
         if error.is_some() || conn.phase == Phase::Lingering {
             return self.end(token, error);
         }
-        conn.read_closed = true;
+        conn.reading.closed = true;
         // It may still read: what is queued leaves first.
         let last_is_queued = match conn.phase {
             // A page.
@@ -170,7 +170,7 @@ impl Core {
         };
         if last_is_queued {
             if conn.phase == Phase::Opening {
-                conn.since = now;
+                conn.phase_started_tick = now;
             }
             conn.phase = Phase::Finishing;
             return self.mark_dirty(token);
@@ -196,9 +196,9 @@ impl Core {
         };
         let deciding = conn.phase == Phase::Deciding;
         conn.phase = Phase::Ended;
-        conn.blocked = false;
-        conn.session.abandon(&mut self.scratch);
-        let (connected, counted) = (conn.connected, std::mem::take(&mut conn.counted));
+        conn.writing.blocked = false;
+        conn.session.abandon(&mut self.input.scratch);
+        let (connected, counted) = (conn.connected, std::mem::take(&mut conn.counted.for_limits));
         let unsent = conn
             .outbox
             .as_ref()
@@ -209,7 +209,7 @@ impl Core {
             extra.backlog_from = 0;
             extra.deflater = None;
         }
-        conn.read_paused = false;
+        conn.reading.paused = false;
         self.poller.remove(token);
         self.drop_outbox(token);
         let slot = self.slot(token);
@@ -218,17 +218,16 @@ impl Core {
         let _ = slot.advance(token.generation, State::Closing);
         // A drain that falls due now has nobody left to be told.
         let _ = slot.release(unsent.0 as u64, self.mailbox.low());
-        let address = match self.addresses.is_empty() {
-            true => None,
-            false => self.addresses.remove(&token.index),
-        };
-        self.turned_away -= usize::from(!counted);
+        let address = self.peers.take_counted(token);
+        if !counted {
+            self.acceptor.end_late_refusal();
+        }
         self.server.leave(self.number, counted, address);
         self.server
             .metrics
             .open
             .fetch_sub(u64::from(connected), Ordering::Relaxed);
-        self.accepting |= self.stalled;
+        self.acceptor.retry();
         if let Some(error) = error.filter(|error| connected && !is_leaving(error)) {
             let kind = match error.kind() {
                 io::ErrorKind::OutOfMemory => FailureKind::Memory,
@@ -268,7 +267,7 @@ impl Core {
 
     /// Frees an ended connection's place and id, now or as soon as nothing is on its way to it.
     pub(crate) fn vacate(&mut self, token: Token) {
-        self.logged_peers.forget(token);
+        self.peers.forget(token);
         if !self.conns.remove(token) {
             self.pending_frees.push(token);
         }
@@ -289,13 +288,7 @@ impl Core {
     #[inline(never)]
     pub(crate) fn begin_closing(&mut self) {
         self.closing = true;
-        self.accepting = false;
-        self.stalled = false;
-        self.unaccepted = None;
-        if let Some(listener) = self.listener.take() {
-            // Fails only if it is not polled any more.
-            let _ = self.poller.stop_listening(&listener);
-        }
+        self.acceptor.stop(&mut self.poller);
         let now = self.clock.now();
         for group in 0..self.conns.groups() {
             let tokens: Vec<Token> = self.conns.group(group).collect();

@@ -1,6 +1,7 @@
 //! Compressing what is sent, where that was agreed on and makes it shorter.
 
 use super::Core;
+use super::output::Output;
 use crate::net::Token;
 use crate::proto::{self, FrameHead, Kind};
 use crate::server::ServerError;
@@ -29,7 +30,7 @@ impl Core {
         if sent.is_err() {
             self.forget_deflated(token);
         }
-        self.deflaters.recycle(deflated);
+        self.output.deflaters.recycle(deflated);
         sent
     }
 
@@ -39,7 +40,7 @@ impl Core {
         let token = reservation.token();
         let cost = frame.len();
         let deflated = match proto::split_message(&frame) {
-            Some((kind, body)) if body.len() >= self.deflate_from => {
+            Some((kind, body)) if body.len() >= self.output.deflate_min_bytes => {
                 self.deflate(token, kind, body)
             }
             _ => None,
@@ -53,7 +54,7 @@ impl Core {
         let queued = self.queue(reservation, |outbox| {
             outbox.append(head.as_slice(), &deflated)
         });
-        self.deflaters.recycle(deflated);
+        self.output.deflaters.recycle(deflated);
         queued
     }
 
@@ -63,7 +64,9 @@ impl Core {
     /// Topics will call `deflaters` once for all clients with the same shared window.
     fn deflate(&mut self, token: Token, kind: Kind, body: &[u8]) -> Option<(FrameHead, Vec<u8>)> {
         let Self {
-            conns, deflaters, ..
+            conns,
+            output: Output { deflaters, .. },
+            ..
         } = self;
         let conn = conns.get(token)?;
         let agreement = conn.session.agreement()?;

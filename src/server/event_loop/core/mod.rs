@@ -3,26 +3,34 @@
 //! Callbacks are recorded as pending here and run by [`crate::server::event_loop`] when nothing is borrowed.
 
 mod accepting;
+mod acceptor;
 mod backlog;
 pub(crate) mod clock;
 mod closing;
 mod deflating;
-mod logged_peers;
+pub(crate) mod input;
+mod output;
+mod peers;
+mod periods;
 mod timeouts;
+mod waits;
 mod writing;
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::ffi::CString;
 use std::io;
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use crate::net::{Listener, Poller, Token, memory};
-use crate::proto::{Deflaters, Limits, Scratch};
 use crate::server::dispatch::pull::Batch;
 use crate::server::event::Event;
+use crate::server::event_loop::core::acceptor::Acceptor;
 use crate::server::event_loop::core::clock::Clock;
-use crate::server::event_loop::core::logged_peers::LoggedPeers;
+use crate::server::event_loop::core::input::Input;
+use crate::server::event_loop::core::output::Output;
+use crate::server::event_loop::core::peers::Peers;
+use crate::server::event_loop::core::periods::Periods;
+use crate::server::event_loop::core::waits::Waits;
 use crate::server::handler_calls::Verdict;
 use crate::server::log::ConnectionName;
 use crate::server::metrics::Traffic;
@@ -31,16 +39,9 @@ use crate::server::slot::Slot;
 use crate::server::websocket::client_thread::ClientEvent;
 use crate::server::websocket::connections::{Conns, Phase};
 use crate::server::websocket::mailbox::{Mail, Mailbox, ping_cost};
-use crate::server::websocket::outbox::Outbox;
 use crate::server::websocket::reservation::Reservation;
 use crate::server::websocket::slot_arena::Address;
 use crate::server::{EventKind, Failure, FailureKind, Request};
-
-/// The receive buffer of a loop, shared by all its clients.
-pub(crate) const ARENA: usize = 512 * 1024;
-
-/// A connection that was answered with a page stays open for so many milliseconds.
-const PAGE_KEEP_ALIVE_MS: u32 = 2_000;
 
 /// A callback that is to run when nothing is borrowed.
 pub(crate) enum Pending {
@@ -53,59 +54,25 @@ pub(crate) enum Pending {
     ThreadEnded,
 }
 
-/// Timeouts in ticks; 0 is never.
-struct Periods {
-    handshake: u32,
-    /// For a connection that was answered with a page and asks for nothing.
-    kept: u32,
-    idle: u32,
-    ping: u32,
-    close: u32,
-}
-
 pub(crate) struct Core {
     pub poller: Poller,
     pub conns: Conns,
-    pub scratch: Scratch,
-    pub limits: Limits,
-    deflaters: Deflaters,
-    /// Messages of so many bytes are compressed where that was agreed on.
-    deflate_from: usize,
     pub clock: Clock,
-    pub traffic: Traffic,
-    /// The receive buffer; lent to the turn, and to a pulled batch.
-    pub arena: Option<Vec<u8>>,
-    /// Connections whose kept input is to be delivered.
-    pub waiting: VecDeque<Token>,
+    pub input: Input,
+    output: Output,
+    acceptor: Acceptor,
+    periods: Periods,
+    waits: Waits,
+    peers: Peers,
     pub pending: VecDeque<(Token, Pending)>,
-    /// The server closes, and every client has been told.
+    /// Ended connections whose ids cannot be freed yet, because mail to them is under way.
+    pending_frees: Vec<Token>,
+    pub traffic: Traffic,
+    /// The server closes, and every websocket is being closed.
     pub closing: bool,
     server: Arc<Shared>,
     mailbox: &'static Mailbox,
     number: usize,
-    listener: Option<Arc<Listener>>,
-    /// Clients may be waiting to be accepted.
-    accepting: bool,
-    /// Accepting has failed, and is to be tried again.
-    stalled: bool,
-    /// The tick in which it failed last; None when that was told to be over.
-    unaccepted: Option<u32>,
-    /// Connections over a limit that are here to be told so.
-    turned_away: usize,
-    /// How many waits have failed one after the other.
-    failed_waits: u32,
-    /// The timer could not be set when that was last tried.
-    timer_failed: bool,
-    periods: Periods,
-    /// Boxed as they are in a connection, which then holds but a pointer.
-    #[expect(clippy::vec_box, reason = "boxes are moved, not their content")]
-    outboxes: Vec<Box<Outbox>>,
-    dirty: Vec<Token>,
-    /// Ended connections to whose ids something is still on its way.
-    pending_frees: Vec<Token>,
-    /// Whose address counts against MAX_CONNECTIONS_PER_IP.
-    addresses: HashMap<u32, IpAddr>,
-    logged_peers: LoggedPeers,
 }
 
 impl Core {
@@ -117,65 +84,38 @@ impl Core {
     ) -> io::Result<Self> {
         let options = &server.options;
         let clock = Clock::new(options);
-        let ticks = |time| if time == 0 { 0 } else { clock.ticks(time) };
-        let periods = Periods {
-            handshake: ticks(options.handshake_timeout),
-            kept: ticks(options.handshake_timeout.min(PAGE_KEEP_ALIVE_MS)),
-            idle: ticks(options.idle_timeout),
-            ping: ticks(options.ping_interval),
-            close: ticks(options.close_timeout),
-        };
-        let limits = Limits {
-            max_message_size: options.max_message_size,
-            max_fragments: options.max_fragments,
-        };
         Ok(Self {
             mailbox: conns.slot_arena().mailbox,
             poller,
             conns,
-            scratch: Scratch::on_promise(memory::promise_one),
-            limits,
-            deflaters: Deflaters::new(options.deflate_level).on_promise(memory::promise_one),
-            // Nothing becomes shorter than nothing.
-            deflate_from: options.deflate_min_size.max(1),
+            input: Input::new(options)?,
+            output: Output::new(options)?,
+            acceptor: Acceptor::default(),
+            periods: Periods::new(options, &clock),
             clock,
-            traffic: Traffic::default(),
-            arena: Some(memory::zeros(ARENA)?),
-            waiting: memory::long_queue()?,
+            waits: Waits::default(),
+            peers: Peers::default(),
             pending: memory::long_queue()?,
+            pending_frees: memory::long_list()?,
+            traffic: Traffic::default(),
             closing: false,
             server,
             number,
-            listener: None,
-            accepting: false,
-            stalled: false,
-            unaccepted: None,
-            turned_away: 0,
-            failed_waits: 0,
-            timer_failed: false,
-            periods,
-            outboxes: Vec::new(),
-            dirty: memory::long_list()?,
-            pending_frees: memory::long_list()?,
-            addresses: HashMap::new(),
-            logged_peers: LoggedPeers::default(),
         })
     }
 
     /// From now on clients are accepted here.
     pub(crate) fn listen(&mut self, listener: Arc<Listener>) -> io::Result<()> {
-        self.poller.listen(&listener)?;
-        self.listener = Some(listener);
-        Ok(())
+        self.acceptor.listen(&mut self.poller, listener)
     }
 
     /// Whether a turn would find something to do without waiting.
     pub(crate) fn has_work(&self) -> bool {
         self.poller.has_work()
-            || self.accepting
-            || !self.waiting.is_empty()
+            || self.acceptor.is_ready()
+            || !self.input.backlogged.is_empty()
             || !self.pending.is_empty()
-            || !self.dirty.is_empty()
+            || !self.output.scheduled.is_empty()
     }
 
     /// Whether nothing is left of a server that closes.
@@ -206,7 +146,7 @@ impl Core {
     /// a line is written.
     #[cold]
     pub(crate) fn name(&self, token: Token) -> ConnectionName {
-        let noted = self.logged_peers.get(token);
+        let noted = self.peers.logged(token);
         ConnectionName {
             websocket: self.conns.id(token),
             peer: noted.or_else(|| self.poller.peer(token).ok()),
@@ -297,7 +237,8 @@ impl Core {
 
     /// Takes back what a pulled batch was lent.
     pub(crate) fn take_back(&mut self, mut batch: Batch) {
-        self.arena = self.arena.take().or(batch.arena.take());
+        let arena = &mut self.input.arena;
+        *arena = arena.take().or(batch.arena.take());
         batch.ended.drain(..).for_each(|token| self.vacate(token));
     }
 

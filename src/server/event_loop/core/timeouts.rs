@@ -1,10 +1,7 @@
 //! Timeouts: a coarse sweep over all connections.
 
 use std::io;
-use std::mem;
 use std::sync::atomic::Ordering;
-use std::thread;
-use std::time::Duration;
 
 use super::Core;
 use crate::net::Token;
@@ -18,70 +15,33 @@ const MAX_CLOSE_TIMEOUTS: u32 = 12;
 /// The payload of Portal's own pings; their answers are not the application's business.
 const PING: &[u8] = b"\xf0\x9f\x9a\xaa\x00\x07\xe6\x0b";
 
-/// So many waits that fail one after the other are the end of a loop.
-const FAILED_WAITS: u32 = 10;
-
-/// The pause after an error that the loop would meet again at once.
-const PAUSE: Duration = Duration::from_millis(10);
-
 impl Core {
     /// Whether a pong answers a ping of Portal's own.
     pub(crate) fn is_own_pong(payload: &[u8]) -> bool {
         payload == PING
     }
 
-    /// Sees to it that the timer ends the coming wait when there is something to look after. False when
-    /// it does not, so that there must be no wait.
-    pub(crate) fn plan_wait(&mut self) -> bool {
-        let after = self
-            .ticks_to_wait()
-            .and_then(|ticks| self.clock.plan(ticks));
-        let Some(after) = after else { return true };
-        match self.poller.set_timer(after) {
-            Ok(()) => self.timer_failed = false,
-            Err(error) => {
-                self.clock.forget_alarm();
-                if !mem::replace(&mut self.timer_failed, true) {
-                    log::error!("cannot set the timer: {error}");
-                }
-                thread::sleep(PAUSE);
-            }
-        }
-        !self.timer_failed
+    /// Limits the coming wait, when there is something to look after. Returns false when there must be no
+    /// wait.
+    pub(crate) fn limit_wait(&mut self) -> bool {
+        let ticks = self.ticks_to_wait();
+        ticks.is_none_or(|ticks| self.waits.limit(ticks, &mut self.clock, &self.poller))
     }
 
-    /// Looks at how a wait has ended. False when waits have failed so often that nothing more is to be
-    /// hoped for.
+    /// Notes the result of a wait. Returns false when no further one is likely to succeed.
     #[inline]
-    pub(crate) fn has_waited(&mut self, waited: io::Result<()>) -> bool {
-        match waited {
-            Ok(()) => {
-                self.failed_waits = 0;
-                true
-            }
-            Err(error) => self.has_failed_to_wait(&error),
-        }
-    }
-
-    #[cold]
-    #[inline(never)]
-    fn has_failed_to_wait(&mut self, error: &io::Error) -> bool {
-        self.failed_waits += 1;
-        if self.failed_waits == 1 {
-            log::error!("waiting for events failed: {error}");
-        }
-        thread::sleep(PAUSE);
-        self.failed_waits != FAILED_WAITS
+    pub(crate) fn note_wait(&mut self, result: io::Result<()>) -> bool {
+        self.waits.note(result)
     }
 
     /// How many ticks a wait may last; None is without limit.
     fn ticks_to_wait(&self) -> Option<u32> {
-        if self.stalled || self.unaccepted.is_some() {
+        if self.acceptor.has_failed() {
             return Some(1);
         }
         let groups = self.conns.groups() as u32;
         if self.conns.live() == 0 {
-            return self.scratch.keeps_large().then_some(ROUND);
+            return self.input.scratch.keeps_large().then_some(ROUND);
         }
         let next = self.clock.now().wrapping_add(1) % ROUND;
         // Groups come in the first ticks of a round.
@@ -99,10 +59,10 @@ impl Core {
     #[cold]
     #[inline(never)]
     fn sweep_groups(&mut self, ticks: Ticks) {
-        self.accepting |= self.stalled && self.listener.is_some();
-        self.look_after_accepting();
+        self.acceptor.retry();
+        self.acceptor.check_recovery(&self.clock);
         if ticks.first / ROUND != ticks.first.wrapping_add(ticks.count) / ROUND {
-            self.scratch.shed();
+            self.input.scratch.shed();
         }
         for passed in 0..ticks.count.min(ROUND) {
             let mut group = (ticks.first.wrapping_add(passed) % ROUND) as usize;
@@ -120,17 +80,18 @@ impl Core {
         let now = self.clock.now();
         let Self { conns, periods, .. } = self;
         let Some(conn) = conns.get(token) else { return };
-        let age = now.wrapping_sub(conn.since);
-        let silence = now.wrapping_sub(conn.heard);
+        let age = now.wrapping_sub(conn.phase_started_tick);
+        let silence = now.wrapping_sub(conn.last_received_tick);
         match conn.phase {
             Phase::Free | Phase::Deciding | Phase::Ended => (),
             Phase::Opening => {
                 let opening = conn.extra.as_ref().and_then(|extra| extra.opening.as_ref());
                 let kept = opening.is_some_and(|opening| opening.answered);
-                let idle =
-                    kept && !conn.blocked && opening.is_some_and(|opening| opening.head.is_empty());
+                let idle = kept
+                    && !conn.writing.blocked
+                    && opening.is_some_and(|opening| opening.head.is_empty());
                 let limit = if idle {
-                    periods.kept
+                    periods.page_keep_alive
                 } else {
                     periods.handshake
                 };
@@ -146,17 +107,17 @@ impl Core {
                 self.end(token, None);
             }
             Phase::Closing | Phase::Finishing | Phase::Lingering => self.check_close_timeout(token),
-            Phase::Open if conn.read_paused && !conn.blocked => {
+            Phase::Open if conn.reading.paused && !conn.writing.blocked => {
                 // It waits for us, and not we for it.
-                conn.heard = now;
+                conn.last_received_tick = now;
                 self.reconsider_backlog(token);
             }
-            Phase::Open if periods.idle > 0 && silence >= periods.idle && !conn.read_paused => {
+            Phase::Open if periods.idle > 0 && silence >= periods.idle && !conn.reading.paused => {
                 log::info!("{}: idle timed out", self.name(token));
                 self.close_by_server(token);
             }
             Phase::Open if periods.ping > 0 && silence >= periods.ping => {
-                if !conn.pinged {
+                if !conn.awaits_pong {
                     self.ping(token);
                 } else if age >= periods.ping && !self.peer_is_acknowledging(token) {
                     log::info!("{}: ping timed out", self.name(token));
@@ -176,8 +137,8 @@ impl Core {
         let Some(conn) = self.conns.get(token) else {
             return;
         };
-        conn.pinged = true;
-        conn.since = now;
+        conn.awaits_pong = true;
+        conn.phase_started_tick = now;
         if waits {
             // The ping stands behind what the peer has not taken yet.
             conn.extra().acknowledged = Some(acknowledged);
@@ -195,7 +156,7 @@ impl Core {
         self.peer_is_acknowledging(token);
         let Self { conns, periods, .. } = self;
         let Some(conn) = conns.get(token) else { return };
-        let age = now.wrapping_sub(conn.since);
+        let age = now.wrapping_sub(conn.phase_started_tick);
         let whole = now.wrapping_sub(conn.extra().ending_since);
         let is_bounded = conn.connected || self.closing;
         let over = is_bounded && whole >= periods.close.saturating_mul(MAX_CLOSE_TIMEOUTS);
@@ -235,7 +196,7 @@ impl Core {
         let more = acknowledged.wrapping_sub(*before).cast_signed() > 0;
         *before = acknowledged;
         if more {
-            conn.since = now;
+            conn.phase_started_tick = now;
         }
         more
     }
@@ -256,7 +217,10 @@ impl Core {
         let unacknowledged = self.poller.unacknowledged(token).unwrap_or(0);
         let waits = unacknowledged > 0 || conn.outbox.is_some();
         // Of what is encrypted the same bytes are to be compared: the sealed ones.
-        let taken = self.poller.accepted_ciphertext(token).unwrap_or(conn.sent);
+        let taken = self
+            .poller
+            .accepted_ciphertext(token)
+            .unwrap_or(conn.sent_bytes);
         Some((taken.wrapping_sub(unacknowledged as u32), waits))
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::TryReserveError;
 use std::io::{self, IoSlice};
 
+use super::input::Input;
 use super::{Core, Pending};
 use crate::net::{Token, memory};
 use crate::proto::{self, FrameHead, Kind, MAX_CONTROL_FRAME};
@@ -16,9 +17,6 @@ use crate::server::websocket::reservation::Reservation;
 
 /// A message of so many bytes is written at once, without a copy, if nothing is queued before it.
 const DIRECT: usize = 16 * 1024;
-
-/// At most so many outboxes are kept for reuse.
-const SPARE_OUTBOXES: usize = 64;
 
 impl Core {
     /// Queues what was reserved; false when the client has gone.
@@ -59,26 +57,17 @@ impl Core {
         body: &[u8],
     ) -> Answer {
         let is_short = body.len() < DIRECT;
-        let stays_plain = body.len() < self.deflate_from;
-        let Self {
-            conns, outboxes, ..
-        } = self;
+        let stays_plain = body.len() < self.output.deflate_min_bytes;
+        let Self { conns, output, .. } = self;
         if let Some(conn) = conns.get(token)
             && conn.phase == Phase::Open
             && is_short
             && (stays_plain || conn.session.agreement().is_none())
+            && output.outbox(conn).append_short(head, body)
         {
-            let outbox = conn
-                .outbox
-                .get_or_insert_with(|| outboxes.pop().unwrap_or_else(new_outbox));
-            if outbox.append_short(head, body) {
-                self.traffic.messages_out += 1;
-                if !conn.dirty {
-                    conn.dirty = true;
-                    self.dirty.push(token);
-                }
-                return Ok(());
-            }
+            self.traffic.messages_out += 1;
+            output.schedule(token, conn);
+            return Ok(());
         }
         self.send_any(token, kind, head, body)
     }
@@ -95,11 +84,12 @@ impl Core {
             return Err(ServerError::Gone);
         };
         let closing = conn.phase == Phase::Closing;
-        let sent = if body.len() >= self.deflate_from && conn.session.agreement().is_some() {
-            self.send_deflated(reservation, kind, head, body)
-        } else {
-            self.send_frame(reservation, head, body)
-        };
+        let sent =
+            if body.len() >= self.output.deflate_min_bytes && conn.session.agreement().is_some() {
+                self.send_deflated(reservation, kind, head, body)
+            } else {
+                self.send_frame(reservation, head, body)
+            };
         self.traffic.messages_out += u64::from(sent.is_ok());
         if closing {
             self.queue_close_frame(token);
@@ -116,7 +106,7 @@ impl Core {
     ) -> Answer {
         let token = reservation.token();
         let head = head.as_slice();
-        let is_free = |conn: &mut Conn| conn.outbox.is_none() && !conn.blocked;
+        let is_free = |conn: &mut Conn| conn.outbox.is_none() && !conn.writing.blocked;
         if body.len() >= DIRECT && self.conns.get(token).is_some_and(is_free) {
             return self.send_directly(reservation, head, body);
         }
@@ -135,7 +125,7 @@ impl Core {
         if len <= PIECE {
             return self.outbox(token).append(head, body);
         }
-        let mut piece = self.scratch.buffer(len as u64);
+        let mut piece = self.input.scratch.buffer(len as u64);
         memory::try_reserve_exact(&mut piece, len)?;
         piece.extend_from_slice(head);
         piece.extend_from_slice(body);
@@ -200,7 +190,7 @@ impl Core {
         if conn.phase != Phase::Open {
             return;
         }
-        if conn.blocked {
+        if conn.writing.blocked {
             conn.extra().pong = Some(payload.to_vec());
         } else {
             self.say_control(token, |out| proto::write_pong(out, payload));
@@ -255,45 +245,38 @@ impl Core {
     /// The client's outbox, from the pool if it has none.
     #[inline]
     fn outbox(&mut self, token: Token) -> &mut Outbox {
-        let Self {
-            conns, outboxes, ..
-        } = self;
-        let place = conns.place(token);
-        place
-            .outbox
-            .get_or_insert_with(|| outboxes.pop().unwrap_or_else(new_outbox))
+        self.output.outbox(self.conns.place(token))
     }
 
     #[inline]
     pub(super) fn mark_dirty(&mut self, token: Token) {
-        if let Some(conn) = self.conns.get(token).filter(|conn| !conn.dirty) {
-            conn.dirty = true;
-            self.dirty.push(token);
+        if let Some(conn) = self.conns.get(token) {
+            self.output.schedule(token, conn);
         }
     }
 
     /// Writes what was queued in this turn.
     #[inline]
     pub(crate) fn write_dirty(&mut self) {
-        if !self.dirty.is_empty() {
+        if !self.output.scheduled.is_empty() {
             self.write_all_dirty();
         }
     }
 
     fn write_all_dirty(&mut self) {
         // Writing can end a connection, and so make another entry; the list is taken whole.
-        let mut dirty = std::mem::take(&mut self.dirty);
+        let mut dirty = std::mem::take(&mut self.output.scheduled);
         if self.poller.sends_together(dirty.len()) {
             self.write_together(&dirty);
         }
         for token in dirty.drain(..) {
-            if let Some(conn) = self.conns.get(token).filter(|conn| conn.dirty) {
-                conn.dirty = false;
+            if let Some(conn) = self.conns.get(token).filter(|conn| conn.writing.scheduled) {
+                conn.writing.scheduled = false;
                 self.write(token);
             }
         }
-        if self.dirty.is_empty() {
-            self.dirty = dirty;
+        if self.output.scheduled.is_empty() {
+            self.output.scheduled = dirty;
         }
     }
 
@@ -317,7 +300,7 @@ impl Core {
         poller.send_all(&batch, |token, answer| sent.push((token, answer)));
         for (token, answer) in sent {
             if let Some(conn) = self.conns.get(token) {
-                conn.dirty = false;
+                conn.writing.scheduled = false;
                 self.write_on(token, Some(answer));
             }
         }
@@ -327,7 +310,7 @@ impl Core {
     pub(crate) fn write_unblocked(&mut self) {
         for token in self.poller.take_writable() {
             if let Some(conn) = self.conns.get(token) {
-                conn.blocked = false;
+                conn.writing.blocked = false;
                 self.write(token);
             }
         }
@@ -345,12 +328,12 @@ impl Core {
             poller,
             traffic,
             clock,
-            scratch,
-            outboxes,
+            input: Input { scratch, .. },
+            output,
             ..
         } = self;
         let slot = conns.slot(token.index);
-        let Some(conn) = conns.get(token).filter(|conn| !conn.blocked) else {
+        let Some(conn) = conns.get(token).filter(|conn| !conn.writing.blocked) else {
             return;
         };
         let Some(outbox) = conn.outbox.as_mut() else {
@@ -375,7 +358,7 @@ impl Core {
         if result.is_ok()
             && let Some(outbox) = conn.outbox.take()
         {
-            give_back(outboxes, outbox);
+            output.give_back(outbox);
         }
         if counted > 0 {
             self.release(token, counted as u64);
@@ -391,7 +374,12 @@ impl Core {
 
     fn await_writability(&mut self, token: Token) {
         match self.poller.arm_writes(token) {
-            Ok(()) => _ = self.conns.get(token).map(|conn| conn.blocked = true),
+            Ok(()) => {
+                _ = self
+                    .conns
+                    .get(token)
+                    .map(|conn| conn.writing.blocked = true)
+            }
             Err(error) => self.end(token, Some(error)),
         }
     }
@@ -399,7 +387,7 @@ impl Core {
     /// Forgets what is queued for a client.
     pub(super) fn drop_outbox(&mut self, token: Token) {
         if let Some(outbox) = self.conns.get(token).and_then(|conn| conn.outbox.take()) {
-            give_back(&mut self.outboxes, outbox);
+            self.output.give_back(outbox);
         }
     }
 
@@ -419,8 +407,8 @@ impl Core {
         let now = self.clock.now();
         let conn = self.conns.place(token);
         conn.phase = Phase::Lingering;
-        conn.since = now;
-        if conn.read_closed || self.poller.shutdown_write(token).is_err() {
+        conn.phase_started_tick = now;
+        if conn.reading.closed || self.poller.shutdown_write(token).is_err() {
             self.end(token, None);
         }
     }
@@ -442,18 +430,4 @@ fn put_pong(outbox: &mut Outbox, extra: &mut Extra) -> Result<(), TryReserveErro
         return Ok(());
     };
     outbox.write_control(0, |out| proto::write_pong(out, &pong))
-}
-
-#[cold]
-fn new_outbox() -> Box<Outbox> {
-    Box::default()
-}
-
-/// Gives an outbox back to the pool, empty.
-#[expect(clippy::vec_box, reason = "boxes are moved, not their content")]
-fn give_back(pool: &mut Vec<Box<Outbox>>, mut outbox: Box<Outbox>) {
-    outbox.clear();
-    if pool.len() < SPARE_OUTBOXES {
-        pool.push(outbox);
-    }
 }

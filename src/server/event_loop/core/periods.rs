@@ -1,0 +1,33 @@
+//! How long each timeout is.
+
+use super::clock::Clock;
+use crate::server::Options;
+
+/// A connection that was answered with a page stays open for so many milliseconds.
+const PAGE_KEEP_ALIVE_MS: u32 = 2_000;
+
+/// Timeouts in ticks; 0 is never.
+pub(super) struct Periods {
+    pub handshake: u32,
+    /// For a connection that was answered with a page and asks for nothing.
+    pub page_keep_alive: u32,
+    pub idle: u32,
+    pub ping: u32,
+    pub close: u32,
+}
+
+impl Periods {
+    pub(super) fn new(options: &Options, clock: &Clock) -> Self {
+        let ticks = |time_ms| match time_ms {
+            0 => 0,
+            _ => clock.ticks(time_ms),
+        };
+        Self {
+            handshake: ticks(options.handshake_timeout),
+            page_keep_alive: ticks(options.handshake_timeout.min(PAGE_KEEP_ALIVE_MS)),
+            idle: ticks(options.idle_timeout),
+            ping: ticks(options.ping_interval),
+            close: ticks(options.close_timeout),
+        }
+    }
+}
