@@ -9,9 +9,12 @@ pub(crate) mod clock;
 mod closing;
 mod deflating;
 pub(crate) mod input;
+mod mail;
 mod output;
 mod peers;
 mod periods;
+mod shutdown;
+mod teardown;
 mod timeouts;
 mod waits;
 mod writing;
@@ -37,10 +40,8 @@ use crate::server::metrics::Traffic;
 use crate::server::shared::Shared;
 use crate::server::slot::Slot;
 use crate::server::websocket::client_thread::ClientEvent;
-use crate::server::websocket::connections::{Conns, Phase};
-use crate::server::websocket::mailbox::{Mail, Mailbox, ping_cost};
-use crate::server::websocket::reservation::Reservation;
-use crate::server::websocket::slot_arena::Address;
+use crate::server::websocket::connections::Conns;
+use crate::server::websocket::mailbox::Mailbox;
 use crate::server::{EventKind, Failure, FailureKind, Request};
 
 /// A callback that is to run when nothing is borrowed.
@@ -118,25 +119,6 @@ impl Core {
             || !self.output.scheduled.is_empty()
     }
 
-    /// Whether nothing is left of a server that closes.
-    pub(crate) fn is_finished(&self) -> bool {
-        self.closing && self.conns.live() == 0
-    }
-
-    /// Whether nothing is left but events that a pulling host has not fetched.
-    pub(crate) fn is_quiet(&mut self) -> bool {
-        let groups = self.conns.groups();
-        self.closing
-            && (0..groups).all(|group| {
-                let tokens: Vec<Token> = self.conns.group(group).collect();
-                tokens.into_iter().all(|token| {
-                    self.conns
-                        .get(token)
-                        .is_none_or(|conn| conn.phase == Phase::Ended)
-                })
-            })
-    }
-
     /// Whether `connect` has run, or is about to.
     pub(crate) fn is_connected(&self, token: Token) -> bool {
         self.conns.look(token).is_some_and(|conn| conn.connected)
@@ -155,84 +137,6 @@ impl Core {
 
     fn slot(&self, token: Token) -> &'static Slot {
         self.conns.slot(token.index)
-    }
-
-    /// Does what other threads have asked for until now.
-    #[inline]
-    pub(crate) fn take_mail(&mut self) {
-        if self.mailbox.has_mail() {
-            self.open_all_mail();
-        }
-        if !self.pending_frees.is_empty() {
-            self.retry_pending_frees();
-        }
-    }
-
-    fn open_all_mail(&mut self) {
-        for _ in 0..self.mailbox.begin_taking() {
-            let Some(mail) = self.mailbox.take() else {
-                break;
-            };
-            self.open_mail(mail);
-        }
-    }
-
-    fn open_mail(&mut self, mail: Mail) {
-        match mail {
-            Mail::Message(token, frame) => {
-                let reservation = self.mailed(token, frame.len(), 0);
-                let queued = self.queue_mailed(reservation, frame);
-                self.traffic.messages_out += u64::from(queued);
-            }
-            Mail::Ping(token, payload) => {
-                let reservation = self.mailed(token, ping_cost(&payload), 1);
-                self.queue_ping(reservation, &payload);
-            }
-            Mail::Close(token, code, reason) => self.close(token, code, reason),
-            Mail::Abort(token) => self.abort(token),
-            Mail::Flush(token) => self.mark_dirty(token),
-            Mail::Released(token, released) => {
-                if released.drain {
-                    self.pending.push_back((token, Pending::Drain));
-                }
-                self.reconsider_backlog(token);
-                self.queue_close_frame(token);
-            }
-            Mail::ClientQueueLow(token) => self.reconsider_backlog(token),
-            Mail::Verdict(token, verdict, request) => {
-                self.pending
-                    .push_back((token, Pending::Verdict(verdict, request)));
-            }
-            Mail::ThreadEnded(token) => self.pending.push_back((token, Pending::ThreadEnded)),
-            Mail::Connection(socket, peer) => self.register(socket, peer),
-            Mail::BatchReturned(batch) => self.take_back(*batch),
-        }
-    }
-
-    /// Takes the mail that comes before a message whose bytes are counted.
-    #[cold]
-    #[inline(never)]
-    pub(crate) fn take_mail_before(&mut self, token: Token, counted: u64) {
-        let reservation = Reservation::counted(self.address(token), counted, 0);
-        self.take_mail();
-        reservation.queued();
-    }
-
-    fn address(&self, token: Token) -> Address {
-        Address {
-            slot: self.slot(token),
-            mailbox: self.mailbox,
-            token,
-        }
-    }
-
-    /// What was counted for something that has come by mail; the mail's own cost is uncounted.
-    fn mailed(&mut self, token: Token, bytes: usize, pings: u32) -> Reservation {
-        let counted = bytes as u64 + Mail::COST;
-        let mut reservation = Reservation::counted(self.address(token), counted, pings);
-        let cost = reservation.part(Mail::COST);
-        self.release(token, cost);
-        reservation
     }
 
     /// Takes back what a pulled batch was lent.

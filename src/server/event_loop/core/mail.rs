@@ -1,0 +1,87 @@
+//! Requests of other threads.
+
+use super::{Core, Pending};
+use crate::net::Token;
+use crate::server::websocket::mailbox::{Mail, ping_cost};
+use crate::server::websocket::reservation::Reservation;
+use crate::server::websocket::slot_arena::Address;
+
+impl Core {
+    /// Does what other threads have asked for until now.
+    #[inline]
+    pub(crate) fn take_mail(&mut self) {
+        if self.mailbox.has_mail() {
+            self.open_all_mail();
+        }
+        if !self.pending_frees.is_empty() {
+            self.retry_pending_frees();
+        }
+    }
+
+    fn open_all_mail(&mut self) {
+        for _ in 0..self.mailbox.begin_taking() {
+            let Some(mail) = self.mailbox.take() else {
+                break;
+            };
+            self.open_mail(mail);
+        }
+    }
+
+    fn open_mail(&mut self, mail: Mail) {
+        match mail {
+            Mail::Message(token, frame) => {
+                let reservation = self.mailed(token, frame.len(), 0);
+                let queued = self.queue_mailed(reservation, frame);
+                self.traffic.messages_out += u64::from(queued);
+            }
+            Mail::Ping(token, payload) => {
+                let reservation = self.mailed(token, ping_cost(&payload), 1);
+                self.queue_ping(reservation, &payload);
+            }
+            Mail::Close(token, code, reason) => self.close(token, code, reason),
+            Mail::Abort(token) => self.abort(token),
+            Mail::Flush(token) => self.mark_dirty(token),
+            Mail::Released(token, released) => {
+                if released.drain {
+                    self.pending.push_back((token, Pending::Drain));
+                }
+                self.reconsider_backlog(token);
+                self.queue_close_frame(token);
+            }
+            Mail::ClientQueueLow(token) => self.reconsider_backlog(token),
+            Mail::Verdict(token, verdict, request) => {
+                self.pending
+                    .push_back((token, Pending::Verdict(verdict, request)));
+            }
+            Mail::ThreadEnded(token) => self.pending.push_back((token, Pending::ThreadEnded)),
+            Mail::Connection(socket, peer) => self.register(socket, peer),
+            Mail::BatchReturned(batch) => self.take_back(*batch),
+        }
+    }
+
+    /// Takes the mail that comes before a message whose bytes are counted.
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn take_mail_before(&mut self, token: Token, counted: u64) {
+        let reservation = Reservation::counted(self.address(token), counted, 0);
+        self.take_mail();
+        reservation.queued();
+    }
+
+    pub(super) fn address(&self, token: Token) -> Address {
+        Address {
+            slot: self.slot(token),
+            mailbox: self.mailbox,
+            token,
+        }
+    }
+
+    /// What was counted for something that has come by mail; the mail's own cost is uncounted.
+    fn mailed(&mut self, token: Token, bytes: usize, pings: u32) -> Reservation {
+        let counted = bytes as u64 + Mail::COST;
+        let mut reservation = Reservation::counted(self.address(token), counted, pings);
+        let cost = reservation.part(Mail::COST);
+        self.release(token, cost);
+        reservation
+    }
+}

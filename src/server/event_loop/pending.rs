@@ -1,0 +1,111 @@
+//! Callbacks that have become pending while a loop's state was borrowed, and what follows the last one.
+
+use std::ffi::CString;
+
+use crate::net::Token;
+use crate::server::event::Event;
+use crate::server::event_loop::core::Pending;
+use crate::server::event_loop::{Loop, Turn};
+use crate::server::handshake::paths;
+use crate::server::log::tell_waiting;
+use crate::server::slot::State;
+use crate::server::websocket::connections::Phase;
+
+impl Loop {
+    /// Runs the callbacks that have become pending.
+    pub(super) fn run_pending(&self, turn: &mut Turn<'_, '_>) {
+        tell_waiting();
+        let count = self.core.borrow().pending.len();
+        for _ in 0..count {
+            if !turn.sink.has_room() {
+                return;
+            }
+            let Some((token, due)) = self.core.borrow_mut().pending.pop_front() else {
+                return;
+            };
+            turn.paths.renew();
+            self.run_one_pending(turn, token, due);
+        }
+    }
+
+    fn run_one_pending(&self, turn: &mut Turn<'_, '_>, token: Token, due: Pending) {
+        let Some(target) = self.target(token) else {
+            return;
+        };
+        let event = match due {
+            Pending::Verdict(verdict, request) => {
+                return self.apply_decision(turn, token, verdict, request);
+            }
+            Pending::ThreadEnded => return self.client_thread_ended(token),
+            Pending::Drain if target.slot.word().state() != State::Open => return,
+            Pending::Drain => Event::Drain,
+            Pending::Failure(failure) => Event::Failure(failure),
+            Pending::Disconnect if !self.core.borrow().is_connected(token) => {
+                return self.forget(token);
+            }
+            Pending::Disconnect => {
+                let (code, reason) = self.close_status(token);
+                Event::Disconnect(code, reason)
+            }
+        };
+        self.deliver_event(turn, target, event);
+    }
+
+    /// A client's own thread has ended: after `disconnect`, or by a panic.
+    fn client_thread_ended(&self, token: Token) {
+        let mut core = self.core.borrow_mut();
+        let Some(conn) = core.conns.get(token) else {
+            return;
+        };
+        let in_order = conn.phase == Phase::Ended;
+        let hand = conn.extra().client_queue.take();
+        if in_order {
+            core.vacate(token);
+        } else {
+            conn.connected = false;
+            core.end(token, None);
+        }
+        drop(core);
+        if let Some(hand) = hand {
+            hand.join();
+        }
+    }
+
+    /// What `disconnect` is told.
+    fn close_status(&self, token: Token) -> (u16, CString) {
+        let mut core = self.core.borrow_mut();
+        let Some(conn) = core.conns.get(token) else {
+            return (1006, CString::default());
+        };
+        let close_status = std::mem::take(&mut conn.extra().close_status);
+        let code = close_status.code();
+        log::debug!("{}: disconnected with {code}", core.name(token));
+        // A reason may hold U+0000; as a C string it ends there.
+        let end = close_status.reason.iter().position(|&byte| byte == 0);
+        let reason = &close_status.reason[..end.unwrap_or(close_status.reason.len())];
+        (code, CString::new(reason).unwrap_or_default())
+    }
+
+    /// Gives back what an ended connection had: its count in the path, its thread, its id.
+    pub(super) fn forget(&self, token: Token) {
+        let (path, hand) = {
+            let mut core = self.core.borrow_mut();
+            let Some(conn) = core.conns.get(token) else {
+                return;
+            };
+            let path = conn.counted.for_path.then_some(conn.path);
+            let hand = conn
+                .extra
+                .as_mut()
+                .and_then(|extra| extra.client_queue.take());
+            core.vacate(token);
+            (path, hand)
+        };
+        if let Some(hand) = hand {
+            hand.stop();
+        }
+        if let Some(path) = path {
+            paths::leave(path);
+        }
+    }
+}
