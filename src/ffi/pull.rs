@@ -13,7 +13,7 @@ use super::server::serve;
 use super::status::Outcome;
 use super::status::portal_status_value::PORTAL_STATUS_ARGUMENT;
 use super::types::{portal_request, portal_server, portal_websocket};
-use crate::server::{self, EventKind, Happened, Kept, Pulled, Records};
+use crate::server::{self, EventKind, Record, RecordBytes, RecordEvent, Records};
 
 /// One event of a websocket, as portal_server_pull fills it in.
 #[repr(C)]
@@ -135,22 +135,22 @@ impl Records for Filling {
         self.room
     }
 
-    fn push(&mut self, pulled: Pulled<'_>) -> Option<Box<dyn Any + Send>> {
+    fn push(&mut self, record: Record<'_>) -> Option<Box<dyn Any + Send>> {
         let nothing = lend(&[]);
-        let lent = |kept: Kept| (kept.start.cast(), kept.len);
+        let lent = |kept: RecordBytes| (kept.start.cast(), kept.len);
         let mut request = ptr::null();
         let mut kept: Option<Box<dyn Any + Send>> = None;
-        let (event, r#type, (data, len)) = match pulled.happened {
-            Happened::Connect(of) => {
+        let (event, r#type, (data, len)) = match record.event {
+            RecordEvent::Connect(of) => {
                 request = of.cast();
                 (EventKind::Connect, 0, nothing)
             }
-            Happened::Message(kind, payload) => {
+            RecordEvent::Message(kind, payload) => {
                 (EventKind::Message, message_number(kind), lent(payload))
             }
-            Happened::Pong(payload) => (EventKind::Pong, 0, lent(payload)),
-            Happened::Drain => (EventKind::Drain, 0, nothing),
-            Happened::Error(failure) => {
+            RecordEvent::Pong(payload) => (EventKind::Pong, 0, lent(payload)),
+            RecordEvent::Drain => (EventKind::Drain, 0, nothing),
+            RecordEvent::Error(failure) => {
                 let report = Report::new(failure);
                 let error = report.error();
                 kept = Some(Box::new(report));
@@ -160,15 +160,15 @@ impl Records for Filling {
                     (error.cast(), size_of::<portal_error>()),
                 )
             }
-            Happened::Disconnect(code, reason) => {
+            RecordEvent::Disconnect(code, reason) => {
                 (EventKind::Disconnect, u32::from(code), lent(reason))
             }
         };
         self.write(portal_pulled {
             event: event as u32,
             r#type,
-            websocket: pulled.websocket,
-            user_data: pulled.user_data,
+            websocket: record.websocket,
+            user_data: record.user_data,
             data,
             len,
             request,
@@ -205,11 +205,11 @@ mod tests {
         unsafe { Filling::new(records.as_mut_ptr(), max, record_size) }
     }
 
-    fn happened(websocket: u64, happened: Happened<'_>) -> Pulled<'_> {
-        Pulled {
+    fn record(websocket: u64, event: RecordEvent<'_>) -> Record<'_> {
+        Record {
             websocket,
             user_data: ptr::without_provenance_mut(9),
-            happened,
+            event,
         }
     }
 
@@ -219,8 +219,8 @@ mod tests {
         unsafe { slice::from_raw_parts(record.data.cast(), record.len) }
     }
 
-    fn kept(terminated: &[u8]) -> Kept {
-        Kept {
+    fn kept(terminated: &[u8]) -> RecordBytes {
+        RecordBytes {
             start: terminated.as_ptr(),
             len: terminated.len() - 1,
         }
@@ -272,13 +272,13 @@ mod tests {
         let failure = failure();
         let mut records = [RECORD; 7];
         let mut filling = fill(&mut records, 6, MIN_SIZE_BYTES).expect("room for six");
-        let mut push = |id, what| filling.push(happened(id, what));
-        assert!(push(1, Happened::Connect(&raw const *request)).is_none());
-        assert!(push(2, Happened::Message(Kind::Text, kept(b"hi\0"))).is_none());
-        assert!(push(3, Happened::Pong(kept(b"\0"))).is_none());
-        assert!(push(4, Happened::Drain).is_none());
-        let report = push(5, Happened::Error(&failure)).expect("an error to keep");
-        assert!(push(6, Happened::Disconnect(1001, kept(b"bye\0"))).is_none());
+        let mut push = |id, what| filling.push(record(id, what));
+        assert!(push(1, RecordEvent::Connect(&raw const *request)).is_none());
+        assert!(push(2, RecordEvent::Message(Kind::Text, kept(b"hi\0"))).is_none());
+        assert!(push(3, RecordEvent::Pong(kept(b"\0"))).is_none());
+        assert!(push(4, RecordEvent::Drain).is_none());
+        let report = push(5, RecordEvent::Error(&failure)).expect("an error to keep");
+        assert!(push(6, RecordEvent::Disconnect(1001, kept(b"bye\0"))).is_none());
         assert_eq!(filling.room(), 0);
         drop(failure);
 
@@ -328,8 +328,8 @@ mod tests {
         let records = memory.as_mut_ptr().cast();
         // SAFETY: memory for three records, of which two may be filled.
         let mut filling = unsafe { Filling::new(records, 2, STRIDE) }.expect("room for two");
-        filling.push(happened(1, Happened::Drain));
-        filling.push(happened(2, Happened::Drain));
+        filling.push(record(1, RecordEvent::Drain));
+        filling.push(record(2, RecordEvent::Drain));
 
         let (known, all) = (MIN_SIZE_BYTES / 8, STRIDE / 8);
         for record in memory.chunks(all).take(2) {

@@ -1,4 +1,4 @@
-//! What a server tells the application, and what the application answers.
+//! The interface to the application: its handlers, and the records that it pulls.
 
 use std::any::Any;
 use std::ffi::{CStr, CString, c_void};
@@ -39,15 +39,15 @@ impl EventKind {
 pub(crate) enum FailureKind {
     /// A handler returned non-zero.
     Handler,
-    /// The client broke the protocol.
+    /// The peer violated the protocol.
     Protocol,
-    /// The client's message is over a limit.
+    /// The peer's message is over a limit.
     TooBig,
-    /// The client's text is not UTF-8.
+    /// The peer's text is not UTF-8.
     Utf8,
-    /// The connection failed in another way than by the client's leaving.
+    /// The connection failed, and not because the peer disconnected.
     Io,
-    /// Memory for the client's message was refused.
+    /// Memory for the peer's message was refused.
     Memory,
 }
 
@@ -59,9 +59,9 @@ pub(crate) struct Failure {
     pub event: EventKind,
     /// What the handler returned; else 0.
     pub code: i32,
-    /// What the client is closed with; 0 when it stays open.
+    /// The close code; 0 when the websocket stays open.
     pub close_code: u16,
-    /// For people.
+    /// Human-readable.
     pub message: CString,
 }
 
@@ -79,63 +79,62 @@ impl Failure {
     }
 }
 
-/// One definition of a path: foreign code that is told of its websockets.
+/// One definition of a path: foreign code that handles the events of its websockets.
 ///
 /// Nothing of the server is locked or borrowed while a method runs, so every method may call
 /// everything in [`crate::server`]. Methods of one websocket never overlap. An `i32` other than 0
 /// means that the handler failed.
 ///
-/// The value is dropped when the definition was replaced or undefined and nothing uses it any more.
+/// The value is dropped when the definition has been replaced or undefined and nothing uses it any more.
 pub(crate) trait Application: Send + Sync {
     /// 0 accepts, 400 to 599 rejects with that status, else 500. Without a handler: 0.
     fn upgrade(&self, websocket: u64, request: &Request) -> i32;
     fn connect(&self, websocket: u64, request: &Request) -> i32;
-    /// `terminated` is the payload and one NUL behind it that does not count.
+    /// `terminated` is the payload and one NUL behind it.
     fn message(&self, websocket: u64, kind: Kind, terminated: &[u8]) -> i32;
     fn disconnect(&self, websocket: u64, code: u16, reason: &CStr) -> i32;
-    /// False when there is no handler for it, so that nobody was told.
+    /// Returns false when there is no handler.
     fn error(&self, websocket: u64, failure: &Failure) -> bool;
     fn drain(&self, websocket: u64);
     /// `terminated` as in [`Application::message`].
     fn pong(&self, websocket: u64, terminated: &[u8]);
-    /// The path as the application has defined it.
+    /// Returns the path as the application has defined it.
     fn path(&self) -> &str;
-    /// The pointer that the application gave with the definition; never followed.
+    /// Returns the pointer that the application passed with the definition; never dereferenced.
     fn user_data(&self) -> *mut c_void;
 }
 
 /// One event of a pulled batch.
-pub(crate) struct Pulled<'a> {
+pub(crate) struct Record<'a> {
     pub websocket: u64,
     /// [`Application::user_data`] of the path as now defined.
     pub user_data: *mut c_void,
-    pub happened: Happened<'a>,
+    pub event: RecordEvent<'a>,
 }
 
-/// What happened, in a pulled batch. Its pointers are valid until the batch is given back.
-pub(crate) enum Happened<'a> {
+/// The event of a record. Its pointers are valid until the batch is returned.
+pub(crate) enum RecordEvent<'a> {
     Connect(*const Request),
-    Message(Kind, Kept),
-    Pong(Kept),
+    Message(Kind, RecordBytes),
+    Pong(RecordBytes),
     Drain,
     Error(&'a Failure),
-    Disconnect(u16, Kept),
+    Disconnect(u16, RecordBytes),
 }
 
-/// Bytes that a pulled batch keeps, and one NUL behind them that `len` does not count.
+/// Bytes that a pulled batch retains, and one NUL behind them that `len` does not count.
 #[derive(Clone, Copy)]
-pub(crate) struct Kept {
+pub(crate) struct RecordBytes {
     pub start: *const u8,
     pub len: usize,
 }
 
-/// Where the events of a pulled batch are written to.
+/// Where the events of a pulled batch are written.
 ///
-/// The batch is given back at the same thread's next pull, poll or run of that server, or at its
-/// end.
+/// The batch is returned at the same thread's next pull, poll or run of that server, or when the thread ends.
 pub(crate) trait Records {
-    /// How many more events fit.
+    /// Returns how many more events fit.
     fn room(&self) -> usize;
-    /// Writes one event; what is returned is kept as long as the batch.
-    fn push(&mut self, event: Pulled<'_>) -> Option<Box<dyn Any + Send>>;
+    /// Writes one event. What this returns is retained as long as the batch.
+    fn push(&mut self, record: Record<'_>) -> Option<Box<dyn Any + Send>>;
 }

@@ -4,8 +4,8 @@ use std::fmt;
 
 use crate::net::memory::Refused;
 
-/// What most calls end in.
-pub(crate) type Answer<T = ()> = Result<T, ServerError>;
+/// The result of most calls.
+pub(crate) type ServerResult<T = ()> = Result<T, ServerError>;
 
 /// Why a call failed. Nothing was changed by a call that failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,7 +1,7 @@
-//! What happens to a websocket, on its way to the application.
+//! The events of a websocket, on their way to the application.
 //!
-//! There are six events and three ways: a loop calls the application itself, hands the event over to the
-//! client's own thread, or records it for a host that pulls. Each way takes each event.
+//! There are six events and three ways: a loop calls the application itself, passes the event to the client's
+//! own thread, or records it for a host that pulls. Each way accepts each event.
 
 use std::collections::TryReserveError;
 use std::ffi::CString;
@@ -14,7 +14,7 @@ use super::{Application, EventKind, Failure, Request, handler_calls};
 use crate::net::{Token, memory};
 use crate::proto::{Kind, Payload};
 
-/// To which websocket something has happened.
+/// The websocket to which an event belongs.
 #[derive(Clone, Copy)]
 pub(crate) struct Target {
     pub websocket: u64,
@@ -25,14 +25,14 @@ pub(crate) struct Target {
 }
 
 impl Target {
-    /// `disconnect` begins: the websocket is CLOSED.
+    /// Sets the state to CLOSED: `disconnect` is about to run.
     pub(crate) fn close(&self) {
         // Fails only if it is CLOSED already.
         let _ = self.slot.advance(self.token.generation, State::Closed);
     }
 }
 
-/// What has happened.
+/// An event of a websocket.
 pub(crate) enum Event<'a> {
     Connect(Box<Request>),
     Message(Kind, Payload<'a>),
@@ -92,7 +92,7 @@ impl<'a> Event<'a> {
         }
     }
 
-    /// The same event with bytes of its own.
+    /// Returns the same event with bytes of its own.
     ///
     /// # Errors
     ///
@@ -108,7 +108,7 @@ impl<'a> Event<'a> {
         })
     }
 
-    /// The payload that it brings, if it is of the kind that the client chooses the number of.
+    /// Returns the payload of an event that the peer can cause any number of.
     pub(crate) fn payload(&self) -> Option<&Payload<'a>> {
         match self {
             Self::Message(_, payload) | Self::Pong(payload) => Some(payload),
@@ -116,7 +116,7 @@ impl<'a> Event<'a> {
         }
     }
 
-    /// A buffer that nobody needs any more.
+    /// Returns the buffer that the event owned.
     pub(crate) fn into_buffer(self) -> Option<Vec<u8>> {
         match self {
             Self::Message(_, Payload::Whole(bytes)) | Self::Pong(Payload::Whole(bytes)) => {
@@ -136,7 +136,7 @@ fn own(payload: Payload<'_>) -> Result<Payload<'static>, TryReserveError> {
 
 #[cfg(test)]
 impl Target {
-    /// An open websocket of a path.
+    /// Returns an open websocket of a path.
     pub(crate) fn example(path: u32) -> Self {
         let slot: &'static Slot = Box::leak(Box::default());
         let token = Token {

@@ -1,4 +1,4 @@
-//! Calls into the application, and what they must know of each other.
+//! Calls of the application's handlers.
 
 use std::cell::Cell;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -9,34 +9,34 @@ use crate::net::process;
 
 thread_local! {
     static DEPTH: Cell<u32> = const { Cell::new(0) };
-    static HANDLED: Cell<u32> = const { Cell::new(0) };
+    static HANDLER_COUNT: Cell<u32> = const { Cell::new(0) };
 }
 
 static DEBUG_ON_ERROR: AtomicBool = AtomicBool::new(false);
 
-/// What a handler may return without having failed, although it is not 0: PORTAL_STATUS_GONE, so
-/// that returning a send's status makes a good handler. `upgrade` may not: it lets nobody in by
-/// accident.
+/// The value, besides 0, that a handler may return without having failed: PORTAL_STATUS_GONE, so that
+/// returning the status of a send makes a correct handler. For `upgrade` it is a failure, so that no client is
+/// accepted by accident.
 const GONE: i32 = -2;
 
-/// Counts a handler of the application's, which is about to run as foreign code.
+/// Counts a handler of the application that is about to run.
 #[inline]
 pub(crate) fn count_handler() {
-    HANDLED.set(HANDLED.get().wrapping_add(1));
+    HANDLER_COUNT.set(HANDLER_COUNT.get().wrapping_add(1));
 }
 
 /// Runs foreign code. Whoever implements [`Application`] calls out through this.
 #[inline]
 pub(crate) fn run_foreign<T>(foreign: impl FnOnce() -> T) -> T {
     DEPTH.set(DEPTH.get() + 1);
-    let answer = foreign();
+    let result = foreign();
     DEPTH.set(DEPTH.get() - 1);
-    answer
+    result
 }
 
-/// How many handlers have run on the current thread; it wraps around.
-pub(crate) fn handled() -> u32 {
-    HANDLED.get()
+/// Returns how many handlers have run on the current thread, wrapping.
+pub(crate) fn handler_count() -> u32 {
+    HANDLER_COUNT.get()
 }
 
 /// Whether the current thread is inside a callback of any server.
@@ -44,7 +44,7 @@ pub(crate) fn is_inside() -> bool {
     DEPTH.get() > 0
 }
 
-/// Stop in a debugger, if one traces the process, when a handler fails.
+/// Sets whether a handler that fails stops in the debugger, if one traces the process.
 pub(crate) fn set_debug_on_error(on: bool) {
     DEBUG_ON_ERROR.store(on, Ordering::Relaxed);
 }
@@ -70,7 +70,7 @@ fn has_failed(code: i32) -> bool {
     code != 0 && code != GONE
 }
 
-/// What `upgrade` has decided.
+/// The decision of `upgrade`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
     Accept,
@@ -115,6 +115,7 @@ pub(crate) fn upgrade_only(
 
 /// Reports to `error`, or else to the log, that a handler has failed.
 #[cold]
+#[inline(never)]
 fn report_failure(
     application: &dyn Application,
     websocket: u64,

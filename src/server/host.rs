@@ -1,10 +1,10 @@
 //! HOST: the host's own threads drive the loops, by `run`, `poll` and `pull`.
 //!
-//! Between turns a loop lies parked. A thread takes those that no other serves, has them look
-//! without waiting, and parks them again; only when nothing was found does it wait, by `poll(2)` on
-//! their descriptors. That consumes nothing and holds nothing, so a thread may be ended there: a call goes
-//! in steps, between which its caller waits, and what is to be given back by a thread that does not come back
-//! stands in its [`Visitor`].
+//! Between turns a loop is parked. A thread takes the loops that no other thread serves, runs a turn of each
+//! without waiting, and parks them again. Only if there was no work does it wait, with `poll(2)` on their
+//! descriptors. That consumes nothing and holds nothing, so a thread may be ended there: a call proceeds in
+//! steps, between which its caller waits, and what a thread that never returns must give back is in its
+//! [`HostThread`].
 
 use std::cell::RefCell;
 use std::io;
@@ -24,37 +24,37 @@ use crate::server::shared::LoopShare;
 use crate::server::websocket::mailbox::{Mail, Mailbox};
 use crate::server::{Dispatch, Records, ServerError, handler_calls};
 
-/// A closing thread leaves a server to the threads inside it for so long.
-const PATIENCE: Duration = Duration::from_secs(1);
+/// A closing thread lets the threads inside a server serve it for so long.
+const HOST_THREADS_GRACE: Duration = Duration::from_secs(1);
 
 /// A closing thread wakes at least this often.
 const POLL_INTERVAL: Duration = Duration::from_millis(50);
 
 // ---- the calling thread ----
 
-/// What a thread has of servers: it goes with the thread.
-struct Visitor {
+/// What a thread of the host holds of servers. It is dropped when the thread ends.
+struct HostThread {
     number: u64,
     permits: Vec<Weak<Server>>,
-    held: Vec<Held>,
-    /// The server for which it waits, and for what there.
+    held: Vec<HeldBatch>,
+    /// The server for which it waits.
     waiting: Option<Arc<Server>>,
     set: PollSet,
 }
 
 /// A pulled batch that the thread still uses.
-struct Held {
+struct HeldBatch {
     server: Weak<Server>,
     loop_number: usize,
     mailbox: &'static Mailbox,
     batch: Box<Batch>,
 }
 
-static VISITORS: AtomicU64 = AtomicU64::new(1);
+static NEXT_THREAD_NUMBER: AtomicU64 = AtomicU64::new(1);
 
 thread_local! {
-    static VISITOR: RefCell<Visitor> = RefCell::new(Visitor {
-        number: VISITORS.fetch_add(1, Ordering::Relaxed),
+    static THIS_THREAD: RefCell<HostThread> = RefCell::new(HostThread {
+        number: NEXT_THREAD_NUMBER.fetch_add(1, Ordering::Relaxed),
         permits: Vec::new(),
         held: Vec::new(),
         waiting: None,
@@ -62,10 +62,10 @@ thread_local! {
     });
 }
 
-impl Drop for Visitor {
+impl Drop for HostThread {
     fn drop(&mut self) {
         if process::is_forked_child() {
-            // All of it is the parent's, and a lock may be held for ever.
+            // All of it belongs to the parent, and a lock may be held forever.
             let theirs = (&mut self.permits, &mut self.held, &mut self.waiting);
             mem::forget((
                 mem::take(theirs.0),
@@ -80,14 +80,14 @@ impl Drop for Visitor {
                 .host
                 .permits()
                 .retain(|&permit| permit != self.number);
-            server.host.ring();
+            server.host.wake_all();
         }
-        self.held.drain(..).for_each(Held::give_back);
+        self.held.drain(..).for_each(HeldBatch::give_back);
     }
 }
 
-impl Visitor {
-    /// Ends the wait, if there was one: in order, or because the thread was thrown out of it.
+impl HostThread {
+    /// Ends the wait, if there is one: in order, or because the thread was unwound out of it.
     fn end_wait(&mut self) -> Option<Arc<Server>> {
         let server = self.waiting.take()?;
         server.host.end_wait();
@@ -95,30 +95,30 @@ impl Visitor {
     }
 }
 
-impl Held {
-    /// Gives the batch back by mail.
+impl HeldBatch {
+    /// Returns the batch by mail.
     fn give_back(mut self) {
-        self.batch.let_go();
+        self.batch.release_paths();
         if let Some(server) = self.server.upgrade() {
             server.parked[self.loop_number]
-                .home
+                .batch_holder
                 .store(0, Ordering::SeqCst);
             self.mailbox.post(Mail::BatchReturned(self.batch));
-            server.host.ring();
+            server.host.wake_all();
         }
     }
 }
 
-/// A thread's place inside a server.
+/// The right of a thread to serve a server's loops.
 struct Permit {
     server: Arc<Server>,
-    visitor: u64,
-    /// It stays the thread's, which comes back from a wait, or ends.
-    stays: bool,
+    thread: u64,
+    /// The thread retains it during a wait.
+    retained: bool,
 }
 
 impl Permit {
-    /// Takes one of as many permits as there are loops.
+    /// Takes a permit, of which there are as many as loops.
     fn take(server: u64) -> Result<Self, ServerError> {
         let server = find(server)?;
         if handler_calls::is_inside() {
@@ -127,99 +127,100 @@ impl Permit {
         if server.options.dispatch != Dispatch::Host {
             return Err(ServerError::Argument);
         }
-        let visitor = VISITOR.with_borrow_mut(|visitor| {
-            visitor.end_wait();
-            visitor.number
+        let thread = THIS_THREAD.with_borrow_mut(|thread| {
+            thread.end_wait();
+            thread.number
         });
         let mut permits = server.host.permits();
-        // A thread that was thrown out of a wait still has its permit.
-        if !permits.contains(&visitor) {
+        // A thread that was unwound out of a wait still has its permit.
+        if !permits.contains(&thread) {
             if permits.len() >= server.loops.len() {
                 return Err(ServerError::Busy);
             }
-            permits.push(visitor);
-            VISITOR.with_borrow_mut(|visitor| visitor.permits.push(Arc::downgrade(&server)));
+            permits.push(thread);
+            THIS_THREAD.with_borrow_mut(|thread| thread.permits.push(Arc::downgrade(&server)));
         }
         drop(permits);
         Ok(Self {
             server,
-            visitor,
-            stays: false,
+            thread,
+            retained: false,
         })
     }
 
-    /// The place that the thread has kept through a wait for this server.
-    fn come_back(server: u64) -> Option<Self> {
-        VISITOR.with_borrow_mut(|visitor| {
-            let waiting = visitor.waiting.as_ref()?;
+    /// Returns the permit that the thread has retained during a wait for this server.
+    fn resume(server: u64) -> Option<Self> {
+        THIS_THREAD.with_borrow_mut(|thread| {
+            let waiting = thread.waiting.as_ref()?;
             if waiting.id() != server {
                 return None;
             }
             Some(Self {
-                server: visitor.end_wait()?,
-                visitor: visitor.number,
-                stays: false,
+                server: thread.end_wait()?,
+                thread: thread.number,
+                retained: false,
             })
         })
     }
 
-    /// Prepares a wait for work in the loops that nobody serves, or for somebody's wish.
+    /// Prepares a wait for work in the loops that nobody serves, or for a wake-up.
     fn prepare_wait(mut self, timeout: Option<Duration>) -> Step {
-        self.stays = true;
+        self.retained = true;
         let server = Arc::clone(&self.server);
-        VISITOR.with_borrow_mut(|visitor| {
-            let timeout = begin_wait(&server, Some(self.visitor), timeout, &mut visitor.set);
-            visitor.waiting = Some(server);
-            Step::Wait(visitor.set.prepare(timeout))
+        THIS_THREAD.with_borrow_mut(|thread| {
+            let timeout = begin_wait(&server, Some(self.thread), timeout, &mut thread.set);
+            thread.waiting = Some(server);
+            Step::Wait(thread.set.prepare(timeout))
         })
     }
 
-    /// The batches of this server that the thread has used until now.
-    fn take_held(&self) -> Vec<Held> {
-        let mut taken: Vec<Held> = VISITOR.with_borrow_mut(|visitor| {
-            let is_ours =
-                |held: &mut Held| std::ptr::eq(held.server.as_ptr(), Arc::as_ptr(&self.server));
-            visitor.held.extract_if(.., is_ours).collect()
+    /// Takes the batches of this server that the thread has used until now.
+    fn take_held(&self) -> Vec<HeldBatch> {
+        let mut taken: Vec<HeldBatch> = THIS_THREAD.with_borrow_mut(|thread| {
+            let is_ours = |held: &mut HeldBatch| {
+                std::ptr::eq(held.server.as_ptr(), Arc::as_ptr(&self.server))
+            };
+            thread.held.extract_if(.., is_ours).collect()
         });
-        taken.iter_mut().for_each(|held| held.batch.let_go());
+        taken.iter_mut().for_each(|held| held.batch.release_paths());
         taken
     }
 }
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        if self.stays {
+        if self.retained {
             return;
         }
         self.server
             .host
             .permits()
-            .retain(|&permit| permit != self.visitor);
-        VISITOR.with_borrow_mut(|visitor| {
-            visitor
+            .retain(|&permit| permit != self.thread);
+        THIS_THREAD.with_borrow_mut(|thread| {
+            thread
                 .permits
                 .retain(|server| !std::ptr::eq(server.as_ptr(), Arc::as_ptr(&self.server)));
         });
-        self.server.host.ring();
+        self.server.host.wake_all();
     }
 }
 
 // ---- run, poll, pull ----
 
-/// What a call on the host's thread has come to.
+/// The result of one step of a call.
 pub(crate) enum Step {
     Done(u32),
-    /// The thread is to wait, with nothing left to drop, and to take the next step.
+    /// The thread must wait, with nothing in its frame that must be dropped, and take the next step.
     Wait(Wait),
 }
 
-/// What a call remembers from one step to the next: nothing that is to be dropped.
+/// The state of a call between its steps: nothing that must be dropped.
 #[derive(Clone, Copy)]
 pub(crate) struct Call {
     server: u64,
     timeout_ms: i32,
-    /// When the time is up; known from the first step on.
-    end: Option<Instant>,
+    /// The deadline; set in the first step.
+    deadline: Option<Instant>,
     waited: Option<Waited>,
 }
 
@@ -228,55 +229,55 @@ impl Call {
         Self {
             server,
             timeout_ms,
-            end: None,
+            deadline: None,
             waited: None,
         }
     }
 
-    /// Notes how the wait has ended.
+    /// Notes the result of the wait.
     pub(crate) fn waited(&mut self, waited: Waited) {
         self.waited = Some(waited);
     }
 
-    /// Takes a permit, or comes back to it; returns also how the wait has ended, if there was one.
+    /// Takes a permit, or the retained one. Returns also the result of the wait, if there was one.
     fn enter(&mut self) -> Result<(Permit, Option<Readiness>), ServerError> {
         let Some(waited) = self.waited.take() else {
             return Ok((Permit::take(self.server)?, None));
         };
-        let permit = match Permit::come_back(self.server) {
+        let permit = match Permit::resume(self.server) {
             Some(permit) => permit,
-            // Somebody has used the thread, during the wait, for another call.
+            // The thread was used for another call during the wait.
             None => Permit::take(self.server)?,
         };
         let readiness = permit.server.host.readiness(waited.readiness());
         Ok((permit, Some(readiness)))
     }
 
-    /// How much time is left; None is without limit.
-    fn left(&mut self) -> Option<Duration> {
+    /// Returns how much time is left; None: no limit.
+    fn time_left(&mut self) -> Option<Duration> {
         let limit = Duration::from_millis(u64::try_from(self.timeout_ms).ok()?);
         if limit.is_zero() {
             return Some(limit);
         }
         let now = Instant::now();
-        let end = *self.end.get_or_insert(now + limit);
-        Some(end.saturating_duration_since(now))
+        let deadline = *self.deadline.get_or_insert(now + limit);
+        Some(deadline.saturating_duration_since(now))
     }
 }
 
 /// Serves on this thread until the server has closed.
 pub(crate) fn run(call: &mut Call) -> Result<Step, ServerError> {
-    let came_back = call.waited.is_some();
+    let has_waited = call.waited.is_some();
     let (permit, readiness) = match call.enter() {
-        Err(ServerError::Gone) if came_back => return Ok(Step::Done(0)),
-        answer => answer?,
+        Err(ServerError::Gone) if has_waited => return Ok(Step::Done(0)),
+        result => result?,
     };
     if readiness.is_some() {
         permit.server.host.take_wake();
     }
     let mut held = permit.take_held();
     loop {
-        let found = visit(&permit.server, Some(permit.visitor), &mut held, &mut serve);
+        let found = serve_loops(&permit.server, Some(permit.thread), &mut held, &mut serve);
         if permit.server.has_ended() {
             return Ok(Step::Done(0));
         }
@@ -286,20 +287,20 @@ pub(crate) fn run(call: &mut Call) -> Result<Step, ServerError> {
     }
 }
 
-/// One turn; returns how many callbacks have run.
+/// Runs one turn. Returns how many callbacks have run.
 pub(crate) fn poll(call: &mut Call) -> Result<Step, ServerError> {
-    until_found(call, &mut |_, one, place| serve(one, place))
+    serve_until_work(call, &mut |_, event_loop, parked| serve(event_loop, parked))
 }
 
-/// One turn without callbacks; returns how many events were written.
+/// Runs one turn without callbacks. Returns how many events were recorded.
 pub(crate) fn pull(call: &mut Call, records: &mut dyn Records) -> Result<Step, ServerError> {
-    until_found(call, &mut |permit, one, place| {
-        pull_from(permit, one, place, records)
+    serve_until_work(call, &mut |permit, event_loop, parked| {
+        pull_from(permit, event_loop, parked, records)
     })
 }
 
-/// Serves until something was found, the time is up, or the thread is woken.
-fn until_found(
+/// Serves until there was work, the time has passed, or the thread is woken.
+fn serve_until_work(
     call: &mut Call,
     serve: &mut dyn FnMut(&Permit, &Loop, &Parked) -> u32,
 ) -> Result<Step, ServerError> {
@@ -307,15 +308,15 @@ fn until_found(
     if readiness == Some(Readiness::Interrupted) {
         return Ok(Step::Done(0));
     }
-    let left = call.left();
-    let visitor = permit.visitor;
+    let left = call.time_left();
+    let thread = permit.thread;
     let mut held = permit.take_held();
     loop {
-        let found = visit(
+        let found = serve_loops(
             &permit.server,
-            Some(visitor),
+            Some(thread),
             &mut held,
-            &mut |one, place| serve(&permit, one, place),
+            &mut |event_loop, parked| serve(&permit, event_loop, parked),
         );
         let woken = permit.server.host.take_wake();
         if found.count > 0 {
@@ -324,7 +325,7 @@ fn until_found(
         if permit.server.has_ended() {
             return Err(ServerError::Gone);
         }
-        let left = left.and_then(|_| call.left());
+        let left = left.and_then(|_| call.time_left());
         if woken || left.is_some_and(|left| left.is_zero()) {
             return Ok(Step::Done(0));
         }
@@ -334,66 +335,74 @@ fn until_found(
     }
 }
 
-fn serve(one: &Loop, place: &Parked) -> u32 {
-    place.pulled.store(false, Ordering::Relaxed);
-    let before = handler_calls::handled();
-    one.turn(false, &mut Sink::Call);
-    handler_calls::handled().wrapping_sub(before)
+fn serve(event_loop: &Loop, parked: &Parked) -> u32 {
+    parked.pulled.store(false, Ordering::Relaxed);
+    let before = handler_calls::handler_count();
+    event_loop.turn(false, &mut Sink::Call);
+    handler_calls::handler_count().wrapping_sub(before)
 }
 
-fn pull_from(permit: &Permit, one: &Loop, place: &Parked, records: &mut dyn Records) -> u32 {
-    place.pulled.store(true, Ordering::Relaxed);
+fn pull_from(
+    permit: &Permit,
+    event_loop: &Loop,
+    parked: &Parked,
+    records: &mut dyn Records,
+) -> u32 {
+    parked.pulled.store(true, Ordering::Relaxed);
     if records.room() == 0 {
         return 0;
     }
     let mut sink = Sink::Pull(Puller::new(records));
-    one.turn(false, &mut sink);
+    event_loop.turn(false, &mut sink);
     let Sink::Pull(Puller { batch, count, .. }) = sink else {
         return 0;
     };
     if count == 0 {
-        one.core.borrow_mut().take_back(batch);
+        event_loop.core.borrow_mut().take_back(batch);
         return 0;
     }
-    place.home.store(permit.visitor, Ordering::SeqCst);
-    let held = Held {
+    parked.batch_holder.store(permit.thread, Ordering::SeqCst);
+    let held = HeldBatch {
         server: Arc::downgrade(&permit.server),
-        loop_number: one.number(),
-        mailbox: one.mailbox,
+        loop_number: event_loop.number(),
+        mailbox: event_loop.mailbox,
         batch: Box::new(batch),
     };
-    VISITOR.with_borrow_mut(|visitor| visitor.held.push(held));
+    THIS_THREAD.with_borrow_mut(|thread| thread.held.push(held));
     count
 }
 
 // ---- taking and parking loops ----
 
-/// What a visit of the loops has found.
+/// What serving the loops has resulted in.
 #[derive(Default)]
-struct Found {
+struct Served {
     count: u32,
     work_left: bool,
 }
 
-/// Serves the loops that no other thread serves. A closing thread, which is nobody, serves also those
-/// whose batch a thread still uses.
-fn visit(
+/// Serves the loops that no other thread serves. A closing thread, with None as `thread`, serves also those
+/// of which a thread still uses a batch.
+fn serve_loops(
     server: &Arc<Server>,
-    visitor: Option<u64>,
-    held: &mut Vec<Held>,
+    thread: Option<u64>,
+    held: &mut Vec<HeldBatch>,
     serve: &mut dyn FnMut(&Loop, &Parked) -> u32,
-) -> Found {
-    let mut found = Found::default();
-    for (number, place) in server.parked.iter().enumerate() {
-        if !place.is_open_to(visitor) {
+) -> Served {
+    let mut found = Served::default();
+    for (number, parked) in server.parked.iter().enumerate() {
+        if !parked.may_be_served_by(thread) {
             continue;
         }
-        let served = with_loop(server, number, |one| {
+        let served = with_loop(server, number, |event_loop| {
             if let Some(at) = held.iter().position(|held| held.loop_number == number) {
-                place.home.store(0, Ordering::SeqCst);
-                one.core.borrow_mut().take_back(*held.swap_remove(at).batch);
+                parked.batch_holder.store(0, Ordering::SeqCst);
+                event_loop
+                    .core
+                    .borrow_mut()
+                    .take_back(*held.swap_remove(at).batch);
             }
-            serve(one, place)
+            serve(event_loop, parked)
         });
         let Some((count, work_left)) = served else {
             continue;
@@ -401,23 +410,23 @@ fn visit(
         found.count += count;
         found.work_left |= work_left;
     }
-    held.drain(..).for_each(Held::give_back);
+    held.drain(..).for_each(HeldBatch::give_back);
     found
 }
 
-/// Does something with a parked loop and parks it again; returns also whether work is left in it. None
-/// when another thread serves it.
+/// Runs `work` with a parked loop, and parks it again. Returns also whether work is left in it. None: another
+/// thread serves it.
 fn with_loop<T>(
     server: &Arc<Server>,
     number: usize,
     work: impl FnOnce(&Loop) -> T,
 ) -> Option<(T, bool)> {
-    let one = server.parked[number].parked().take()?;
-    match catch_unwind(AssertUnwindSafe(|| work(&one))) {
-        Ok(answer) => Some((answer, park(server, number, one))),
+    let event_loop = server.parked[number].event_loop().take()?;
+    match catch_unwind(AssertUnwindSafe(|| work(&event_loop))) {
+        Ok(result) => Some((result, park(server, number, event_loop))),
         Err(panic) => {
-            // What a panic has left is not parked: its connections end, and the server closes.
-            drop(one);
+            // After a panic the loop is not parked: its connections end, and the server closes.
+            drop(event_loop);
             server.begin_close();
             server.loop_ended();
             resume_unwind(panic)
@@ -425,8 +434,8 @@ fn with_loop<T>(
     }
 }
 
-/// Does something with a parked loop for a thread that does not serve it further: whoever waits, and may have
-/// missed the loop meanwhile, looks at it anew.
+/// Runs `work` with a parked loop, for a thread that does not serve it further. Threads that wait, and may have
+/// missed the loop meanwhile, check it again.
 fn borrow_loop(server: &Arc<Server>, number: usize, work: impl FnOnce(&Loop)) {
     let Some(((), work_left)) = with_loop(server, number, work) else {
         return;
@@ -434,55 +443,55 @@ fn borrow_loop(server: &Arc<Server>, number: usize, work: impl FnOnce(&Loop)) {
     if work_left && let Some(mailbox) = server.loops[number].mailbox.get() {
         mailbox.wake();
     }
-    server.host.ring();
+    server.host.wake_all();
 }
 
-/// Parks a loop; returns whether work is left in it.
-fn park(server: &Server, number: usize, one: Box<Loop>) -> bool {
-    let place = &server.parked[number];
-    if one.core.borrow().is_finished() {
-        drop(one);
+/// Parks a loop. Returns whether work is left in it.
+fn park(server: &Server, number: usize, event_loop: Box<Loop>) -> bool {
+    let parked = &server.parked[number];
+    if event_loop.core.borrow().is_finished() {
+        drop(event_loop);
         server.loop_ended();
         return false;
     }
-    // Locked before the union is looked at: whoever makes one then comes by here, or finds it parked.
-    let mut parked = place.parked();
+    // Locked before the union is read: whoever creates one finds the loop here, or this finds the union.
+    let mut guard = parked.event_loop();
     let union = server.host.union.get();
-    let joined = union.map_or(Ok(()), |union| join(union, place, &one));
-    let shown = union.is_some();
-    let expected_back = place.home.load(Ordering::SeqCst) != 0 && !shown;
-    let mut core = one.core.borrow_mut();
-    // The thread that holds a batch takes the mail when it comes back, without being woken.
-    let no_mail = expected_back || one.mailbox.fall_asleep();
-    let untold = server.is_closing() && !core.closing;
-    let work_left = core.has_work() || !no_mail || untold;
+    let joined = union.map_or(Ok(()), |union| join(union, parked, &event_loop));
+    let in_union = union.is_some();
+    let expected_back = parked.batch_holder.load(Ordering::SeqCst) != 0 && !in_union;
+    let mut core = event_loop.core.borrow_mut();
+    // The thread that holds a batch handles the mail when it returns, without being woken.
+    let no_mail = expected_back || event_loop.mailbox.fall_asleep();
+    let must_close = server.is_closing() && !core.closing;
+    let work_left = core.has_work() || !no_mail || must_close;
     let work_left = !core.limit_wait() || work_left;
-    if shown && work_left {
-        one.mailbox.wake();
+    if in_union && work_left {
+        event_loop.mailbox.wake();
     }
     drop(core);
-    *parked = Some(one);
-    drop(parked);
+    *guard = Some(event_loop);
+    drop(guard);
     if let Err(error) = joined {
         log::error!("cannot add a loop to the server's descriptor: {error}");
     }
     work_left
 }
 
-/// Lets the host's descriptor show the work of a loop that is here, if it does not yet.
-fn join(union: &Union, place: &Parked, one: &Loop) -> io::Result<()> {
-    if !place.shown.load(Ordering::Relaxed) {
-        union.add(one.core.borrow().poller.descriptor())?;
-        place.shown.store(true, Ordering::Relaxed);
+/// Adds a loop to the server's descriptor, if it is not there yet.
+fn join(union: &Union, parked: &Parked, event_loop: &Loop) -> io::Result<()> {
+    if !parked.in_union.load(Ordering::Relaxed) {
+        union.add(event_loop.core.borrow().poller.descriptor())?;
+        parked.in_union.store(true, Ordering::Relaxed);
     }
     Ok(())
 }
 
-/// Puts together what is to be waited for: work in the loops that nobody serves, and wishes. Returns how long
-/// that may last; `HostThreads::end_wait` must follow.
+/// Collects the descriptors of a wait: loops that nobody serves, and wake-ups. Returns how long the wait may
+/// last. `HostThreads::end_wait` must follow.
 fn begin_wait(
     server: &Server,
-    visitor: Option<u64>,
+    thread: Option<u64>,
     timeout: Option<Duration>,
     set: &mut PollSet,
 ) -> Option<Duration> {
@@ -492,8 +501,9 @@ fn begin_wait(
     set.add(host.recheck.descriptor());
     host.waiting.fetch_add(1, Ordering::SeqCst);
     let loops = server.parked.iter();
-    let ours = loops.filter(|place| place.is_open_to(visitor) && place.parked().is_some());
-    ours.filter_map(|place| place.descriptor.get())
+    let ours =
+        loops.filter(|parked| parked.may_be_served_by(thread) && parked.event_loop().is_some());
+    ours.filter_map(|parked| parked.descriptor.get())
         .for_each(|descriptor| set.add(*descriptor));
     let closing = server.is_closing() && !server.has_ended();
     if closing {
@@ -504,7 +514,7 @@ fn begin_wait(
 }
 
 /// A closing thread's wait.
-fn wait_a_glance(server: &Server) {
+fn wait_briefly(server: &Server) {
     let mut set = PollSet::default();
     let timeout = begin_wait(server, None, Some(POLL_INTERVAL), &mut set);
     let waited = set.wait(timeout);
@@ -512,16 +522,16 @@ fn wait_a_glance(server: &Server) {
     server.host.readiness(waited);
 }
 
-// ---- what else a host may ask ----
+// ---- other calls of a host ----
 
 /// Parks the loops of a new server, ready to be woken.
-pub(crate) fn settle(server: &Arc<Server>) {
+pub(crate) fn park_all(server: &Arc<Server>) {
     for number in 0..server.loops.len() {
         borrow_loop(server, number, |_| ());
     }
 }
 
-/// A descriptor that is readable while there is something to do.
+/// Returns a descriptor that is readable while there is something to do.
 pub(crate) fn fd(server: u64) -> Result<Descriptor, ServerError> {
     let server = hosted(server)?;
     let host = &server.host;
@@ -537,22 +547,22 @@ pub(crate) fn fd(server: u64) -> Result<Descriptor, ServerError> {
     let is_first = host.union.get().is_none();
     let union = host.union.get_or_try_init(make).map_err(refused)?;
     if is_first {
-        // From now on what is left undone shows.
-        settle(&server);
+        // From now on a loop that is parked with work left wakes itself.
+        park_all(&server);
     }
-    for place in &server.parked {
-        // A loop that is not here joins when it comes back, if it does.
-        let parked = place.parked();
-        let joined = parked
+    for parked in &server.parked {
+        // A loop that a thread serves joins when it is parked.
+        let guard = parked.event_loop();
+        let joined = guard
             .as_ref()
-            .map_or(Ok(()), |one| join(union, place, one));
-        drop(parked);
+            .map_or(Ok(()), |event_loop| join(union, parked, event_loop));
+        drop(guard);
         joined.map_err(refused)?;
     }
     Ok(union.descriptor())
 }
 
-/// Wakes one waiting thread, present or next.
+/// Wakes one thread that waits, or the next one that would.
 pub(crate) fn wake(server: u64) -> Result<(), ServerError> {
     let server = hosted(server)?;
     server.host.wakes.fetch_add(1, Ordering::AcqRel);
@@ -566,13 +576,13 @@ fn hosted(server: u64) -> Result<Arc<Server>, ServerError> {
     hosted.then_some(server).ok_or(ServerError::Argument)
 }
 
-/// Hands to the system what was mailed to a loop that lies parked.
+/// Writes what was mailed to a parked loop.
 pub(crate) fn flush(mailbox: &'static Mailbox) {
     let Ok(server) = find(mailbox.server()) else {
         return;
     };
-    let is_it = |place: &LoopShare| {
-        place
+    let is_it = |parked: &LoopShare| {
+        parked
             .mailbox
             .get()
             .is_some_and(|it| std::ptr::eq(*it, mailbox))
@@ -582,37 +592,37 @@ pub(crate) fn flush(mailbox: &'static Mailbox) {
     }
 }
 
-/// Serves a closing server until nothing is left of it but events that wait for `pull`.
+/// Serves a closing server until nothing is left of it but events that are to be pulled.
 pub(crate) fn drive_to_end(server: &Arc<Server>) {
     let began = Instant::now();
-    let mine = VISITOR.with_borrow(|visitor| visitor.number);
+    let mine = THIS_THREAD.with_borrow(|thread| thread.number);
     while !server.has_ended() {
         let others = server.host.permits().iter().any(|&permit| permit != mine);
-        if others && began.elapsed() < PATIENCE {
+        if others && began.elapsed() < HOST_THREADS_GRACE {
             server.wait_a_while(POLL_INTERVAL);
             continue;
         }
         let mut quiet = 0;
-        let found = visit(server, None, &mut Vec::new(), &mut |one, place| {
-            let count = finish(one, place);
-            let pulled = place.pulled.load(Ordering::Relaxed);
-            quiet += usize::from(pulled && one.core.borrow_mut().is_quiet());
+        let found = serve_loops(server, None, &mut Vec::new(), &mut |event_loop, parked| {
+            let count = finish(event_loop, parked);
+            let pulled = parked.pulled.load(Ordering::Relaxed);
+            quiet += usize::from(pulled && event_loop.core.borrow_mut().is_quiet());
             count
         });
         if quiet == server.running_loops() {
             return;
         }
         if found.count == 0 {
-            wait_a_glance(server);
+            wait_briefly(server);
         }
     }
 }
 
-/// A closing thread's turn of a loop: the events of a host that pulls wait for it.
-fn finish(one: &Loop, place: &Parked) -> u32 {
-    if !place.pulled.load(Ordering::Relaxed) {
-        return serve(one, place);
+/// Runs a turn of a loop for a closing thread. The events of a host that pulls stay pending.
+fn finish(event_loop: &Loop, parked: &Parked) -> u32 {
+    if !parked.pulled.load(Ordering::Relaxed) {
+        return serve(event_loop, parked);
     }
-    one.turn(false, &mut Sink::Nowhere);
+    event_loop.turn(false, &mut Sink::Nowhere);
     0
 }

@@ -1,4 +1,4 @@
-//! HOST: what a server knows of the host's threads that serve it.
+//! HOST: the host's threads, as a server sees them.
 
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -12,21 +12,22 @@ use crate::locks;
 use crate::net::{Readiness, Signal, Union};
 
 /// The pause after a wait that has failed.
-const PAUSE: Duration = Duration::from_millis(10);
+const ERROR_PAUSE: Duration = Duration::from_millis(10);
 
-/// What a server has for threads of the host.
+/// The host's threads that serve one server.
 pub(crate) struct HostThreads {
     /// The threads inside `run`, `poll` or `pull`.
     permits: Mutex<Vec<u64>>,
     /// `portal_server_wake`: each wake-up is for one thread.
     pub wake: Signal,
     pub wakes: AtomicU32,
-    /// Something is to be looked at anew by a thread that waits.
+    /// Wakes threads that wait, to check again what there is to do.
     pub recheck: Signal,
     pub waiting: AtomicU32,
-    /// That waiting fails was told.
+    /// That waiting fails has been logged.
     failing: AtomicBool,
-    /// Readable while any loop has work, once asked for. A loop joins it before it is parked.
+    /// Readable while any loop has work; created when the host first asks for it. A loop joins it before it is
+    /// parked.
     pub union: OnceCell<Union>,
 }
 
@@ -44,7 +45,7 @@ impl HostThreads {
     }
 
     /// Wakes every thread that waits.
-    pub(crate) fn ring(&self) {
+    pub(crate) fn wake_all(&self) {
         for _ in 0..self.waiting.load(Ordering::SeqCst) {
             self.recheck.give();
         }
@@ -58,13 +59,13 @@ impl HostThreads {
         taken
     }
 
-    /// One thread waits no more.
+    /// One thread does not wait any more.
     pub(crate) fn end_wait(&self) {
         self.waiting.fetch_sub(1, Ordering::SeqCst);
         self.recheck.take();
     }
 
-    /// How a thread's wait has ended. When it has failed there is a pause, since it will fail again.
+    /// Returns how a thread's wait has ended. If it has failed, this pauses, because the next one will fail too.
     pub(crate) fn readiness(&self, waited: io::Result<Readiness>) -> Readiness {
         match waited {
             Ok(readiness) => {
@@ -75,7 +76,7 @@ impl HostThreads {
                 if !self.failing.swap(true, Ordering::Relaxed) {
                     log::error!("waiting for work failed: {error}");
                 }
-                thread::sleep(PAUSE);
+                thread::sleep(ERROR_PAUSE);
                 Readiness::Interrupted
             }
         }

@@ -69,9 +69,9 @@ fn start_now(
     publish(id);
     if hosted {
         for (parked, one) in server.parked.iter().zip(loops) {
-            *parked.parked() = Some(one);
+            *parked.event_loop() = Some(one);
         }
-        host::settle(&server);
+        host::park_all(&server);
         return Ok(id);
     }
     for (number, one) in loops.into_iter().enumerate() {

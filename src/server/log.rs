@@ -1,7 +1,7 @@
 //! The log callback, behind the `log` facade.
 //!
-//! The callback is foreign code, so during a turn lines are collected and told when nothing is
-//! borrowed. Before any callback was set nothing of this is installed.
+//! The callback is foreign code, so during a turn lines are collected, and reported when nothing is borrowed.
+//! Nothing of this is installed before a callback was set.
 
 use std::cell::{Cell, RefCell};
 use std::ffi::{CStr, CString};
@@ -13,19 +13,19 @@ use log::{Level, LevelFilter, Log, Metadata, Record};
 use crate::locks;
 use crate::net::{Peer, memory, process};
 
-/// What takes log lines: level 1 (error) to 5 (trace), and a line without its end.
+/// Receives log lines: the level, from 1 (error) to 5 (trace), and the line without its end.
 pub(crate) type LogCallback = dyn Fn(u32, &CStr) + Send + Sync;
 
 static LISTENER: RwLock<Option<Arc<Listener>>> = RwLock::new(None);
 
 thread_local! {
-    /// The callback runs on this thread; what is logged now is dropped.
-    static TELLING: Cell<bool> = const { Cell::new(false) };
-    /// Something may be borrowed on this thread; what is logged now waits.
-    static HOLDING: Cell<bool> = const { Cell::new(false) };
-    static WAITING: RefCell<Vec<(Level, CString)>> = const { RefCell::new(Vec::new()) };
-    /// Something waits there.
-    static IS_WAITING: Cell<bool> = const { Cell::new(false) };
+    /// The callback is running on this thread; what is logged now is dropped.
+    static IN_CALLBACK: Cell<bool> = const { Cell::new(false) };
+    /// Something may be borrowed on this thread; what is logged now is collected.
+    static COLLECTING: Cell<bool> = const { Cell::new(false) };
+    static COLLECTED: RefCell<Vec<(Level, CString)>> = const { RefCell::new(Vec::new()) };
+    /// `COLLECTED` is not empty.
+    static HAS_COLLECTED: Cell<bool> = const { Cell::new(false) };
 }
 
 struct Listener {
@@ -34,8 +34,8 @@ struct Listener {
     ended: Condvar,
 }
 
-/// Sets who is told; None is nobody. When it returns, the old callback does not run any more,
-/// except around this very call.
+/// Sets the callback; None: no log. When it returns, the previous callback does not run any more, unless this
+/// was called inside it.
 pub(crate) fn set(level: u32, callback: Option<Arc<LogCallback>>) {
     let filter = match (&callback, level) {
         (None, _) | (_, 0) => LevelFilter::Off,
@@ -59,7 +59,7 @@ pub(crate) fn set(level: u32, callback: Option<Arc<LogCallback>>) {
         let mut listener = locks::write(&LISTENER);
         std::mem::replace(&mut *listener, new)
     };
-    if let Some(old) = old.filter(|_| !TELLING.get()) {
+    if let Some(old) = old.filter(|_| !IN_CALLBACK.get()) {
         let calls = locks::lock(&old.calls);
         let _none = old.ended.wait_while(calls, |calls| *calls > 0);
     }
@@ -88,24 +88,24 @@ struct Logger;
 
 impl Log for Logger {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        // In a forked child there is nobody to tell, and the locks may be held for ever.
+        // In a forked child nobody listens, and the locks may be held forever.
         metadata.target().starts_with("portal") && !process::is_forked_child()
     }
 
     fn log(&self, record: &Record<'_>) {
-        if !self.enabled(record.metadata()) || TELLING.get() {
+        if !self.enabled(record.metadata()) || IN_CALLBACK.get() {
             return;
         }
         let Some(line) = Line::of(record) else { return };
-        if HOLDING.get() {
-            WAITING.with_borrow_mut(|waiting| {
+        if COLLECTING.get() {
+            COLLECTED.with_borrow_mut(|waiting| {
                 if memory::try_reserve(waiting, 1).is_ok() {
                     waiting.push((record.level(), line));
                 }
             });
-            IS_WAITING.set(true);
+            HAS_COLLECTED.set(true);
         } else {
-            tell(record.level(), &line);
+            report(record.level(), &line);
         }
     }
 
@@ -116,7 +116,7 @@ impl Log for Logger {
 struct Line(Vec<u8>);
 
 impl Line {
-    /// What a record says, if there is memory for any of it.
+    /// Returns the text of a record, if there is memory for any of it.
     fn of(record: &Record<'_>) -> Option<CString> {
         let mut line = Self(Vec::new());
         let _cut = line.write_fmt(*record.args());
@@ -139,49 +139,49 @@ impl fmt::Write for Line {
     }
 }
 
-/// Runs `work`, during which lines are collected instead of told.
-pub(crate) fn holding<T>(work: impl FnOnce() -> T) -> T {
-    let _until_dropped = Holding(HOLDING.replace(true));
+/// Runs `work`, during which lines are collected instead of reported.
+pub(crate) fn collecting<T>(work: impl FnOnce() -> T) -> T {
+    let _until_dropped = Collecting(COLLECTING.replace(true));
     work()
 }
 
-/// What held before, and holds again when this is dropped, also by a panic.
-struct Holding(bool);
+/// The previous state, which is restored when this is dropped, also by a panic.
+struct Collecting(bool);
 
-impl Drop for Holding {
+impl Drop for Collecting {
     fn drop(&mut self) {
-        HOLDING.set(self.0);
+        COLLECTING.set(self.0);
     }
 }
 
-/// Tells what was collected. Nothing may be borrowed.
+/// Reports what was collected. Nothing may be borrowed.
 #[inline(always)]
-pub(crate) fn tell_waiting() {
-    // Mostly nobody listens, and to know that is cheaper than to look into a thread-local.
+pub(crate) fn report_collected() {
+    // Usually nobody listens, and checking that costs less than a thread-local.
     if log::max_level() > LevelFilter::Off {
-        tell_what_waits();
+        report_all_collected();
     }
 }
 
 #[cold]
-fn tell_what_waits() {
-    if IS_WAITING.take() {
-        for (level, line) in WAITING.take() {
-            tell(level, &line);
+fn report_all_collected() {
+    if HAS_COLLECTED.take() {
+        for (level, line) in COLLECTED.take() {
+            report(level, &line);
         }
     }
 }
 
-fn tell(level: Level, line: &CStr) {
+fn report(level: Level, line: &CStr) {
     let listener = {
         let listener = locks::read(&LISTENER);
         let Some(listener) = &*listener else { return };
         *locks::lock(&listener.calls) += 1;
         Arc::clone(listener)
     };
-    TELLING.set(true);
+    IN_CALLBACK.set(true);
     (listener.callback)(level as u32, line);
-    TELLING.set(false);
+    IN_CALLBACK.set(false);
     *locks::lock(&listener.calls) -= 1;
     listener.ended.notify_all();
 }

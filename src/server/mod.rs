@@ -25,7 +25,7 @@ mod sync;
 mod websocket;
 
 pub(crate) use application::{
-    Application, EventKind, Failure, FailureKind, Happened, Kept, Pulled, Records,
+    Application, EventKind, Failure, FailureKind, Record, RecordBytes, RecordEvent, Records,
 };
 pub(crate) use error::ServerError;
 pub(crate) use handler_calls::{count_handler, run_foreign, set_debug_on_error};
@@ -46,35 +46,35 @@ pub(crate) use {
 
 use std::sync::Arc;
 
-use error::Answer;
+use error::ServerResult;
 use lifecycle::refuse_in_child;
 
 /// Defines a path, or gives a defined one to another application.
-pub(crate) fn define_path(path: &str, application: Arc<dyn Application>) -> Answer {
+pub(crate) fn define_path(path: &str, application: Arc<dyn Application>) -> ServerResult {
     refuse_in_child()?;
     handshake::paths::define_path(path, application)
 }
 
 /// Undefines a path; its clients keep their last application until they leave.
-pub(crate) fn undefine_path(path: &str) -> Answer {
+pub(crate) fn undefine_path(path: &str) -> ServerResult {
     refuse_in_child()?;
     handshake::paths::undefine_path(path)
 }
 
 /// Defines or replaces a page: what GET and HEAD of `path` answer.
-pub(crate) fn define_page(path: &str, content_type: &str, body: &[u8]) -> Answer {
+pub(crate) fn define_page(path: &str, content_type: &str, body: &[u8]) -> ServerResult {
     refuse_in_child()?;
     handshake::paths::define_page(path, handshake::page::Page::new(content_type, body)?)
 }
 
 /// Removes a page.
-pub(crate) fn undefine_page(path: &str) -> Answer {
+pub(crate) fn undefine_page(path: &str) -> ServerResult {
     refuse_in_child()?;
     handshake::paths::undefine_page(path)
 }
 
 /// Sets who takes the log; None is nobody.
-pub(crate) fn set_log(level: u32, callback: Option<Arc<LogCallback>>) -> Answer {
+pub(crate) fn set_log(level: u32, callback: Option<Arc<LogCallback>>) -> ServerResult {
     refuse_in_child()?;
     log::set(level, callback);
     Ok(())
@@ -86,12 +86,12 @@ pub(crate) fn port(server: u64) -> u16 {
 }
 
 /// Begins to close a server, and returns.
-pub(crate) fn begin_close(server: u64) -> Answer {
+pub(crate) fn begin_close(server: u64) -> ServerResult {
     registry::find(server).map(|server| server.begin_close())
 }
 
 /// Reads the certificate and the key again, for clients that come from now on.
-pub(crate) fn reload_tls(server: u64) -> Answer {
+pub(crate) fn reload_tls(server: u64) -> ServerResult {
     registry::find(server)?.reload_tls()
 }
 

@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::ops::RangeInclusive;
 
 use super::ServerError;
-use super::error::Answer;
+use super::error::ServerResult;
 use crate::net::{self, Address, IdentityFiles};
 
 /// On which threads the application is told.
@@ -103,9 +103,12 @@ enum Field {
     U64(fn(&mut Options) -> &mut u64),
     Size(fn(&mut Options) -> &mut usize),
     Dispatch,
-    Text(fn(&mut Options) -> &mut String, fn(&str) -> Answer),
+    Text(fn(&mut Options) -> &mut String, fn(&str) -> ServerResult),
     /// Separated by commas; the check is of one item.
-    List(fn(&mut Options) -> &mut Vec<String>, fn(&str) -> Answer),
+    List(
+        fn(&mut Options) -> &mut Vec<String>,
+        fn(&str) -> ServerResult,
+    ),
     DeflateMode,
     Backend,
     /// A part that this build leaves out.
@@ -243,7 +246,7 @@ impl Options {
     ///
     /// Argument for an unknown setting, one that takes text, or a value out of range; Unsupported
     /// for a part that this build leaves out.
-    pub(crate) fn set_number(&mut self, option: u32, value: i64) -> Answer {
+    pub(crate) fn set_number(&mut self, option: u32, value: i64) -> ServerResult {
         let setting = find(option)?;
         match &setting.value {
             Value::Number { range, .. } if range.contains(&value) => {
@@ -259,7 +262,7 @@ impl Options {
     ///
     /// Argument for an unknown setting, one that takes a number, or a malformed value; Unsupported
     /// for a part that this build leaves out; Memory.
-    pub(crate) fn set_text(&mut self, option: u32, value: &str) -> Answer {
+    pub(crate) fn set_text(&mut self, option: u32, value: &str) -> ServerResult {
         let setting = find(option)?;
         match setting.value {
             Value::Text { .. } => self.keep_text(&setting.field, value),
@@ -278,7 +281,7 @@ impl Options {
         }
     }
 
-    fn keep_number(&mut self, field: &Field, value: i64) -> Answer {
+    fn keep_number(&mut self, field: &Field, value: i64) -> ServerResult {
         match field {
             Field::U32(place) => {
                 *place(self) = u32::try_from(value).map_err(|_| ServerError::Argument)?
@@ -320,7 +323,7 @@ impl Options {
         Ok(())
     }
 
-    fn keep_text(&mut self, field: &Field, value: &str) -> Answer {
+    fn keep_text(&mut self, field: &Field, value: &str) -> ServerResult {
         match field {
             Field::Text(place, check) => {
                 check(value)?;
@@ -363,14 +366,14 @@ impl Options {
     }
 }
 
-fn find(number: u32) -> Answer<&'static Setting> {
+fn find(number: u32) -> ServerResult<&'static Setting> {
     SETTINGS
         .iter()
         .find(|setting| setting.number == number)
         .ok_or(ServerError::Argument)
 }
 
-fn copy(text: &str) -> Answer<String> {
+fn copy(text: &str) -> ServerResult<String> {
     let mut copy = String::new();
     copy.try_reserve_exact(text.len())
         .map_err(|_| ServerError::Memory)?;
@@ -379,7 +382,7 @@ fn copy(text: &str) -> Answer<String> {
 }
 
 /// Items between commas, with blanks around them, none twice; a blank text is no item.
-fn list(text: &str, check: fn(&str) -> Answer) -> Answer<Vec<String>> {
+fn list(text: &str, check: fn(&str) -> ServerResult) -> ServerResult<Vec<String>> {
     let mut items: Vec<String> = Vec::new();
     if text.trim_ascii().is_empty() {
         return Ok(items);
@@ -396,7 +399,7 @@ fn list(text: &str, check: fn(&str) -> Answer) -> Answer<Vec<String>> {
 }
 
 /// Argument unless `holds`.
-fn require(holds: bool) -> Answer {
+fn require(holds: bool) -> ServerResult {
     if holds {
         Ok(())
     } else {
@@ -404,7 +407,7 @@ fn require(holds: bool) -> Answer {
     }
 }
 
-fn check_host(text: &str) -> Answer {
+fn check_host(text: &str) -> ServerResult {
     /// What `sockaddr_un` holds, without the NUL at its end.
     const MAX_PATH: usize = if cfg!(target_os = "linux") { 107 } else { 103 };
 
@@ -455,7 +458,7 @@ fn is_name(text: &str) -> bool {
 }
 
 /// `scheme://host[:port]` (RFC 6454 section 6.2).
-fn check_origin(text: &str) -> Answer {
+fn check_origin(text: &str) -> ServerResult {
     let (scheme, authority) = text.split_once("://").ok_or(ServerError::Argument)?;
     let scheme_is_name = scheme.starts_with(|first: char| first.is_ascii_alphabetic())
         && scheme
@@ -481,19 +484,19 @@ fn check_origin(text: &str) -> Answer {
 }
 
 /// A token (RFC 9110 section 5.6.2).
-fn check_token(text: &str) -> Answer {
+fn check_token(text: &str) -> ServerResult {
     let is_token_byte =
         |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
     require(!text.is_empty() && text.bytes().all(is_token_byte))
 }
 
 /// The name of a file, or none.
-fn check_file(text: &str) -> Answer {
+fn check_file(text: &str) -> ServerResult {
     require(!text.contains('\0'))
 }
 
 /// What may stand behind `Server: `; nothing may, too.
-fn check_header_value(text: &str) -> Answer {
+fn check_header_value(text: &str) -> ServerResult {
     let is_printed = |byte: u8| byte == b'\t' || (b' '..=b'~').contains(&byte);
     require(text.bytes().all(is_printed) && text.trim_ascii() == text)
 }
@@ -511,13 +514,13 @@ mod tests {
             .number
     }
 
-    fn set_text(name: &str, value: &str) -> Answer<Options> {
+    fn set_text(name: &str, value: &str) -> ServerResult<Options> {
         let mut options = Options::default();
         options.set_text(number_of(name), value)?;
         Ok(options)
     }
 
-    fn set_number(name: &str, value: i64) -> Answer<Options> {
+    fn set_number(name: &str, value: i64) -> ServerResult<Options> {
         let mut options = Options::default();
         options.set_number(number_of(name), value)?;
         Ok(options)

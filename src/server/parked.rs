@@ -1,4 +1,4 @@
-//! HOST: where a loop lies while no thread serves it.
+//! HOST: a loop that no thread serves at the moment.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock};
@@ -7,28 +7,28 @@ use super::event_loop::Loop;
 use crate::locks;
 use crate::net::Descriptor;
 
-/// One loop's place, and who has what of it.
+/// Holds one loop while it is parked.
 #[derive(Default)]
 pub(crate) struct Parked {
     /// Its poller's descriptor.
     pub descriptor: OnceLock<Descriptor>,
-    parked: Mutex<Option<Box<Loop>>>,
+    event_loop: Mutex<Option<Box<Loop>>>,
     /// The thread that holds a pulled batch of it; 0 is none.
-    pub home: AtomicU64,
-    /// Its work shows in the host's descriptor.
-    pub shown: AtomicBool,
-    /// It was last driven by `pull`, so its events wait for the next.
+    pub batch_holder: AtomicU64,
+    /// It has been added to the server's descriptor.
+    pub in_union: AtomicBool,
+    /// It was last served by `pull`: its events stay pending until the next.
     pub pulled: AtomicBool,
 }
 
 impl Parked {
-    /// Whether no other thread holds a batch of it. A closer, which is nobody, does not mind.
-    pub(crate) fn is_open_to(&self, visitor: Option<u64>) -> bool {
-        let home = self.home.load(Ordering::SeqCst);
-        visitor.is_none_or(|visitor| home == 0 || home == visitor)
+    /// Whether no other thread holds a batch of it. With None, a closing thread, that does not matter.
+    pub(crate) fn may_be_served_by(&self, thread: Option<u64>) -> bool {
+        let batch_holder = self.batch_holder.load(Ordering::SeqCst);
+        thread.is_none_or(|thread| batch_holder == 0 || batch_holder == thread)
     }
 
-    pub(crate) fn parked(&self) -> MutexGuard<'_, Option<Box<Loop>>> {
-        locks::lock(&self.parked)
+    pub(crate) fn event_loop(&self) -> MutexGuard<'_, Option<Box<Loop>>> {
+        locks::lock(&self.event_loop)
     }
 }

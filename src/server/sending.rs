@@ -1,7 +1,7 @@
-//! What any thread may ask of a websocket by its id.
+//! Operations on a websocket by its id, from any thread.
 //!
-//! On the thread that runs the turn of the websocket's loop it is done at once; from elsewhere it
-//! is mailed to that loop.
+//! On the thread that runs the turn of the websocket's loop they are done at once; from elsewhere they are
+//! mailed to that loop.
 
 use std::ffi::c_void;
 
@@ -12,14 +12,14 @@ use super::websocket::mailbox::{Mail, Mailbox, ping_cost};
 use super::websocket::reservation::Reservation;
 use super::websocket::slot_arena::{self, Address};
 
-use super::error::Answer;
+use super::error::ServerResult;
 use super::{ServerError, host};
 use crate::net::memory;
 use crate::proto::{self, FrameHead, Kind};
 
 /// Queues one message.
 #[inline]
-pub(crate) fn send(websocket: u64, kind: Kind, data: &[u8]) -> Answer {
+pub(crate) fn send(websocket: u64, kind: Kind, data: &[u8]) -> ServerResult {
     let address = slot_arena::find(websocket)?;
     if kind == Kind::Text && !proto::is_utf8(data) {
         return address.live().and(Err(ServerError::Utf8));
@@ -40,12 +40,12 @@ pub(crate) fn send(websocket: u64, kind: Kind, data: &[u8]) -> Answer {
         }
         core.send(token, kind, &head, data)
     });
-    here.unwrap_or_else(|| mail(address, &head, data, limit))
+    here.unwrap_or_else(|| post_message(address, &head, data, limit))
 }
 
-/// Sends one message to the websocket's loop, which queues it.
+/// Mails one message to the websocket's loop, which queues it.
 #[inline(never)]
-fn mail(address: Address, head: &FrameHead, data: &[u8], limit: u64) -> Answer {
+fn post_message(address: Address, head: &FrameHead, data: &[u8], limit: u64) -> ServerResult {
     address.live()?;
     let head = head.as_slice();
     if memory::is_short() {
@@ -63,7 +63,7 @@ fn mail(address: Address, head: &FrameHead, data: &[u8], limit: u64) -> Answer {
 }
 
 /// Queues one ping.
-pub(crate) fn ping(websocket: u64, payload: &[u8]) -> Answer {
+pub(crate) fn ping(websocket: u64, payload: &[u8]) -> ServerResult {
     let address = slot_arena::find(websocket)?;
     match address.live()?.state() {
         State::Open => (),
@@ -92,7 +92,7 @@ pub(crate) fn ping(websocket: u64, payload: &[u8]) -> Answer {
 }
 
 /// Begins the closing handshake. Code 0 is 1000.
-pub(crate) fn close(websocket: u64, code: u32, reason: &[u8]) -> Answer {
+pub(crate) fn close(websocket: u64, code: u32, reason: &[u8]) -> ServerResult {
     let address = slot_arena::find(websocket)?;
     address.live()?;
     let code = if code == 0 { 1000 } else { code };
@@ -125,7 +125,7 @@ pub(crate) fn close(websocket: u64, code: u32, reason: &[u8]) -> Answer {
 }
 
 /// Ends the connection now.
-pub(crate) fn abort(websocket: u64) -> Answer {
+pub(crate) fn abort(websocket: u64) -> ServerResult {
     let Address {
         slot,
         mailbox,
@@ -138,8 +138,8 @@ pub(crate) fn abort(websocket: u64) -> Answer {
     Ok(())
 }
 
-/// Hands what is queued to the system now.
-pub(crate) fn flush(websocket: u64) -> Answer {
+/// Writes what is queued now.
+pub(crate) fn flush(websocket: u64) -> ServerResult {
     let address = slot_arena::find(websocket)?;
     match address.live()?.state() {
         State::Connecting => return Err(ServerError::Busy),
@@ -158,7 +158,7 @@ pub(crate) fn flush(websocket: u64) -> Answer {
     Ok(())
 }
 
-/// The number of `enum portal_state`.
+/// Returns the value of `enum portal_state`.
 pub(crate) fn state_of(websocket: u64) -> u32 {
     let word = slot_arena::find(websocket).and_then(|address| address.live());
     match word.map_or(State::Closed, |word| word.state()) {
@@ -169,14 +169,14 @@ pub(crate) fn state_of(websocket: u64) -> u32 {
     }
 }
 
-/// Bytes that the system has not taken yet.
+/// Returns how many bytes the kernel has not accepted yet.
 pub(crate) fn queued(websocket: u64) -> usize {
     let word = slot_arena::find(websocket).and_then(|address| address.live());
     word.map_or(0, |word| word.queued() as usize)
 }
 
-/// Sets the application's own pointer.
-pub(crate) fn set_data(websocket: u64, data: *mut c_void) -> Answer {
+/// Sets the application's pointer.
+pub(crate) fn set_data(websocket: u64, data: *mut c_void) -> ServerResult {
     let address = slot_arena::find(websocket)?;
     let released = address
         .slot
@@ -185,14 +185,14 @@ pub(crate) fn set_data(websocket: u64, data: *mut c_void) -> Answer {
     Ok(())
 }
 
-/// The application's own pointer; NULL when the websocket is gone.
+/// Returns the application's pointer; NULL when the websocket is gone.
 pub(crate) fn data(websocket: u64) -> *mut c_void {
     slot_arena::find(websocket).map_or(std::ptr::null_mut(), |address| {
         address.slot.data(address.token.generation)
     })
 }
 
-/// Does it here, if this is the thread that runs the loop's turn.
+/// Runs `work` and returns true, if this is the thread that runs the loop's turn.
 fn on_loop(mailbox: &'static Mailbox, work: impl FnOnce(&mut Core)) -> bool {
     Loop::current(mailbox, |current| work(&mut current.core.borrow_mut())).is_some()
 }

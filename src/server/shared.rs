@@ -114,7 +114,7 @@ impl Shared {
                 mailbox.wake();
             }
         }
-        self.host.ring();
+        self.host.wake_all();
         // Between a look at the flag and the wait that follows from it nobody can miss this.
         drop(self.running());
         self.changed.notify_all();
@@ -210,8 +210,8 @@ impl Shared {
             .map(|mailbox| (number, mailbox))
     }
 
-    /// Counts a connection that loop `number` keeps without being dealt it.
-    pub(crate) fn keep(&self, number: usize) {
+    /// Counts a connection that loop `number` has without being assigned it.
+    pub(crate) fn count_connection(&self, number: usize) {
         self.loops[number]
             .connections
             .fetch_add(1, Ordering::Relaxed);

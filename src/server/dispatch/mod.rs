@@ -1,4 +1,4 @@
-//! Where events go: to the application, to a client's own thread, or into the records of a pull.
+//! Destinations of events: the application, a client's own thread, or the records of a pull.
 
 pub(crate) mod pull;
 pub(crate) mod sink;

@@ -1,10 +1,9 @@
-//! Events that are written down instead of called.
+//! Events that are recorded for a host that pulls.
 //!
-//! What records point to lies in a `Vec`, from before its first pointer is handed out until the
-//! batch is given back, and each pointer is the `Vec`'s own. So it stays valid whatever is moved
-//! meanwhile, and whoever borrows the same bytes: unlike a `Box`, a `Vec` does not claim when it is
-//! moved that nobody else has a pointer into it, and all borrows of its elements derive from that
-//! one pointer.
+//! What records point to is in a `Vec`, from before the first pointer into it exists until the batch is
+//! returned, and each pointer is the `Vec`'s own. So it stays valid when the `Vec` is moved, and while its
+//! elements are borrowed: a `Vec`, unlike a `Box`, does not claim to be the only pointer when it is moved, and
+//! all borrows of its elements derive from that one pointer.
 
 use std::any::Any;
 use std::collections::TryReserveError;
@@ -15,61 +14,61 @@ use crate::net::{Token, memory};
 use crate::proto::Payload;
 use crate::server::event::{Event, Target};
 use crate::server::handshake::paths::Paths;
-use crate::server::{Happened, Kept, Pulled, Records, Request};
+use crate::server::{Record, RecordBytes, RecordEvent, Records, Request};
 
-/// What the records of one pull point to, from one loop. It belongs to the pulling thread until
-/// that comes back, and so outlives the server if it must.
+/// What the records of one pull from one loop point to. It belongs to the pulling thread until that returns it,
+/// and outlives the server if necessary.
 #[derive(Default)]
 pub(crate) struct Batch {
     pub arena: Option<Vec<u8>>,
-    /// How much of the arena lent records point into.
+    /// How many bytes of the arena are in use by records.
     pub filled: usize,
     messages: Vec<Vec<u8>>,
-    /// One in each.
+    /// Each holds one.
     requests: Vec<Vec<Request>>,
     others: Vec<Box<dyn Any + Send>>,
-    /// Websockets whose DISCONNECT is in the batch: their ids live as long.
+    /// Websockets whose DISCONNECT is in the batch: their ids are freed with it.
     pub ended: Vec<Token>,
-    /// The definitions whose `user_data` was handed out.
+    /// The definitions whose `user_data` is in the records.
     paths: Option<Arc<Paths>>,
 }
 
 impl Batch {
-    /// Keeps bytes that records point into.
-    pub(crate) fn keep(&mut self, bytes: Vec<u8>) {
+    /// Retains bytes that records point into.
+    pub(crate) fn retain(&mut self, bytes: Vec<u8>) {
         self.messages.push(bytes);
     }
 
-    /// Keeps bytes that end in NUL; returns where.
-    fn keep_terminated(&mut self, bytes: Vec<u8>) -> Kept {
-        let kept = Kept {
+    /// Retains bytes that end in NUL. Returns where they are.
+    fn retain_terminated(&mut self, bytes: Vec<u8>) -> RecordBytes {
+        let record = RecordBytes {
             start: bytes.as_ptr(),
             len: bytes.len().saturating_sub(1),
         };
-        self.keep(bytes);
-        kept
+        self.retain(bytes);
+        record
     }
 
-    /// Keeps a request; returns where.
-    fn keep_request(&mut self, request: Request) -> *const Request {
+    /// Retains a request. Returns where it is.
+    fn retain_request(&mut self, request: Request) -> *const Request {
         let request = vec![request];
-        let place = request.as_ptr();
+        let pointer = request.as_ptr();
         self.requests.push(request);
-        place
+        pointer
     }
 
-    /// Lets go of the definitions, which may run `release`.
-    pub(crate) fn let_go(&mut self) {
+    /// Releases the definitions, which may call `release`.
+    pub(crate) fn release_paths(&mut self) {
         self.paths = None;
     }
 }
 
-/// Writes the events of one loop's turn down.
+/// Records the events of one turn of a loop.
 pub(crate) struct Puller<'a> {
     pub records: &'a mut dyn Records,
     pub batch: Batch,
     pub count: u32,
-    /// The start of the `Vec` from which payloads are lent now, and which the batch will keep.
+    /// The start of the `Vec` from which payloads are lent now, and which the batch will retain.
     source: *const u8,
 }
 
@@ -83,7 +82,7 @@ impl<'a> Puller<'a> {
         }
     }
 
-    /// Payloads are lent from `source` until it is followed by another one; the batch must get it.
+    /// Declares that payloads are lent from `source` from now on. The batch must retain it.
     pub(crate) fn lend_from(&mut self, source: &mut Vec<u8>) {
         self.source = source.as_mut_ptr();
     }
@@ -93,11 +92,11 @@ impl<'a> Puller<'a> {
         self.records.room() > 0
     }
 
-    /// Writes one event down.
+    /// Records one event.
     ///
     /// # Errors
     ///
-    /// Memory for what it lends is refused; nothing is written.
+    /// Memory is refused; nothing was recorded.
     pub(crate) fn record(
         &mut self,
         paths: &Arc<Paths>,
@@ -108,40 +107,40 @@ impl<'a> Puller<'a> {
             return Ok(());
         };
         let failure;
-        let happened = match event {
-            Event::Connect(request) => Happened::Connect(self.batch.keep_request(*request)),
-            Event::Message(kind, payload) => Happened::Message(kind, self.keep(payload)?),
-            Event::Pong(payload) => Happened::Pong(self.keep(payload)?),
-            Event::Drain => Happened::Drain,
+        let recorded = match event {
+            Event::Connect(request) => RecordEvent::Connect(self.batch.retain_request(*request)),
+            Event::Message(kind, payload) => RecordEvent::Message(kind, self.retain(payload)?),
+            Event::Pong(payload) => RecordEvent::Pong(self.retain(payload)?),
+            Event::Drain => RecordEvent::Drain,
             Event::Failure(it) => {
                 failure = it;
-                Happened::Error(&failure)
+                RecordEvent::Error(&failure)
             }
             Event::Disconnect(code, reason) => {
                 target.close();
                 self.batch.ended.push(target.token);
                 let reason = reason.into_bytes_with_nul();
-                Happened::Disconnect(code, self.batch.keep_terminated(reason))
+                RecordEvent::Disconnect(code, self.batch.retain_terminated(reason))
             }
         };
         if self.batch.paths.is_none() {
             self.batch.paths = Some(Arc::clone(paths));
         }
-        let other = self.records.push(Pulled {
+        let other = self.records.push(Record {
             websocket: target.websocket,
             user_data: application.user_data(),
-            happened,
+            event: recorded,
         });
         self.batch.others.extend(other);
         self.count += 1;
         Ok(())
     }
 
-    fn keep(&mut self, payload: Payload<'_>) -> Result<Kept, TryReserveError> {
+    fn retain(&mut self, payload: Payload<'_>) -> Result<RecordBytes, TryReserveError> {
         memory::try_reserve(&mut self.batch.messages, 1)?;
         Ok(match payload {
-            Payload::Whole(bytes) => self.batch.keep_terminated(bytes),
-            Payload::Lent(bytes) => Kept {
+            Payload::Whole(bytes) => self.batch.retain_terminated(bytes),
+            Payload::Lent(bytes) => RecordBytes {
                 start: self.source.with_addr(bytes.as_ptr().addr()),
                 len: bytes.len().saturating_sub(1),
             },

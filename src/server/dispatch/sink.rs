@@ -1,21 +1,21 @@
-//! Where a turn's events go.
+//! The destination of a turn's events.
 
 use crate::server::dispatch::pull::{Batch, Puller};
 
-/// Where the events of a turn go.
+/// The destination of the events of a turn.
 pub(crate) enum Sink<'a> {
-    /// Callbacks run here and now.
+    /// Callbacks run on this thread, at once.
     Call,
-    /// Callbacks run on a thread of each client's own.
+    /// Callbacks run on each client's own thread.
     ClientThread,
-    /// Events are written down for a host that pulls.
+    /// Events are recorded for a host that pulls.
     Pull(Puller<'a>),
-    /// Events wait for a host that pulls and is not here.
+    /// Events stay pending for a host that does not pull at the moment.
     Nowhere,
 }
 
 impl Sink<'_> {
-    /// Whether one more event can be told.
+    /// Whether one more event can be delivered.
     #[inline]
     pub(crate) fn has_room(&self) -> bool {
         match self {
@@ -25,7 +25,7 @@ impl Sink<'_> {
         }
     }
 
-    /// The batch that keeps what the events lend, if that is to last.
+    /// Returns the batch that retains what the events lend, if they are recorded.
     pub(crate) fn batch(&mut self) -> Option<&mut Batch> {
         match self {
             Self::Pull(puller) => Some(&mut puller.batch),
@@ -33,7 +33,7 @@ impl Sink<'_> {
         }
     }
 
-    /// Names the bytes from which payloads are lent from now on; a batch must get them to keep.
+    /// Declares the buffer from which payloads are lent from now on. The batch must retain it.
     #[inline]
     pub(crate) fn lend_from(&mut self, source: &mut Vec<u8>) {
         if let Self::Pull(puller) = self {

@@ -1,4 +1,4 @@
-//! Delivering events, in the way that the server's dispatch asks for.
+//! Delivering events, as the server's dispatch requires.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use crate::server::event::{Event, Target};
 use crate::server::handshake::paths;
 
 impl Loop {
-    /// Delivers one event. After `disconnect` the connection is forgotten.
+    /// Delivers one event. After `disconnect` the connection is released.
     pub(crate) fn deliver_event(&self, turn: &mut Turn<'_, '_>, target: Target, event: Event<'_>) {
         let is_last = matches!(event, Event::Disconnect(..));
         let Target { token, path, .. } = target;
@@ -24,16 +24,16 @@ impl Loop {
                     self.core.borrow_mut().input.scratch.recycle(buffer);
                 }
                 if is_last {
-                    self.forget(token);
+                    self.release_connection(token);
                 }
             }
             Sink::ClientThread => match event.into_owned() {
-                Ok(event) => self.core.borrow_mut().hand_over(token, event),
-                Err(_) => self.core.borrow_mut().fail_for_memory(token),
+                Ok(event) => self.core.borrow_mut().queue_client_event(token, event),
+                Err(_) => self.core.borrow_mut().fail_out_of_memory(token),
             },
             Sink::Pull(puller) => {
                 if puller.record(&turn.paths, &target, event).is_err() {
-                    self.core.borrow_mut().fail_for_memory(token);
+                    self.core.borrow_mut().fail_out_of_memory(token);
                 }
                 if is_last {
                     paths::leave(path);

@@ -1,8 +1,8 @@
-//! One loop: a turn of waiting, reading, telling the application, writing.
+//! One loop: turns of waiting, reading, calling the application, writing.
 //!
-//! A loop is a value that moves: an IO thread owns one, a HOST loop lies parked between turns. No
-//! borrow crosses a callback: state sits in a `RefCell`, bytes that foreign code sees are moved out
-//! of it first, and a callback that sends finds the loop by [`Loop::current`].
+//! A loop is a value that moves: an IO thread owns one, a HOST loop is parked between turns. No borrow crosses
+//! a callback: the state is in a `RefCell`, bytes that foreign code sees are moved out of it first, and a
+//! callback that sends finds the loop by [`Loop::current`].
 
 pub(crate) mod core;
 mod delivery;
@@ -36,7 +36,7 @@ pub(crate) struct Loop {
     number: usize,
 }
 
-/// One turn's view of the application.
+/// What a turn calls the application with.
 pub(crate) struct Turn<'t, 's> {
     pub paths: Arc<Paths>,
     pub sink: &'t mut Sink<'s>,
@@ -65,7 +65,7 @@ impl Loop {
         is_current.then(|| CURRENT.with(work))
     }
 
-    /// Which of its server's loops it is.
+    /// Returns the index of this loop among those of its server.
     pub(crate) fn number(&self) -> usize {
         self.number
     }
@@ -80,10 +80,12 @@ impl Loop {
         }
     }
 
-    /// One turn; it waits only if it may and there is nothing to do.
+    /// Runs one turn. It waits only if it may and there is nothing to do.
     pub(crate) fn turn(&self, may_wait: bool, sink: &mut Sink<'_>) {
-        CURRENT.set(self, || log::holding(|| self.turn_inside(may_wait, sink)));
-        log::tell_waiting();
+        CURRENT.set(self, || {
+            log::collecting(|| self.turn_inside(may_wait, sink))
+        });
+        log::report_collected();
     }
 
     fn turn_inside(&self, may_wait: bool, sink: &mut Sink<'_>) {
@@ -98,40 +100,40 @@ impl Loop {
         self.receive(&mut turn);
         {
             let mut core = self.core.borrow_mut();
-            // After reading: what has arrived counts as heard.
+            // After reading: what has just arrived prevents a timeout.
             core.sweep(ticks);
             core.take_mail();
         }
         self.run_pending(&mut turn);
-        // The last use of a definition may be its `release`.
+        // This may drop the last reference to a definition, and so call `release`.
         drop(turn);
         let mut core = self.core.borrow_mut();
-        core.write_dirty();
+        core.write_scheduled();
         self.server.loops[self.number]
             .traffic
             .publish(&core.traffic);
     }
 
-    /// Hands what was queued to the kernel, outside a turn and without a callback.
+    /// Writes what was queued, outside a turn and without a callback.
     pub(crate) fn flush(&self) {
         CURRENT.set(self, || {
-            log::holding(|| {
+            log::collecting(|| {
                 let mut core = self.core.borrow_mut();
                 core.take_mail();
-                core.write_dirty();
+                core.write_scheduled();
             });
         });
-        log::tell_waiting();
+        log::report_collected();
     }
 
-    /// Waits for something to do; returns the ticks that have passed.
+    /// Waits for something to do. Returns the ticks that have passed.
     fn wait(&self, may_wait: bool) -> Ticks {
         let mut core = self.core.borrow_mut();
         self.mailbox.stay_awake();
         core.take_mail();
-        core.write_dirty();
+        core.write_scheduled();
         let idle = may_wait && !core.has_work() && self.mailbox.fall_asleep();
-        // Looked at after falling asleep: whoever closes wakes those who sleep.
+        // Checked after falling asleep: whoever closes the server wakes those who sleep.
         let idle = idle && self.server.is_closing() == core.closing;
         let idle = idle && core.limit_wait();
         let waited = core.poller.wait(idle);
@@ -148,7 +150,7 @@ impl Loop {
         ticks
     }
 
-    /// For whom the events of a connection are; None when it is gone.
+    /// Returns the target of a connection's events; None when it is gone.
     fn target(&self, token: Token) -> Option<Target> {
         self.core.borrow().conns.target(token)
     }

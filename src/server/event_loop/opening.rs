@@ -1,4 +1,4 @@
-//! From the request to the first callback: who is let in, and where to.
+//! The opening handshake: from the request to `connect`.
 
 use std::io;
 use std::sync::Arc;
@@ -21,22 +21,21 @@ use crate::server::websocket::client_thread::{Client, ClientEvent, ClientQueue};
 use crate::server::websocket::connections::{Conn, Phase};
 use crate::server::{EventKind, Failure, Request, ServerError};
 
-/// Of a request longer than this the reserve has no copies.
-const LONG: usize = 64 << 10;
+/// Memory for copies of a longer request is promised.
+const MIN_PROMISED_HEAD_BYTES: usize = 64 << 10;
 
-/// At most so many are made of its target on the way.
-const COPIES: usize = 4;
+/// Maximum number of copies of its target.
+const MAX_HEAD_COPIES: usize = 4;
 
-/// What is answered to a request that is not refused.
-enum Answer {
+/// What the response to a request depends on.
+enum Route {
     Page(Arc<Page>, Wish),
-    /// The application decides.
-    Ask(Place, Box<Request>, Offer),
+    /// `upgrade` decides.
+    Upgrade(Place, Box<Request>, Offer),
 }
 
 impl Loop {
-    /// Reads a request, and acts on it when it is whole. Returns how much of the input was taken;
-    /// None when it must wait.
+    /// Reads a request, and acts on it when it is complete. Returns how much of the input was consumed.
     pub(crate) fn read_request(
         &self,
         turn: &mut Turn<'_, '_>,
@@ -44,48 +43,56 @@ impl Loop {
         input: &mut [u8],
     ) -> Option<usize> {
         let mut core = self.core.borrow_mut();
-        let Some(opening) = core.conns.get(token)?.extra().opening.as_mut() else {
+        let Some(opening) = core.conns.get_mut(token)?.extra().opening.as_mut() else {
             return Some(input.len());
         };
         let earlier = opening.head.len();
-        let mut kept;
+        let mut buffered;
         let (head, peer) = match opening.read(input, self.server.options.max_header_size) {
             Ok(None) => return Some(input.len()),
             Ok(Some(end)) => {
-                kept = std::mem::take(&mut opening.head);
-                let all = if earlier > 0 { &mut kept } else { &mut *input };
+                buffered = std::mem::take(&mut opening.head);
+                let all = if earlier > 0 {
+                    &mut buffered
+                } else {
+                    &mut *input
+                };
                 (&mut all[..end], opening.peer)
             }
-            Err(unread) => {
-                core.cannot_read(token, unread);
+            Err(error) => {
+                core.fail_request(token, error);
                 return Some(input.len());
             }
         };
         drop(core);
-        let taken = head.len() - earlier;
-        let blocks = if head.len() > LONG { COPIES } else { 0 };
+        let consumed = head.len() - earlier;
+        let blocks = if head.len() > MIN_PROMISED_HEAD_BYTES {
+            MAX_HEAD_COPIES
+        } else {
+            0
+        };
         let blocks = std::iter::repeat_n(head.len() + 64, blocks);
-        let judged = memory::promise(blocks, || match proto::parse_head(head) {
+        let routed = memory::promise(blocks, || match proto::parse_head(head) {
             Ok(request) => (self.route(&request, &peer), request.method == "HEAD"),
             Err(refusal) => (Err(refusal), false),
         });
-        let (answer, head_only) = judged.unwrap_or((Err(Refusal::unavailable()), false));
-        match answer {
+        let (route, head_only) = routed.unwrap_or((Err(Refusal::unavailable()), false));
+        match route {
             Err(refusal) => self.core.borrow_mut().refuse(token, &refusal, head_only),
-            Ok(Answer::Page(page, wish)) => {
-                // Who asks for more before it has the answer is answered this once.
-                let alone = taken == input.len() && !self.core.borrow_mut().has_unsent(token);
+            Ok(Route::Page(page, wish)) => {
+                // A client that pipelines requests gets only this response.
+                let is_last = consumed == input.len() && !self.core.borrow_mut().has_unsent(token);
                 let wish = Wish {
-                    keep_alive: wish.keep_alive && alone,
+                    keep_alive: wish.keep_alive && is_last,
                     ..wish
                 };
                 self.send_page(token, &page, wish);
             }
-            Ok(Answer::Ask(place, request, offer)) => {
+            Ok(Route::Upgrade(place, request, offer)) => {
                 self.call_upgrade(turn, token, place, request, &offer)
             }
         }
-        Some(taken)
+        Some(consumed)
     }
 
     fn send_page(&self, token: Token, page: &Page, wish: Wish) {
@@ -94,9 +101,9 @@ impl Loop {
         let mut written = Ok(());
         let write = |out: &mut Vec<u8>| written = page.write(out, wish, server_header);
         if wish.keep_alive {
-            core.respond_and_read_on(token, write);
+            core.respond_and_continue(token, write);
         } else {
-            // A page makes room for itself.
+            // A page reserves its own memory.
             core.respond(0, token, write);
         }
         if written.is_err() {
@@ -104,8 +111,8 @@ impl Loop {
         }
     }
 
-    /// Decides what a request is answered; the application is not asked yet.
-    fn route(&self, request: &RequestHead<'_>, peer: &Peer) -> Result<Answer, Refusal> {
+    /// Decides on the response to a request, before the application does.
+    fn route(&self, request: &RequestHead<'_>, peer: &Peer) -> Result<Route, Refusal> {
         let found = paths::enter(request.route());
         let Found { entered, page } = found.map_err(|_| Refusal::unavailable())?;
         if entered.is_none() && page.is_none() {
@@ -119,7 +126,7 @@ impl Loop {
             && (request.method == "HEAD" || !request.wants_websocket())
         {
             let wish = page.wish(request);
-            return Ok(Answer::Page(page, wish));
+            return Ok(Route::Page(page, wish));
         }
         let entered = entered.ok_or_else(Refusal::not_found)?;
         let offer = proto::check(request)?;
@@ -128,7 +135,7 @@ impl Loop {
         }
         let request = self.prepare(request, peer, &entered, &offer);
         let request = request.map_err(|_| Refusal::unavailable())?;
-        Ok(Answer::Ask(entered.place, request, offer))
+        Ok(Route::Upgrade(entered.place, request, offer))
     }
 
     fn is_allowed_origin(&self, request: &RequestHead<'_>) -> bool {
@@ -165,7 +172,7 @@ impl Loop {
         Request::new(&parts)
     }
 
-    /// Asks `upgrade`, and lets the client in if it agrees.
+    /// Calls `upgrade`, and applies its decision.
     fn call_upgrade(
         &self,
         turn: &mut Turn<'_, '_>,
@@ -176,7 +183,7 @@ impl Loop {
     ) {
         {
             let mut core = self.core.borrow_mut();
-            let Some(conn) = core.conns.get(token) else {
+            let Some(conn) = core.conns.get_mut(token) else {
                 return;
             };
             conn.path = place.stay();
@@ -211,7 +218,7 @@ impl Loop {
         self.apply_decision(turn, token, verdict, request);
     }
 
-    /// What of a client's offers is taken.
+    /// Negotiates compression.
     fn agree(&self, offer: &Offer) -> Option<Agreement> {
         match self.server.options.deflate {
             Deflate::Off => None,
@@ -233,12 +240,12 @@ impl Loop {
             },
         };
         match ClientQueue::start(client) {
-            Ok(hand) => {
-                hand.push(ClientEvent::Upgrade(request));
-                let Some(conn) = core.conns.get(token) else {
+            Ok(queue) => {
+                queue.push(ClientEvent::Upgrade(request));
+                let Some(conn) = core.conns.get_mut(token) else {
                     return;
                 };
-                conn.extra().client_queue = Some(hand);
+                conn.extra().client_queue = Some(queue);
                 conn.phase = Phase::Deciding;
             }
             Err(error) => {
@@ -248,7 +255,7 @@ impl Loop {
         }
     }
 
-    /// Does what `upgrade` has decided.
+    /// Applies the decision of `upgrade`.
     pub(crate) fn apply_decision(
         &self,
         turn: &mut Turn<'_, '_>,
@@ -260,12 +267,7 @@ impl Loop {
             return;
         };
         let is_deciding = |conn: &Conn| conn.client_queue().is_some();
-        let was_deciding = self
-            .core
-            .borrow()
-            .conns
-            .look(token)
-            .is_some_and(is_deciding);
+        let was_deciding = self.core.borrow().conns.get(token).is_some_and(is_deciding);
         let refusal = match verdict {
             Verdict::Accept => None,
             Verdict::Reject(status) => Some(Refusal::new(status)),
@@ -283,7 +285,7 @@ impl Loop {
         let mut core = self.core.borrow_mut();
         let ended = core
             .conns
-            .get(token)
+            .get_mut(token)
             .is_some_and(|conn| conn.phase == Phase::Ended);
         if was_deciding && ended {
             core.pending.push_back((token, Pending::Disconnect));
@@ -292,7 +294,7 @@ impl Loop {
         }
     }
 
-    /// Returns 101: from now on the websocket is open, unless it has ended meanwhile.
+    /// Responds with 101: from now on the websocket is open, unless it has ended meanwhile.
     fn admit(&self, token: Token, request: &Request) {
         let mut core = self.core.borrow_mut();
         let now = core.clock.now();
@@ -301,10 +303,10 @@ impl Loop {
             .metrics
             .connections_total
             .fetch_add(1, Ordering::Relaxed);
-        if core.conns.look(token).is_some() {
+        if core.conns.get(token).is_some() {
             log::debug!("{}: connected to {:?}", core.name(token), request.path());
         }
-        let Some(conn) = core.conns.get(token) else {
+        let Some(conn) = core.conns.get_mut(token) else {
             return;
         };
         conn.connected = true;
@@ -319,13 +321,13 @@ impl Loop {
         let accept = extra.accept.take().unwrap_or([b'='; 28]);
         let agreement = extra.agreement.take();
         conn.session = Session::with_agreement(agreement);
-        conn.shed();
-        // Fails if another thread has aborted it; its mail is on the way.
+        conn.drop_idle_extra();
+        // Fails if another thread has aborted it; its mail is under way.
         let _ = slot.advance(token.generation, State::Open);
         let (chosen, headers) = (request.chosen(), request.take_extra_headers());
         let server_header = &self.server.options.server_header;
         let len = proto::max_accept_len(chosen, server_header, &headers);
-        core.say_response(len, token, |out| {
+        core.queue_response(len, token, |out| {
             proto::write_accept(out, &accept, chosen, agreement, server_header, &headers);
         });
         if core.closing {
@@ -336,12 +338,12 @@ impl Loop {
     fn reject(&self, token: Token, mut refusal: Refusal, request: &Request) {
         refusal.headers = request.take_extra_headers();
         let mut core = self.core.borrow_mut();
-        let Some(conn) = core.conns.get(token) else {
+        let Some(conn) = core.conns.get_mut(token) else {
             return;
         };
         if conn.phase == Phase::Ended {
-            let deciding = conn.client_queue().is_some();
-            if deciding {
+            let is_deciding = conn.client_queue().is_some();
+            if is_deciding {
                 core.pending.push_back((token, Pending::Disconnect));
             }
             return;
@@ -350,7 +352,7 @@ impl Loop {
     }
 }
 
-/// Whether what is at the path knows the method.
+/// Refuses a method that the path does not support.
 fn check_method(method: &str, has_page: bool) -> Result<(), Refusal> {
     match method {
         "GET" => Ok(()),

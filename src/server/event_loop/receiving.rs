@@ -14,64 +14,63 @@ use crate::server::slot::State;
 use crate::server::websocket::connections::{Conn, Phase};
 use crate::server::{Application, EventKind, handler_calls};
 
-/// A pulled batch's messages share one receive buffer; no read begins with less room than this.
-const LEAST_READ: usize = Poller::MIN_BUFFER_BYTES;
+/// The messages of a pulled batch share one receive buffer; no read begins with less room than this.
+const MIN_READ_BYTES: usize = Poller::MIN_BUFFER_BYTES;
 
-/// A read for a pulled batch takes at most this much, so that little is left over when it is full.
-const PULLED_READ: usize = 128 * 1024;
+/// Maximum size of a read for a pulled batch, so that little is left over when the batch is full.
+const MAX_PULLED_READ_BYTES: usize = 128 * 1024;
 
-/// At most so many messages of one client are delivered before the others have their turn.
-const MESSAGES_PER_VISIT: usize = 256;
+/// Maximum number of messages of one connection that are delivered before the others have their turn.
+const MAX_MESSAGES_PER_VISIT: usize = 256;
 
-/// A message counts once more for each so many bytes: of a little input much may be inflated.
-const WEIGHTY: usize = 16 * 1024;
+/// A message counts once more for each so many bytes, because little input may inflate to much.
+const COST_UNIT_BYTES: usize = 16 * 1024;
 
-/// What a message counts against a client's budget.
+/// Returns what a message counts against the budget of its connection.
 #[inline]
-fn weight(payload: &[u8]) -> usize {
-    1 + payload.len() / WEIGHTY
+fn budget_cost(payload: &[u8]) -> usize {
+    1 + payload.len() / COST_UNIT_BYTES
 }
 
-/// Another receive buffer, while the loop's own is lent out: a smaller one, if it must be.
+/// Returns another receive buffer while the loop's own is lent out; without memory, a smaller one.
 #[cold]
 #[inline(never)]
 fn new_arena() -> Option<Vec<u8>> {
-    let sizes = [ARENA_BYTES, LEAST_READ];
+    let sizes = [ARENA_BYTES, MIN_READ_BYTES];
     sizes.into_iter().find_map(|size| memory::zeros(size).ok())
 }
 
-/// Why input is kept instead of delivered.
+/// Until when delivery, and reading, is paused.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Hold {
-    /// The next turn goes on with it.
+enum Pause {
+    /// The next turn continues.
     NextTurn,
-    /// Something else will set it going: bytes leave, or the client's thread has room.
+    /// Something else ends the pause: bytes are sent, or the client's own thread has room.
     Later,
 }
 
-/// What a client's input has led to.
+/// What to do with a connection's input.
 enum Next<'a> {
     Step(Step<'a>),
-    Hold(Hold),
-    /// It is of no interest any more.
+    Pause(Pause),
     Ignore,
-    /// A request is to be read.
+    /// Read a request.
     Request,
 }
 
 impl Loop {
-    /// Reads from the clients that have sent something, from each once.
+    /// Reads once from each connection that has received something.
     pub(super) fn receive(&self, turn: &mut Turn<'_, '_>) {
         let visits = self.core.borrow().poller.readable();
         if visits == 0 {
             return;
         }
-        let held = match turn.sink.batch() {
+        let lent = match turn.sink.batch() {
             Some(batch) => batch.arena.take(),
             None => None,
         };
-        let held = held.or_else(|| self.core.borrow_mut().input.arena.take());
-        let Some(mut arena) = held.or_else(new_arena) else {
+        let lent = lent.or_else(|| self.core.borrow_mut().input.arena.take());
+        let Some(mut arena) = lent.or_else(new_arena) else {
             return log::error!("out of memory for receiving; trying again later");
         };
         let mut filled = turn.sink.batch().map_or(0, |batch| batch.filled);
@@ -79,27 +78,27 @@ impl Loop {
         let pulling = turn.sink.batch().is_some();
         for _ in 0..visits {
             let free = if pulling {
-                if !turn.sink.has_room() || arena.len() - filled < LEAST_READ {
+                if !turn.sink.has_room() || arena.len() - filled < MIN_READ_BYTES {
                     break;
                 }
-                filled..arena.len().min(filled + PULLED_READ)
+                filled..arena.len().min(filled + MAX_PULLED_READ_BYTES)
             } else {
                 0..arena.len()
             };
-            let happening = self.core.borrow_mut().poller.next(&mut arena[free.clone()]);
-            match happening {
+            let event = self.core.borrow_mut().poller.next(&mut arena[free.clone()]);
+            match event {
                 Some(IoEvent::Received(token, count)) => {
                     let input = free.start..free.start + count;
                     if pulling {
                         filled = input.end;
                     }
-                    self.received(turn, token, &mut arena[input]);
+                    self.on_received(turn, token, &mut arena[input]);
                 }
                 Some(IoEvent::Ended(token, error)) => {
-                    self.core.borrow_mut().client_left(token, error);
+                    self.core.borrow_mut().peer_ended(token, error);
                 }
                 Some(IoEvent::PlainOnTls(token)) => {
-                    self.core.borrow_mut().refuse_plain(token);
+                    self.core.borrow_mut().refuse_plaintext(token);
                 }
                 None => break,
             }
@@ -110,33 +109,33 @@ impl Loop {
         }
     }
 
-    /// Delivers what a client has sent, and keeps what cannot be delivered yet.
-    fn received(&self, turn: &mut Turn<'_, '_>, token: Token, input: &mut [u8]) {
+    /// Delivers what was received, and buffers what cannot be delivered yet.
+    fn on_received(&self, turn: &mut Turn<'_, '_>, token: Token, input: &mut [u8]) {
         {
             let mut core = self.core.borrow_mut();
             core.traffic.bytes_in += input.len() as u64;
             let now = core.clock.now();
-            let Some(conn) = core.conns.get(token) else {
+            let Some(conn) = core.conns.get_mut(token) else {
                 return;
             };
             conn.last_received_tick = now;
             conn.awaits_pong = false;
         }
-        let (taken, hold) = self.deliver(turn, token, input);
-        if let Some(hold) = hold {
-            let rest = memory::copy(&input[taken..]);
+        let (consumed, pause) = self.process_input(turn, token, input);
+        if let Some(pause) = pause {
+            let rest = memory::copy(&input[consumed..]);
             let mut core = self.core.borrow_mut();
             match rest {
                 Ok(rest) => core.pause_reading(token, rest, 0),
-                Err(_) => return core.fail_for_memory(token),
+                Err(_) => return core.fail_out_of_memory(token),
             }
-            if hold == Hold::NextTurn {
+            if pause == Pause::NextTurn {
                 core.schedule_backlog(token);
             }
         }
     }
 
-    /// Goes on with kept input.
+    /// Delivers the backlogs that are scheduled.
     pub(super) fn deliver_backlog(&self, turn: &mut Turn<'_, '_>) {
         let count = self.core.borrow().input.backlogged.len();
         for _ in 0..count {
@@ -144,35 +143,35 @@ impl Loop {
             let Some(token) = core.input.backlogged.pop_front() else {
                 return;
             };
-            let Some((mut kept, from)) = core.take_backlog(token) else {
+            let Some((mut backlog, from)) = core.take_backlog(token) else {
                 continue;
             };
             drop(core);
-            turn.sink.lend_from(&mut kept);
-            let (taken, hold) = self.deliver(turn, token, &mut kept[from..]);
-            let from = from + taken;
-            let kept = match turn.sink.batch() {
+            turn.sink.lend_from(&mut backlog);
+            let (consumed, pause) = self.process_input(turn, token, &mut backlog[from..]);
+            let from = from + consumed;
+            let backlog = match turn.sink.batch() {
                 // Records point into what was delivered.
                 Some(batch) => {
-                    let rest = match hold {
-                        Some(_) => memory::copy(&kept[from..]),
+                    let rest = match pause {
+                        Some(_) => memory::copy(&backlog[from..]),
                         None => Ok(Vec::new()),
                     };
-                    batch.keep(kept);
+                    batch.retain(backlog);
                     rest
                 }
-                None => Ok(kept),
+                None => Ok(backlog),
             };
             let from = if turn.sink.batch().is_some() { 0 } else { from };
             let mut core = self.core.borrow_mut();
-            let Ok(kept) = kept else {
-                core.fail_for_memory(token);
+            let Ok(backlog) = backlog else {
+                core.fail_out_of_memory(token);
                 continue;
             };
-            match hold {
-                Some(hold) => {
-                    core.pause_reading(token, kept, from);
-                    if hold == Hold::NextTurn {
+            match pause {
+                Some(pause) => {
+                    core.pause_reading(token, backlog, from);
+                    if pause == Pause::NextTurn {
                         core.schedule_backlog(token);
                     }
                 }
@@ -181,17 +180,17 @@ impl Loop {
         }
     }
 
-    /// Delivers input until it is used up or held; returns how much was taken.
-    fn deliver(
+    /// Delivers input until there is none left or delivery pauses. Returns how much was consumed.
+    fn process_input(
         &self,
         turn: &mut Turn<'_, '_>,
         token: Token,
         input: &mut [u8],
-    ) -> (usize, Option<Hold>) {
+    ) -> (usize, Option<Pause>) {
         let websocket = self.core.borrow().conns.id(token);
-        let mut budget = MESSAGES_PER_VISIT;
+        let mut budget = MAX_MESSAGES_PER_VISIT;
         let mut at = match turn.sink {
-            Sink::Call => self.tell_whole(turn, token, websocket, &mut budget, input),
+            Sink::Call => self.deliver_whole_messages(turn, token, websocket, &mut budget, input),
             _ => 0,
         };
         while at < input.len() {
@@ -199,27 +198,27 @@ impl Loop {
             match next {
                 Next::Step(step) => {
                     at += step.taken;
-                    let counts = self.tell(turn, token, step.event);
-                    budget = budget.saturating_sub(counts);
+                    let cost = self.dispatch(turn, token, step.event);
+                    budget = budget.saturating_sub(cost);
                 }
                 Next::Request => match self.read_request(turn, token, &mut input[at..]) {
-                    Some(taken) => at += taken,
-                    None => return (at, Some(Hold::Later)),
+                    Some(consumed) => at += consumed,
+                    None => return (at, Some(Pause::Later)),
                 },
-                Next::Hold(hold) => return (at, Some(hold)),
+                Next::Pause(pause) => return (at, Some(pause)),
                 Next::Ignore => return (input.len(), None),
             }
         }
         let full = self.core.borrow_mut().is_above_low_water(token);
-        (at, full.then_some(Hold::Later))
+        (at, full.then_some(Pause::Later))
     }
 
-    /// Tells the whole messages at the front of a client's input; returns how many bytes they were.
+    /// Delivers the complete, unfragmented messages at the front of the input. Returns how many bytes they are.
     ///
-    /// Nothing is borrowed on the way: as long as the slot says that the websocket is open, whatever
-    /// the handlers do, it takes messages, and its session reads on where it was.
+    /// Nothing is borrowed meanwhile: whatever the handlers do, as long as the slot says that the websocket is
+    /// open, it accepts messages, and its session continues where it was.
     #[inline]
-    fn tell_whole(
+    fn deliver_whole_messages(
         &self,
         turn: &mut Turn<'_, '_>,
         token: Token,
@@ -232,7 +231,7 @@ impl Loop {
         let max_message_size = core.input.limits.max_message_size;
         let reads_plainly =
             |conn: &&mut Conn| conn.phase == Phase::Open && conn.session.reads_plainly();
-        let Some(conn) = core.conns.get(token).filter(reads_plainly) else {
+        let Some(conn) = core.conns.get_mut(token).filter(reads_plainly) else {
             return 0;
         };
         let path = conn.path;
@@ -258,13 +257,13 @@ impl Loop {
             });
             at += message.end;
             count += 1;
-            *budget = budget.saturating_sub(weight(payload));
+            *budget = budget.saturating_sub(budget_cost(payload));
         }
         self.core.borrow_mut().traffic.messages_in += count;
         at
     }
 
-    /// What comes next of a client's input.
+    /// Parses the next event of the input.
     #[inline(never)]
     fn next<'a>(
         &self,
@@ -284,26 +283,27 @@ impl Loop {
             ..
         } = &mut *core;
         let word = conns.slot(token.index).word();
-        let Some(conn) = conns.get(token) else {
+        let Some(conn) = conns.get_mut(token) else {
             return Next::Ignore;
         };
         match conn.phase {
             Phase::Open => {
                 if !in_budget || !turn.sink.has_room() {
-                    return Next::Hold(Hold::NextTurn);
+                    return Next::Pause(Pause::NextTurn);
                 }
-                if word.queued() > low || conn.client_queue().is_some_and(|hand| !hand.has_room()) {
-                    return Next::Hold(Hold::Later);
+                if word.queued() > low || conn.client_queue().is_some_and(|queue| !queue.has_room())
+                {
+                    return Next::Pause(Pause::Later);
                 }
                 if word.state() != State::Open {
-                    // The application has closed it; its mail is on the way.
+                    // The application has closed it; its mail is under way.
                     conn.session.drop_messages();
                 }
             }
             Phase::Closing => (),
             Phase::Opening if turn.sink.has_room() => return Next::Request,
-            Phase::Opening => return Next::Hold(Hold::NextTurn),
-            Phase::Deciding => return Next::Hold(Hold::Later),
+            Phase::Opening => return Next::Pause(Pause::NextTurn),
+            Phase::Deciding => return Next::Pause(Pause::Later),
             _ => return Next::Ignore,
         }
         let step = memory::frugal(|| conn.session.next(limits, scratch, input));
@@ -311,24 +311,29 @@ impl Loop {
         Next::Step(step)
     }
 
-    /// Tells the application what a client has sent. Returns what it counts against the budget.
-    fn tell(&self, turn: &mut Turn<'_, '_>, token: Token, event: proto::Event<'_>) -> usize {
+    /// Acts on what a peer has sent. Returns what it counts against the budget.
+    fn dispatch(&self, turn: &mut Turn<'_, '_>, token: Token, event: proto::Event<'_>) -> usize {
         match event {
             proto::Event::Message(kind, payload) => {
-                let weight = weight(payload.terminated());
+                let cost = budget_cost(payload.terminated());
                 if let Some(target) = self.target(token) {
                     self.deliver_event(turn, target, Event::Message(kind, payload));
                 }
-                weight
+                cost
             }
-            event => self.tell_other(turn, token, event),
+            event => self.dispatch_other(turn, token, event),
         }
     }
 
-    /// [`Loop::tell`] for all but messages.
+    /// [`Loop::dispatch`] for everything but messages.
     #[cold]
     #[inline(never)]
-    fn tell_other(&self, turn: &mut Turn<'_, '_>, token: Token, event: proto::Event<'_>) -> usize {
+    fn dispatch_other(
+        &self,
+        turn: &mut Turn<'_, '_>,
+        token: Token,
+        event: proto::Event<'_>,
+    ) -> usize {
         match event {
             proto::Event::Pong(payload) if !Core::is_own_pong(payload.bytes()) => {
                 if let Some(target) = self.target(token) {
@@ -337,13 +342,13 @@ impl Loop {
                 return 1;
             }
             proto::Event::Ping(payload) => {
-                self.core.borrow_mut().answer_ping(token, payload.bytes());
+                self.core.borrow_mut().reply_to_ping(token, payload.bytes());
                 return 1;
             }
             proto::Event::Close(code, reason) => {
                 self.core
                     .borrow_mut()
-                    .client_closed(token, code, reason.bytes());
+                    .close_received(token, code, reason.bytes());
             }
             proto::Event::Failed(error) => self.core.borrow_mut().fail(token, error),
             proto::Event::Message(..) | proto::Event::Pong(_) | proto::Event::NeedMore => (),

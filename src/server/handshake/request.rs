@@ -7,7 +7,7 @@ use std::io::Write as _;
 use crate::net::{Peer, memory};
 use crate::proto::{self, Names, RequestHead};
 use crate::server::ServerError;
-use crate::server::error::Answer;
+use crate::server::error::ServerResult;
 
 /// What a request is made of.
 pub(crate) struct RequestParts<'a> {
@@ -60,7 +60,7 @@ impl Request {
     /// # Errors
     ///
     /// Memory.
-    pub(crate) fn new(parts: &RequestParts<'_>) -> Answer<Box<Self>> {
+    pub(crate) fn new(parts: &RequestParts<'_>) -> ServerResult<Box<Self>> {
         let head = parts.head;
         let mut writer = Writer::new(head.text)?;
         let target = writer.place(head.target.as_bytes())?;
@@ -206,7 +206,7 @@ impl Request {
     /// # Errors
     ///
     /// Busy once sealed; Argument for what an application may not set; Memory.
-    pub(crate) fn set_header(&self, name: &[u8], value: &[u8]) -> Answer {
+    pub(crate) fn set_header(&self, name: &[u8], value: &[u8]) -> ServerResult {
         if self.sealed.get() {
             return Err(ServerError::Busy);
         }
@@ -232,7 +232,7 @@ impl Request {
     /// # Errors
     ///
     /// Busy once sealed; Argument when it was not offered.
-    pub(crate) fn select_subprotocol(&self, name: &[u8]) -> Answer {
+    pub(crate) fn select_subprotocol(&self, name: &[u8]) -> ServerResult {
         if self.sealed.get() {
             return Err(ServerError::Busy);
         }
@@ -268,7 +268,7 @@ struct Span {
 }
 
 impl Span {
-    fn new(start: usize, len: usize) -> Answer<Self> {
+    fn new(start: usize, len: usize) -> ServerResult<Self> {
         let number = |number| u32::try_from(number).map_err(|_| ServerError::Memory);
         Ok(Self {
             start: number(start)?,
@@ -304,7 +304,7 @@ struct Writer<'a> {
 }
 
 impl<'a> Writer<'a> {
-    fn new(head: &'a [u8]) -> Answer<Self> {
+    fn new(head: &'a [u8]) -> ServerResult<Self> {
         let mut text = reserve(head.len())?;
         text.extend_from_slice(head);
         let text = Text(text);
@@ -313,7 +313,7 @@ impl<'a> Writer<'a> {
 
     /// Ends a string that is lent from the head, where something stands behind it that is no part of
     /// another string. What is not lent from there is added.
-    fn place(&mut self, string: &[u8]) -> Answer<Span> {
+    fn place(&mut self, string: &[u8]) -> ServerResult<Span> {
         let address = |bytes: &[u8]| bytes.as_ptr() as usize;
         let start = address(string).wrapping_sub(address(self.head));
         let end = start.wrapping_add(string.len());
@@ -324,7 +324,7 @@ impl<'a> Writer<'a> {
         Span::new(start, string.len())
     }
 
-    fn add(&mut self, string: &[u8]) -> Answer<Span> {
+    fn add(&mut self, string: &[u8]) -> ServerResult<Span> {
         let text = &mut self.text.0;
         memory::try_reserve(text, string.len() + 1).map_err(|_| ServerError::Memory)?;
         let span = Span::new(text.len(), string.len())?;
@@ -338,7 +338,7 @@ impl<'a> Writer<'a> {
 /// joined.
 fn repeated<'a>(
     headers: &'a [(&str, &[u8])],
-) -> impl Iterator<Item = (usize, Answer<Vec<u8>>)> + 'a {
+) -> impl Iterator<Item = (usize, ServerResult<Vec<u8>>)> + 'a {
     let mut names = Names::default();
     headers
         .iter()
@@ -355,7 +355,7 @@ fn repeated<'a>(
 }
 
 /// The values of all headers of that name.
-fn join(headers: &[(&str, &[u8])], name: &str) -> Answer<Vec<u8>> {
+fn join(headers: &[(&str, &[u8])], name: &str) -> ServerResult<Vec<u8>> {
     // Cookies hold commas (RFC 6265 section 5.4).
     let separator: &[u8] = if name.eq_ignore_ascii_case("Cookie") {
         b"; "
@@ -378,13 +378,13 @@ fn join(headers: &[(&str, &[u8])], name: &str) -> Answer<Vec<u8>> {
     Ok(joined)
 }
 
-fn reserve<T>(count: usize) -> Answer<Vec<T>> {
+fn reserve<T>(count: usize) -> ServerResult<Vec<T>> {
     let mut room = Vec::new();
     memory::try_reserve_exact(&mut room, count).map_err(|_| ServerError::Memory)?;
     Ok(room)
 }
 
-fn copy(bytes: &[u8]) -> Answer<String> {
+fn copy(bytes: &[u8]) -> ServerResult<String> {
     let mut copy = reserve(bytes.len())?;
     copy.extend_from_slice(bytes);
     String::from_utf8(copy).map_err(|_| ServerError::Argument)

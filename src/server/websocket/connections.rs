@@ -1,4 +1,4 @@
-//! A loop's connections.
+//! The table of a loop's connections.
 
 use crate::net::{Peer, Token, memory};
 use crate::proto::{Agreement, Deflater, HeadScanner, Refusal, Session, TLS_HANDSHAKE};
@@ -9,7 +9,7 @@ use crate::server::websocket::mailbox::Mail;
 use crate::server::websocket::outbox::Outbox;
 use crate::server::websocket::slot_arena::{Chunk, SlotArena};
 
-/// Where a connection stands.
+/// What phase of its life a connection is in.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Phase {
     /// No connection.
@@ -17,28 +17,28 @@ pub(crate) enum Phase {
     Free,
     /// The request is being read.
     Opening,
-    /// `upgrade` decides, on a thread of the client's own.
+    /// `upgrade` decides, on the client's own thread.
     Deciding,
-    /// Messages flow.
+    /// Messages are exchanged.
     Open,
-    /// Our close frame is queued; the client's has not come.
+    /// One side has closed; one of the two close frames is missing.
     Closing,
-    /// What is queued is the last that we say.
+    /// The outbox holds the last bytes that we send.
     Finishing,
-    /// We have shut down writing, and read on until the client ends.
+    /// Writing is shut down; what arrives is discarded until the peer ends its stream.
     Lingering,
-    /// The socket is closed; `disconnect` is due or runs.
+    /// The socket is closed; `disconnect` is pending or running.
     Ended,
 }
 
-/// One connection. An idle websocket owns nothing beyond this and its slot.
+/// One connection. An idle websocket owns nothing but this and its slot.
 #[derive(Default)]
 pub(crate) struct Conn {
     pub session: Session,
     pub outbox: Option<Box<Outbox>>,
     pub extra: Option<Box<Extra>>,
     pub generation: u32,
-    /// The path's number. Of a free place: the next free one.
+    /// The path's number. In a free entry: the index of the next free one.
     pub path: u32,
     /// The tick in which bytes were last received.
     pub last_received_tick: u32,
@@ -86,46 +86,46 @@ pub(crate) struct Counted {
     pub for_limits: bool,
 }
 
-/// What a connection needs only at times.
+/// What a connection needs only temporarily.
 #[derive(Default)]
 pub(crate) struct Extra {
     pub opening: Option<Opening>,
-    /// The answer to the client's key, until `upgrade` has decided.
+    /// The value of Sec-WebSocket-Accept, until `upgrade` has decided.
     pub accept: Option<[u8; 28]>,
-    /// Input that waits until it may be delivered, from `kept_from` on.
+    /// Input that waits until it may be delivered, from `backlog_from` on.
     pub backlog: Vec<u8>,
     pub backlog_from: usize,
-    /// The newest ping's payload, to be answered when the client takes bytes again.
+    /// The payload of the newest ping, which is answered when the kernel accepts bytes again.
     pub pong: Option<Vec<u8>>,
     pub close_status: CloseStatus,
     /// Our close frame, until all that was sent before it is in the outbox.
     pub pending_close: Option<(Option<u16>, Vec<u8>)>,
     pub close_queued: bool,
-    /// The tick in which the end began; [`Conn::phase_started_tick`] may start again.
-    pub ending_since: u32,
-    /// The bytes that the peer's system had acknowledged when that was last asked, wrapping.
+    /// The tick in which the closing began; [`Conn::phase_started_tick`] may start again.
+    pub closing_started_tick: u32,
+    /// How many bytes the peer's system had acknowledged when it was last queried, wrapping.
     pub acknowledged: Option<u32>,
-    /// What was agreed on about compression, until `upgrade` has decided.
+    /// The negotiated compression, until `upgrade` has decided.
     pub agreement: Option<Agreement>,
-    /// The client's own compressor, with context takeover, from the first message on that it made
-    /// shorter.
+    /// The connection's own compressor, with context takeover; created for the first message that is worth
+    /// compressing.
     pub deflater: Option<Box<Deflater>>,
-    /// The way to the client's own thread.
+    /// The queue to the client's own thread.
     pub client_queue: Option<ClientQueue>,
 }
 
 /// A request that is being read.
 pub(crate) struct Opening {
     pub peer: Peer,
-    /// What has come of it; nothing when it comes all at once.
+    /// What has arrived of it, unless it arrives all at once.
     pub head: Vec<u8>,
     pub scanner: HeadScanner,
-    /// One before it was answered with a page.
-    pub answered: bool,
+    /// An earlier request on the connection was answered with a page.
+    pub has_served_page: bool,
 }
 
-/// Why a request cannot be read.
-pub(crate) enum Unread {
+/// Why the head of a request cannot be read.
+pub(crate) enum HeadError {
     Refused(Refusal),
     /// It begins as TLS does.
     Tls,
@@ -133,45 +133,45 @@ pub(crate) enum Unread {
 }
 
 impl Opening {
-    /// Takes what has come now. Returns how long the head is, once that is complete: if nothing of it
-    /// was kept before, it stands in `input` alone.
+    /// Reads what has arrived. Returns the length of the head once it is complete: it is in `head`, or, if
+    /// nothing was buffered before, in `input`.
     pub(crate) fn read(
         &mut self,
         input: &[u8],
         max_header_size: usize,
-    ) -> Result<Option<usize>, Unread> {
+    ) -> Result<Option<usize>, HeadError> {
         let Self { head, scanner, .. } = self;
         let is_first = head.is_empty();
         if !is_first {
-            keep(head, input)?;
+            append(head, input)?;
         }
         let all = if is_first { input } else { &*head };
         let end = scanner.scan(all, max_header_size).map_err(|refusal| {
             if all.first() == Some(&TLS_HANDSHAKE) {
-                Unread::Tls
+                HeadError::Tls
             } else {
-                Unread::Refused(refusal)
+                HeadError::Refused(refusal)
             }
         })?;
         if end.is_none() && is_first {
-            keep(head, input)?;
+            append(head, input)?;
         }
         Ok(end)
     }
 }
 
-fn keep(head: &mut Vec<u8>, input: &[u8]) -> Result<(), Unread> {
-    memory::try_reserve(head, input.len()).map_err(|_| Unread::Memory)?;
+fn append(head: &mut Vec<u8>, input: &[u8]) -> Result<(), HeadError> {
+    memory::try_reserve(head, input.len()).map_err(|_| HeadError::Memory)?;
     head.extend_from_slice(input);
     Ok(())
 }
 
-/// What `disconnect` is told.
+/// What `disconnect` receives.
 #[derive(Default)]
 pub(crate) struct CloseStatus {
     /// The code in the client's close frame; 1005 when it had none.
     pub received: Option<u16>,
-    /// What Portal sent on failing the connection.
+    /// The code that Portal sent when it failed the connection.
     pub failed: Option<u16>,
     pub reason: Vec<u8>,
 }
@@ -187,38 +187,38 @@ impl Conn {
         self.extra.get_or_insert_default()
     }
 
-    /// The bytes that leave first, if the kernel may take any.
-    pub(crate) fn first_piece(&self) -> Option<&[u8]> {
+    /// Returns the bytes that are sent next, if the kernel may accept any.
+    pub(crate) fn first_segment(&self) -> Option<&[u8]> {
         let outbox = self.outbox.as_ref().filter(|_| !self.writing.blocked)?;
-        outbox.first_piece()
+        outbox.first_segment()
     }
 
     pub(crate) fn client_queue(&self) -> Option<&ClientQueue> {
         self.extra.as_ref()?.client_queue.as_ref()
     }
 
-    /// Whether a frame whose bytes were counted may still be queued.
+    /// Whether a frame whose bytes are counted may still be queued.
     #[inline]
-    pub(crate) fn takes_frames(&self) -> bool {
+    pub(crate) fn accepts_frames(&self) -> bool {
         self.phase == Phase::Open || self.phase == Phase::Closing && !self.has_queued_close()
     }
 
-    /// Whether our close frame is queued or has left.
+    /// Whether our close frame has been queued.
     pub(crate) fn has_queued_close(&self) -> bool {
         self.extra.as_ref().is_some_and(|extra| extra.close_queued)
     }
 
-    /// Goes on to the first phase of the end.
+    /// Enters the first of the phases that end the connection.
     pub(crate) fn begin_ending(&mut self, phase: Phase, now: u32) {
         self.phase = phase;
         self.phase_started_tick = now;
         let extra = self.extra();
-        extra.ending_since = now;
+        extra.closing_started_tick = now;
         extra.acknowledged = None;
     }
 
-    /// Counts bytes that the kernel has taken. Who takes a page, or what is left at the end, has its
-    /// time anew.
+    /// Counts bytes that the kernel has accepted. For a page, and at the end of a connection, the timeout
+    /// starts again with them.
     #[inline]
     pub(crate) fn note_sent(&mut self, count: usize, now: u32) {
         self.sent_bytes = self.sent_bytes.wrapping_add(count as u32);
@@ -227,8 +227,8 @@ impl Conn {
         }
     }
 
-    /// Gives memory back that an open, quiet websocket does not need.
-    pub(crate) fn shed(&mut self) {
+    /// Frees what an open, quiet websocket does not need.
+    pub(crate) fn drop_idle_extra(&mut self) {
         let needed = self.extra.as_ref().is_some_and(|extra| {
             extra.opening.is_some()
                 || extra.backlog_from < extra.backlog.len()
@@ -246,26 +246,26 @@ impl Conn {
     }
 }
 
-/// The connections of a loop, beside the slots that show them to the public.
+/// The connections of a loop, and the slots by which other threads see them.
 pub(crate) struct Conns {
     slot_arena: SlotArena,
     chunks: Vec<Box<[Conn; Chunk::SLOTS]>>,
-    /// The free place that is taken next, and the one that is taken last; each knows the next.
+    /// A linked list of free entries: the first one is used next.
     first_free: u32,
     last_free: u32,
     live: usize,
 }
 
-/// No place.
-const NONE: u32 = u32::MAX;
+/// The end of the list of free entries.
+const NO_INDEX: u32 = u32::MAX;
 
 impl Conns {
     pub(crate) fn new() -> Self {
         Self {
             slot_arena: SlotArena::take(),
             chunks: Vec::new(),
-            first_free: NONE,
-            last_free: NONE,
+            first_free: NO_INDEX,
+            last_free: NO_INDEX,
             live: 0,
         }
     }
@@ -274,25 +274,25 @@ impl Conns {
         &self.slot_arena
     }
 
-    /// How many places are taken.
+    /// Returns the number of connections.
     pub(crate) fn live(&self) -> usize {
         self.live
     }
 
-    /// How many groups of 256 places there are; see [`Conns::group`].
+    /// Returns the number of groups of 256 entries; see [`Conns::group`].
     pub(crate) fn groups(&self) -> usize {
         self.chunks.len()
     }
 
-    /// The tokens of one group's connections.
+    /// Returns the tokens of one group's connections.
     pub(crate) fn group(&self, group: usize) -> impl Iterator<Item = Token> + use<'_> {
         let first = (group * Chunk::SLOTS) as u32;
-        let places = self
+        let entries = self
             .chunks
             .get(group)
             .into_iter()
             .flat_map(|chunk| chunk.iter());
-        places
+        entries
             .zip(first..)
             .filter(|(conn, _)| conn.phase != Phase::Free)
             .map(|(conn, index)| Token {
@@ -301,13 +301,13 @@ impl Conns {
             })
     }
 
-    /// Takes a free place. None when there is none in the whole process, or memory is refused.
+    /// Adds a connection. Returns None when all ids of the process are in use, or memory is refused.
     pub(crate) fn insert(&mut self, conn: Conn) -> Option<Token> {
-        let index = match self.take_free() {
+        let index = match self.pop_free() {
             Some(index) => index,
             None => {
                 self.grow()?;
-                self.take_free()?
+                self.pop_free()?
             }
         };
         let generation = self.slot(index).allocate();
@@ -319,45 +319,46 @@ impl Conns {
 
     fn grow(&mut self) -> Option<()> {
         let group = self.chunks.len();
-        let mut places = Vec::new();
-        memory::try_reserve_exact(&mut places, Chunk::SLOTS).ok()?;
-        places.resize_with(Chunk::SLOTS, Conn::default);
+        let mut entries = Vec::new();
+        memory::try_reserve_exact(&mut entries, Chunk::SLOTS).ok()?;
+        entries.resize_with(Chunk::SLOTS, Conn::default);
         memory::try_reserve(&mut self.chunks, 1).ok()?;
         let chunk = match self.slot_arena.chunks.get(group) {
             Some(chunk) => chunk,
             None => self.slot_arena.grow()?,
         };
-        self.chunks.push(places.into_boxed_slice().try_into().ok()?);
+        self.chunks
+            .push(entries.into_boxed_slice().try_into().ok()?);
         let first = (group * Chunk::SLOTS) as u32;
         for (slot, index) in chunk.slots.iter().zip(first..) {
             if slot.word().state() == State::Closed {
-                // A panic has ended its loop while a message was on its way to it.
+                // A panic ended its loop while a message to it was under way.
                 slot.free();
             }
             if slot.is_free() {
-                self.give_free(index);
+                self.push_free(index);
             }
         }
         Some(())
     }
 
-    /// The place that has been free for the longest time.
-    fn take_free(&mut self) -> Option<u32> {
+    /// Returns the entry that has been free for the longest time.
+    fn pop_free(&mut self) -> Option<u32> {
         let index = self.first_free;
-        if index == NONE {
+        if index == NO_INDEX {
             return None;
         }
         self.first_free = self.at(index).path;
-        if self.first_free == NONE {
-            self.last_free = NONE;
+        if self.first_free == NO_INDEX {
+            self.last_free = NO_INDEX;
         }
         Some(index)
     }
 
-    fn give_free(&mut self, index: u32) {
-        self.at(index).path = NONE;
+    fn push_free(&mut self, index: u32) {
+        self.at(index).path = NO_INDEX;
         match self.last_free {
-            NONE => self.first_free = index,
+            NO_INDEX => self.first_free = index,
             last => self.at(last).path = index,
         }
         self.last_free = index;
@@ -369,32 +370,31 @@ impl Conns {
     }
 
     #[inline]
-    pub(crate) fn get(&mut self, token: Token) -> Option<&mut Conn> {
+    pub(crate) fn get_mut(&mut self, token: Token) -> Option<&mut Conn> {
         let index = token.index as usize;
         let conn = &mut self.chunks.get_mut(index / Chunk::SLOTS)?[index % Chunk::SLOTS];
         (conn.generation == token.generation && conn.phase != Phase::Free).then_some(conn)
     }
 
-    /// The same for a look.
-    pub(crate) fn look(&self, token: Token) -> Option<&Conn> {
+    pub(crate) fn get(&self, token: Token) -> Option<&Conn> {
         let index = token.index as usize;
         let conn = &self.chunks.get(index / Chunk::SLOTS)?[index % Chunk::SLOTS];
         (conn.generation == token.generation && conn.phase != Phase::Free).then_some(conn)
     }
 
-    /// For whom the events of a connection are.
+    /// Returns the target of a connection's events.
     pub(crate) fn target(&self, token: Token) -> Option<Target> {
         Some(Target {
             websocket: self.id(token),
             token,
             slot: self.slot(token.index),
-            path: self.look(token)?.path,
+            path: self.get(token)?.path,
         })
     }
 
-    /// The place of a connection that is known to be there.
+    /// Returns a connection that is known to exist.
     #[inline]
-    pub(crate) fn place(&mut self, token: Token) -> &mut Conn {
+    pub(crate) fn entry_mut(&mut self, token: Token) -> &mut Conn {
         self.at(token.index)
     }
 
@@ -404,7 +404,7 @@ impl Conns {
         &self.slot_arena.chunks[index / Chunk::SLOTS].slots[index % Chunk::SLOTS]
     }
 
-    /// The public id.
+    /// Returns the websocket's id.
     #[inline]
     pub(crate) fn id(&self, token: Token) -> u64 {
         let chunk = self.slot_arena.chunks[token.index as usize / Chunk::SLOTS].number;
@@ -412,7 +412,7 @@ impl Conns {
         id(IdKind::Websocket, token.generation, slot)
     }
 
-    /// Frees a place whose connection has ended, unless another thread's mail is on its way to it.
+    /// Frees the entry of an ended connection. Returns false while another thread's mail to it is under way.
     pub(crate) fn remove(&mut self, token: Token) -> bool {
         if self.get(token).is_none() {
             return true;
@@ -425,7 +425,7 @@ impl Conns {
         self.chunks[index / Chunk::SLOTS][index % Chunk::SLOTS] = Conn::default();
         self.live -= 1;
         if freed == Freed::Free {
-            self.give_free(token.index);
+            self.push_free(token.index);
         }
         true
     }
@@ -433,8 +433,8 @@ impl Conns {
 
 impl Drop for Conns {
     fn drop(&mut self) {
-        // A loop that ends in order has no websocket, and no mail that counts for one; after a panic
-        // the ids of the rest are gone, too.
+        // A loop that ends in order has no websocket, and no mail that counts for one. After a panic it may
+        // have both, and the ids end here.
         let mails = self.slot_arena.mailbox.detach();
         for (token, cost) in mails.iter().filter_map(Mail::cost) {
             self.slot(token.index).release(cost, 0);

@@ -1,14 +1,14 @@
-//! What is counted for a websocket before it is queued, and uncounted if it never is.
+//! Accounting: bytes are counted for a websocket before they are queued, and uncounted if they never are.
 
 use crate::net::Token;
-use crate::server::error::Answer;
+use crate::server::error::ServerResult;
 use crate::server::slot::Released;
 use crate::server::websocket::mailbox::Mail;
 use crate::server::websocket::slot_arena::Address;
 
-/// Bytes, and a ping perhaps, that are counted in a websocket's slot and not yet queued.
+/// Bytes, and possibly a ping, that are counted in a websocket's slot and not yet queued.
 ///
-/// Whatever happens on the way to the queue, also a panic: dropped, it uncounts what it holds.
+/// When it is dropped, also by a panic, it uncounts what it holds.
 #[must_use]
 pub(crate) struct Reservation {
     address: Address,
@@ -19,14 +19,14 @@ pub(crate) struct Reservation {
 impl Reservation {
     /// Counts a message's bytes, if the queue is under `limit`.
     #[inline]
-    pub(crate) fn of_message(address: Address, bytes: u64, limit: u64) -> Answer<Self> {
+    pub(crate) fn of_message(address: Address, bytes: u64, limit: u64) -> ServerResult<Self> {
         let Address { slot, token, .. } = address;
         slot.reserve(token.generation, bytes, limit)?;
         Ok(Self::counted(address, bytes, 0))
     }
 
-    /// Counts a ping of the application's and its bytes.
-    pub(crate) fn of_ping(address: Address, bytes: u64) -> Answer<Self> {
+    /// Counts a ping of the application and its bytes.
+    pub(crate) fn of_ping(address: Address, bytes: u64) -> ServerResult<Self> {
         let Address { slot, token, .. } = address;
         slot.reserve(token.generation, bytes, u64::MAX)?;
         let mut reservation = Self::counted(address, bytes, 0);
@@ -35,7 +35,7 @@ impl Reservation {
         Ok(reservation)
     }
 
-    /// What somebody else has counted.
+    /// Takes over what has been counted elsewhere.
     #[inline]
     pub(crate) fn counted(address: Address, bytes: u64, pings: u32) -> Self {
         Self {
@@ -50,19 +50,19 @@ impl Reservation {
         self.address.token
     }
 
-    /// Gives so many of the bytes to the caller, who has queued them or uncounts them.
+    /// Passes some of the bytes to the caller, who has queued them or uncounts them.
     pub(crate) fn part(&mut self, bytes: u64) -> u64 {
         debug_assert!(bytes <= self.bytes, "more than was counted");
         self.bytes -= bytes;
         bytes
     }
 
-    /// Gives all of the bytes to the caller, who uncounts them.
+    /// Passes all bytes to the caller, who uncounts them.
     pub(crate) fn all(&mut self) -> u64 {
         std::mem::take(&mut self.bytes)
     }
 
-    /// It is queued: from now on the queue answers for what is counted.
+    /// Passes the count to the queue, which now holds the bytes.
     #[inline]
     pub(crate) fn queued(self) {
         std::mem::forget(self);
@@ -72,7 +72,7 @@ impl Reservation {
 impl Drop for Reservation {
     fn drop(&mut self) {
         let Address { slot, mailbox, .. } = self.address;
-        // Before the bytes, which keep the slot from the next client.
+        // Before the bytes: as long as these are counted, the slot is not given to the next client.
         if self.pings > 0 {
             slot.uncount_pings(self.pings);
         }
@@ -84,7 +84,7 @@ impl Drop for Reservation {
 }
 
 impl Address {
-    /// Lets the loop know of a release that it has to look at.
+    /// Notifies the loop of a release that it must act upon.
     pub(crate) fn report(&self, released: Option<Released>) {
         if let Some(released) = released {
             self.mailbox.post(Mail::Released(self.token, released));
@@ -103,7 +103,7 @@ mod tests {
 
     const LIMIT: u64 = 100;
 
-    /// An open websocket.
+    /// Returns the address of an open websocket.
     fn address() -> Address {
         let slot: &'static Slot = Box::leak(Box::default());
         let mailbox: &'static Mailbox = Box::leak(Box::default());

@@ -10,7 +10,7 @@ use super::output::Output;
 use crate::net::{Peer, Socket, Token, memory};
 use crate::proto::{self, HeadScanner, Refusal, Session};
 use crate::server::log::ConnectionName;
-use crate::server::websocket::connections::{Conn, Counted, Extra, Opening, Phase, Unread};
+use crate::server::websocket::connections::{Conn, Counted, Extra, HeadError, Opening, Phase};
 
 /// Maximum number of connections that are accepted in one turn.
 const MAX_ACCEPTS: usize = 64;
@@ -32,12 +32,12 @@ impl Core {
             };
             match self.server.admit(&peer) {
                 Ok(()) => self.assign(socket, peer),
-                Err(refusal) => self.turn_away(socket, peer, &refusal),
+                Err(refusal) => self.refuse_over_limit(socket, peer, &refusal),
             }
         }
     }
 
-    /// Gives a connection that was let in to the loop with fewest of them.
+    /// Assigns an admitted connection to the loop with the fewest.
     fn assign(&mut self, socket: Socket, peer: Peer) {
         match self.server.assign(self.number) {
             Some((number, other)) => {
@@ -50,43 +50,44 @@ impl Core {
         }
     }
 
-    /// Refuses a connection over a limit, and closes it at once: else the limit would not bound descriptors.
-    /// Of those that speak TLS, which must shake hands to be told why, a few are kept until then.
-    fn turn_away(&mut self, socket: Socket, peer: Peer, refusal: &Refusal) {
+    /// Refuses a connection over a limit and closes it at once: otherwise the limit would not bound
+    /// descriptors. A few that speak TLS are kept until the handshake, without which they cannot receive the
+    /// response.
+    fn refuse_over_limit(&mut self, socket: Socket, peer: Peer, refusal: &Refusal) {
         if self.server.identity().is_none() {
-            self.note_refusal(refusal, || unnamed(peer));
+            self.count_refusal(refusal, || name_without_id(peer));
             let mut words = Vec::new();
             refusal.write(&mut words, &self.server.options.server_header, false);
             return socket.leave_with(&words);
         }
         if !self.acceptor.may_refuse_late() {
-            self.note_refusal(refusal, || unnamed(peer));
+            self.count_refusal(refusal, || name_without_id(peer));
             return socket.leave_with(&proto::TLS_REFUSAL);
         }
-        self.server.keep(self.number);
-        if let Some(token) = self.take_in(socket, peer, false) {
+        self.server.count_connection(self.number);
+        if let Some(token) = self.add_connection(socket, peer, false) {
             self.acceptor.begin_late_refusal();
             self.refuse(token, refusal, false);
         }
     }
 
-    /// Takes a new connection that was let in into this loop.
+    /// Adds an admitted connection to this loop.
     pub(super) fn register(&mut self, socket: Socket, peer: Peer) {
         if self.closing {
             let address = self.server.counted_address(&peer);
             return self.server.leave(self.number, true, address);
         }
-        self.take_in(socket, peer, true);
+        self.add_connection(socket, peer, true);
     }
 
-    /// None when it cannot be served.
-    fn take_in(&mut self, socket: Socket, peer: Peer, admitted: bool) -> Option<Token> {
+    /// Returns None when it cannot be served.
+    fn add_connection(&mut self, socket: Socket, peer: Peer, admitted: bool) -> Option<Token> {
         let now = self.clock.now();
         let opening = Opening {
             peer,
             head: Vec::new(),
             scanner: HeadScanner::default(),
-            answered: false,
+            has_served_page: false,
         };
         let conn = Conn {
             session: Session::default(),
@@ -104,11 +105,11 @@ impl Core {
             ..Conn::default()
         };
         let address = self.server.counted_address(&peer).filter(|_| admitted);
-        let room = self.make_room(address.is_some());
+        let room = self.reserve_lists(address.is_some());
         let Some(token) = room.and_then(|()| self.conns.insert(conn)) else {
             log::error!(
                 "{}: out of ids or memory for a new connection",
-                unnamed(peer)
+                name_without_id(peer)
             );
             self.server.leave(self.number, admitted, address);
             return None;
@@ -133,9 +134,8 @@ impl Core {
         Some(token)
     }
 
-    /// Makes room for one more client in each list in which it may come to stand; in that of addresses
-    /// only if its own counts.
-    fn make_room(&mut self, has_address: bool) -> Option<()> {
+    /// Reserves memory for one more connection in each list in which it may be entered.
+    fn reserve_lists(&mut self, has_address: bool) -> Option<()> {
         let clients = self.conns.live() + 1;
         memory::frugal(|| {
             let Self {
@@ -158,18 +158,18 @@ impl Core {
         .ok()
     }
 
-    /// Ends with a client whose request cannot be read.
-    pub(crate) fn cannot_read(&mut self, token: Token, unread: Unread) {
-        match unread {
-            Unread::Refused(refusal) => self.refuse(token, &refusal, false),
-            Unread::Tls => self.refuse_tls(token),
-            Unread::Memory => self.end(token, Some(io::ErrorKind::OutOfMemory.into())),
+    /// Refuses a request whose head cannot be read.
+    pub(crate) fn fail_request(&mut self, token: Token, error: HeadError) {
+        match error {
+            HeadError::Refused(refusal) => self.refuse(token, &refusal, false),
+            HeadError::Tls => self.refuse_tls(token),
+            HeadError::Memory => self.end(token, Some(io::ErrorKind::OutOfMemory.into())),
         }
     }
 
-    /// Refuses a request, and says nothing after it.
+    /// Refuses a request; nothing is sent after the response.
     pub(crate) fn refuse(&mut self, token: Token, refusal: &Refusal, head_only: bool) {
-        self.note_refusal(refusal, || self.name(token));
+        self.count_refusal(refusal, || self.name(token));
         let server = Arc::clone(&self.server);
         let len = refusal.max_len(&server.options.server_header);
         self.respond(len, token, |out| {
@@ -177,24 +177,24 @@ impl Core {
         });
     }
 
-    fn note_refusal(&self, refusal: &Refusal, name: impl FnOnce() -> ConnectionName) {
+    fn count_refusal(&self, refusal: &Refusal, name: impl FnOnce() -> ConnectionName) {
         self.server.metrics.rejected.fetch_add(1, Ordering::Relaxed);
         let Refusal { status, text, .. } = refusal;
         log::info!("{}: request refused: {status} {text}", name());
     }
 
-    /// Refuses a client that does not speak TLS where it should, unless it is refused already.
-    pub(crate) fn refuse_plain(&mut self, token: Token) {
+    /// Refuses a request without TLS on a port with TLS, unless the connection is being refused already.
+    pub(crate) fn refuse_plaintext(&mut self, token: Token) {
         let is_opening = self
             .conns
-            .get(token)
+            .get_mut(token)
             .is_some_and(|conn| conn.phase == Phase::Opening);
         if is_opening {
             self.refuse(token, &Refusal::wants_tls(), false);
         }
     }
 
-    /// Refuses a client that begins TLS where there is none.
+    /// Refuses a TLS handshake on a port without TLS.
     fn refuse_tls(&mut self, token: Token) {
         self.server.metrics.rejected.fetch_add(1, Ordering::Relaxed);
         log::info!("{}: TLS handshake on a port without TLS", self.name(token));
@@ -202,36 +202,36 @@ impl Core {
         self.respond(alert.len(), token, |out| out.extend_from_slice(alert));
     }
 
-    /// Returns a request, and waits for the next one on the same connection.
-    pub(crate) fn respond_and_read_on(&mut self, token: Token, write: impl FnOnce(&mut Vec<u8>)) {
+    /// Responds to a request, and waits for the next one on the same connection.
+    pub(crate) fn respond_and_continue(&mut self, token: Token, write: impl FnOnce(&mut Vec<u8>)) {
         let now = self.clock.now();
-        let Some(conn) = self.conns.get(token) else {
+        let Some(conn) = self.conns.get_mut(token) else {
             return;
         };
         conn.phase_started_tick = now;
         if let Some(opening) = conn.extra().opening.as_mut() {
             opening.head = Vec::new();
             opening.scanner = HeadScanner::default();
-            opening.answered = true;
+            opening.has_served_page = true;
         }
-        // A page makes room for itself.
-        self.say_response(0, token, write);
+        // A page reserves its own memory.
+        self.queue_response(0, token, write);
     }
 
-    /// Returns a request, by at most `len` bytes, with the last that is said on its connection.
+    /// Responds to a request with at most `len` bytes, the last ones that are sent on the connection.
     pub(crate) fn respond(&mut self, len: usize, token: Token, write: impl FnOnce(&mut Vec<u8>)) {
         let now = self.clock.now();
-        let Some(conn) = self.conns.get(token) else {
+        let Some(conn) = self.conns.get_mut(token) else {
             return;
         };
         conn.begin_ending(Phase::Finishing, now);
         conn.extra().opening = None;
-        self.say_response(len, token, write);
+        self.queue_response(len, token, write);
     }
 }
 
-/// How the log names a connection that has no id.
-fn unnamed(peer: Peer) -> ConnectionName {
+/// Returns how the log names a connection that has no id.
+fn name_without_id(peer: Peer) -> ConnectionName {
     ConnectionName {
         websocket: 0,
         peer: Some(peer),

@@ -95,7 +95,7 @@ impl Acceptor {
         self.ready |= self.stalled;
     }
 
-    /// Whether a failure is to be looked after at each tick.
+    /// Whether accepting has failed, so that each tick must check it.
     pub(super) fn has_failed(&self) -> bool {
         self.stalled || self.last_failure.is_some()
     }

@@ -1,15 +1,15 @@
-//! Input that cannot be delivered yet: it is kept, and nothing more is read meanwhile.
+//! Input that cannot be delivered yet is buffered as a backlog, and reading is paused.
 
 use super::Core;
 use crate::net::Token;
 use crate::server::websocket::connections::Phase;
 
 impl Core {
-    /// Keeps input, from `from` on, until it may be delivered; nothing is read meanwhile.
+    /// Pauses reading, and buffers input, from `from` on, until it may be delivered.
     pub(crate) fn pause_reading(&mut self, token: Token, input: Vec<u8>, from: usize) {
         let Some(conn) = self
             .conns
-            .get(token)
+            .get_mut(token)
             .filter(|conn| conn.phase != Phase::Ended)
         else {
             return;
@@ -23,9 +23,9 @@ impl Core {
         self.poller.pause(token);
     }
 
-    /// Takes what was kept, to deliver it.
+    /// Takes the backlog, to deliver it. Returns its bytes, and where the undelivered ones begin.
     pub(crate) fn take_backlog(&mut self, token: Token) -> Option<(Vec<u8>, usize)> {
-        let conn = self.conns.get(token)?;
+        let conn = self.conns.get_mut(token)?;
         conn.reading.backlog_scheduled = false;
         if !conn.reading.paused {
             return None;
@@ -39,29 +39,29 @@ impl Core {
         ))
     }
 
-    /// Reads from the client again: nothing is kept any more.
+    /// Reads from the connection again, which has no backlog any more.
     pub(crate) fn resume_reading(&mut self, token: Token) {
-        let Some(conn) = self.conns.get(token) else {
+        let Some(conn) = self.conns.get_mut(token) else {
             return;
         };
         conn.reading.paused = false;
-        conn.shed();
+        conn.drop_idle_extra();
         self.poller.resume(token);
     }
 
-    /// Whether a client is not to be read from for now.
+    /// Whether so much is queued, for the peer or for the client's own thread, that reading must pause.
     pub(crate) fn is_above_low_water(&mut self, token: Token) -> bool {
         let queued = self.slot(token).word().queued();
         let low = self.mailbox.low();
-        self.conns.get(token).is_some_and(|conn| {
+        self.conns.get_mut(token).is_some_and(|conn| {
             conn.phase == Phase::Open
-                && (queued > low || conn.client_queue().is_some_and(|hand| !hand.has_room()))
+                && (queued > low || conn.client_queue().is_some_and(|queue| !queue.has_room()))
         })
     }
 
-    /// Delivers kept input again, if nothing speaks against it any more.
+    /// Delivers the backlog in the next turn, if the reason for the pause is gone.
     pub(crate) fn reconsider_backlog(&mut self, token: Token) {
-        let Some(conn) = self.conns.get(token).filter(|conn| conn.reading.paused) else {
+        let Some(conn) = self.conns.get_mut(token).filter(|conn| conn.reading.paused) else {
             return;
         };
         if conn.phase != Phase::Open || self.slot(token).word().queued() <= self.mailbox.low() {
@@ -69,11 +69,11 @@ impl Core {
         }
     }
 
-    /// The next turn delivers what is kept of this client's input.
+    /// Delivers the backlog in the next turn.
     pub(crate) fn schedule_backlog(&mut self, token: Token) {
         if let Some(conn) = self
             .conns
-            .get(token)
+            .get_mut(token)
             .filter(|conn| !conn.reading.backlog_scheduled)
         {
             conn.reading.backlog_scheduled = true;

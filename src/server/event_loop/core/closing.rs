@@ -11,10 +11,10 @@ use crate::server::slot::State;
 use crate::server::websocket::connections::Phase;
 
 impl Core {
-    /// The client's close frame has come.
-    pub(crate) fn client_closed(&mut self, token: Token, code: Option<u16>, reason: &[u8]) {
+    /// The peer's close frame has been received.
+    pub(crate) fn close_received(&mut self, token: Token, code: Option<u16>, reason: &[u8]) {
         let now = self.clock.now();
-        let Some(conn) = self.conns.get(token) else {
+        let Some(conn) = self.conns.get_mut(token) else {
             return;
         };
         let ours = conn.phase == Phase::Open;
@@ -26,20 +26,20 @@ impl Core {
         extra.close_status.reason = reason.to_vec();
         if ours {
             extra.pending_close = Some((code, Vec::new()));
-            // It fails if the application has closed at the same time; then its mail comes late.
+            // Fails if the application closes at the same time; its mail then comes too late.
             let _ = self.slot(token).advance(token.generation, State::Closing);
         }
         self.queue_close_frame(token);
         self.finish_closing(token);
     }
 
-    /// The client broke a rule: tells it by a close frame, and the application.
+    /// Fails the connection: sends a close frame, and notifies the application.
     pub(crate) fn fail(&mut self, token: Token, error: ProtoError) {
         let now = self.clock.now();
-        let Some(conn) = self.conns.get(token) else {
+        let Some(conn) = self.conns.get_mut(token) else {
             return;
         };
-        let said = conn.has_queued_close();
+        let close_was_queued = conn.has_queued_close();
         conn.session.abandon(&mut self.input.scratch);
         conn.begin_ending(Phase::Finishing, now);
         let code = error.close_code();
@@ -47,7 +47,7 @@ impl Core {
         extra.pending_close = None;
         extra.close_status.failed = Some(code);
         extra.close_queued = true;
-        // Fails if the application has closed at the same time.
+        // Fails if the application closes at the same time.
         let _ = self.slot(token).advance(token.generation, State::Closing);
         log::info!("{}: failing connection: {code}, {error}", self.name(token));
         self.server
@@ -62,15 +62,15 @@ impl Core {
         };
         self.pending
             .push_back((token, Pending::failure(kind, code, error.to_string())));
-        if !said {
-            self.say(token, |out| proto::write_close(out, Some(code), b""));
+        if !close_was_queued {
+            self.queue_frame(token, |out| proto::write_close(out, Some(code), b""));
         }
-        self.mark_dirty(token);
+        self.schedule_write(token);
     }
 
-    /// Memory for what the client has sent was refused: ends with it, politely where that is possible.
-    pub(crate) fn fail_for_memory(&mut self, token: Token) {
-        match self.conns.get(token).map(|conn| conn.phase) {
+    /// Fails the connection because memory for its input was refused; with a close frame where one is possible.
+    pub(crate) fn fail_out_of_memory(&mut self, token: Token) {
+        match self.conns.get_mut(token).map(|conn| conn.phase) {
             Some(Phase::Open | Phase::Closing) => self.fail(token, ProtoError::OutOfMemory),
             _ => self.end(token, Some(io::ErrorKind::OutOfMemory.into())),
         }
@@ -81,7 +81,7 @@ impl Core {
         let now = self.clock.now();
         let Some(conn) = self
             .conns
-            .get(token)
+            .get_mut(token)
             .filter(|conn| conn.phase == Phase::Open)
         else {
             return;
@@ -89,12 +89,12 @@ impl Core {
         conn.begin_ending(Phase::Closing, now);
         conn.session.drop_messages();
         conn.extra().pending_close = Some((Some(code), reason));
-        // The client's close frame may be among what was kept.
+        // The peer's close frame may be in the backlog.
         self.reconsider_backlog(token);
         self.queue_close_frame(token);
     }
 
-    /// Closes a websocket with 1001: not the application wants it, but the server.
+    /// Closes a websocket with 1001, on the server's behalf.
     pub(crate) fn close_by_server(&mut self, token: Token) {
         // Fails if the application closes it at the same time.
         if self
@@ -106,10 +106,10 @@ impl Core {
         }
     }
 
-    /// Queues our close frame, once all that was sent before it is in the outbox.
+    /// Queues our close frame, once everything that was sent before it is in the outbox.
     pub(super) fn queue_close_frame(&mut self, token: Token) {
         let queued = self.slot(token).word().queued();
-        let Some(conn) = self.conns.get(token) else {
+        let Some(conn) = self.conns.get_mut(token) else {
             return;
         };
         let held = conn.outbox.as_ref().map_or(0, |outbox| outbox.counted());
@@ -123,13 +123,13 @@ impl Core {
             return;
         };
         extra.close_queued = true;
-        self.say(token, |out| proto::write_close(out, code, &reason));
+        self.queue_frame(token, |out| proto::write_close(out, code, &reason));
         self.finish_closing(token);
     }
 
-    /// After both close frames nothing more is said.
+    /// Finishes the connection once both close frames are there.
     fn finish_closing(&mut self, token: Token) {
-        let Some(conn) = self.conns.get(token) else {
+        let Some(conn) = self.conns.get_mut(token) else {
             return;
         };
         let extra = conn.extra();
@@ -138,7 +138,7 @@ impl Core {
             && conn.phase == Phase::Closing
         {
             conn.phase = Phase::Finishing;
-            self.mark_dirty(token);
+            self.schedule_write(token);
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Compressing what is sent, where that was agreed on and makes it shorter.
+//! Compressing messages, where that was negotiated and makes them shorter.
 
 use super::Core;
 use super::output::Output;
@@ -8,7 +8,7 @@ use crate::server::ServerError;
 use crate::server::websocket::reservation::Reservation;
 
 impl Core {
-    /// Queues one message whose bytes are counted as they are: compressed, if that is shorter.
+    /// Queues one message, compressed if that is shorter. The uncompressed frame's bytes are counted.
     #[cold]
     #[inline(never)]
     pub(super) fn send_deflated(
@@ -34,9 +34,13 @@ impl Core {
         sent
     }
 
-    /// Queues a frame that another thread has made and mailed, its bytes counted: the message in it
-    /// compressed, if that is shorter. False when the client has gone.
-    pub(super) fn queue_mailed(&mut self, mut reservation: Reservation, frame: Vec<u8>) -> bool {
+    /// Queues a frame that another thread has mailed, its message compressed if that is shorter. The mailed
+    /// frame's bytes are counted. Returns false when the client has gone.
+    pub(super) fn queue_mailed_frame(
+        &mut self,
+        mut reservation: Reservation,
+        frame: Vec<u8>,
+    ) -> bool {
         let token = reservation.token();
         let cost = frame.len();
         let deflated = match proto::split_message(&frame) {
@@ -46,7 +50,7 @@ impl Core {
             _ => None,
         };
         let Some((head, deflated)) = deflated else {
-            return self.queue(reservation, |outbox| outbox.adopt(frame));
+            return self.queue(reservation, |outbox| outbox.append_owned(frame));
         };
         let deflated_cost = head.as_slice().len() + deflated.len();
         let saved = reservation.part((cost - deflated_cost) as u64);
@@ -58,17 +62,15 @@ impl Core {
         queued
     }
 
-    /// The frame of a compressed message. None where nothing was agreed on with the client, and
-    /// when it would not be shorter.
-    ///
-    /// Topics will call `deflaters` once for all clients with the same shared window.
+    /// Returns the frame of the compressed message; None if no compression was negotiated, and if it would not
+    /// be shorter.
     fn deflate(&mut self, token: Token, kind: Kind, body: &[u8]) -> Option<(FrameHead, Vec<u8>)> {
         let Self {
             conns,
             output: Output { deflaters, .. },
             ..
         } = self;
-        let conn = conns.get(token)?;
+        let conn = conns.get_mut(token)?;
         let agreement = conn.session.agreement()?;
         let deflated = match agreement.shared_window_bits() {
             Some(window_bits) => deflaters.deflate(window_bits, body),
@@ -84,9 +86,12 @@ impl Core {
         Some((head, deflated))
     }
 
-    /// What was compressed last is not sent: what comes later must not refer to it.
+    /// Resets the compressor, because its last message is not sent: later ones must not refer to it.
     fn forget_deflated(&mut self, token: Token) {
-        let extra = self.conns.get(token).and_then(|conn| conn.extra.as_mut());
+        let extra = self
+            .conns
+            .get_mut(token)
+            .and_then(|conn| conn.extra.as_mut());
         if let Some(own) = extra.and_then(|extra| extra.deflater.as_mut()) {
             own.reset();
         }

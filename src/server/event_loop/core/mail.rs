@@ -7,40 +7,40 @@ use crate::server::websocket::reservation::Reservation;
 use crate::server::websocket::slot_arena::Address;
 
 impl Core {
-    /// Does what other threads have asked for until now.
+    /// Handles the mail that has arrived.
     #[inline]
     pub(crate) fn take_mail(&mut self) {
         if self.mailbox.has_mail() {
-            self.open_all_mail();
+            self.handle_all_mail();
         }
         if !self.pending_frees.is_empty() {
             self.retry_pending_frees();
         }
     }
 
-    fn open_all_mail(&mut self) {
+    fn handle_all_mail(&mut self) {
         for _ in 0..self.mailbox.begin_taking() {
             let Some(mail) = self.mailbox.take() else {
                 break;
             };
-            self.open_mail(mail);
+            self.handle_mail(mail);
         }
     }
 
-    fn open_mail(&mut self, mail: Mail) {
+    fn handle_mail(&mut self, mail: Mail) {
         match mail {
             Mail::Message(token, frame) => {
-                let reservation = self.mailed(token, frame.len(), 0);
-                let queued = self.queue_mailed(reservation, frame);
+                let reservation = self.reservation_of_mail(token, frame.len(), 0);
+                let queued = self.queue_mailed_frame(reservation, frame);
                 self.traffic.messages_out += u64::from(queued);
             }
             Mail::Ping(token, payload) => {
-                let reservation = self.mailed(token, ping_cost(&payload), 1);
+                let reservation = self.reservation_of_mail(token, ping_cost(&payload), 1);
                 self.queue_ping(reservation, &payload);
             }
             Mail::Close(token, code, reason) => self.close(token, code, reason),
             Mail::Abort(token) => self.abort(token),
-            Mail::Flush(token) => self.mark_dirty(token),
+            Mail::Flush(token) => self.schedule_write(token),
             Mail::Released(token, released) => {
                 if released.drain {
                     self.pending.push_back((token, Pending::Drain));
@@ -59,7 +59,7 @@ impl Core {
         }
     }
 
-    /// Takes the mail that comes before a message whose bytes are counted.
+    /// Handles the mail that was sent before a message whose bytes are counted.
     #[cold]
     #[inline(never)]
     pub(crate) fn take_mail_before(&mut self, token: Token, counted: u64) {
@@ -76,8 +76,8 @@ impl Core {
         }
     }
 
-    /// What was counted for something that has come by mail; the mail's own cost is uncounted.
-    fn mailed(&mut self, token: Token, bytes: usize, pings: u32) -> Reservation {
+    /// Returns the reservation of what has arrived by mail. The mail's own cost is uncounted.
+    fn reservation_of_mail(&mut self, token: Token, bytes: usize, pings: u32) -> Reservation {
         let counted = bytes as u64 + Mail::COST;
         let mut reservation = Reservation::counted(self.address(token), counted, pings);
         let cost = reservation.part(Mail::COST);

@@ -1,6 +1,6 @@
-//! What a loop owns, and everything it does with it that calls no foreign code.
+//! The state of a loop, and everything that it does without calling foreign code.
 //!
-//! Callbacks are recorded as pending here and run by [`crate::server::event_loop`] when nothing is borrowed.
+//! Callbacks are recorded as pending, and run by [`crate::server::event_loop`] when nothing is borrowed.
 
 mod accepting;
 mod acceptor;
@@ -49,7 +49,7 @@ pub(crate) enum Pending {
     Drain,
     Failure(Box<Failure>),
     Disconnect,
-    /// `upgrade` has answered on the client's own thread.
+    /// `upgrade` has returned on the client's own thread.
     Verdict(Verdict, Box<Request>),
     /// The client's own thread has ended.
     ThreadEnded,
@@ -105,12 +105,12 @@ impl Core {
         })
     }
 
-    /// From now on clients are accepted here.
+    /// Accepts connections from now on.
     pub(crate) fn listen(&mut self, listener: Arc<Listener>) -> io::Result<()> {
         self.acceptor.listen(&mut self.poller, listener)
     }
 
-    /// Whether a turn would find something to do without waiting.
+    /// Whether there is something to do without waiting.
     pub(crate) fn has_work(&self) -> bool {
         self.poller.has_work()
             || self.acceptor.is_ready()
@@ -121,7 +121,7 @@ impl Core {
 
     /// Whether `connect` has run, or is about to.
     pub(crate) fn is_connected(&self, token: Token) -> bool {
-        self.conns.look(token).is_some_and(|conn| conn.connected)
+        self.conns.get(token).is_some_and(|conn| conn.connected)
     }
 
     /// Returns how the log names a connection that is there. It may cost a system call: ask for it only when
@@ -139,17 +139,21 @@ impl Core {
         self.conns.slot(token.index)
     }
 
-    /// Takes back what a pulled batch was lent.
+    /// Takes back what was lent to a pulled batch.
     pub(crate) fn take_back(&mut self, mut batch: Batch) {
         let arena = &mut self.input.arena;
         *arena = arena.take().or(batch.arena.take());
-        batch.ended.drain(..).for_each(|token| self.vacate(token));
+        batch.ended.drain(..).for_each(|token| self.free(token));
     }
 
-    /// Hands an event to the client's own thread.
-    pub(crate) fn hand_over(&mut self, token: Token, event: Event<'static>) {
-        if let Some(hand) = self.conns.get(token).and_then(|conn| conn.client_queue()) {
-            hand.push(ClientEvent::Event(event));
+    /// Passes an event to the client's own thread.
+    pub(crate) fn queue_client_event(&mut self, token: Token, event: Event<'static>) {
+        if let Some(queue) = self
+            .conns
+            .get_mut(token)
+            .and_then(|conn| conn.client_queue())
+        {
+            queue.push(ClientEvent::Event(event));
         }
     }
 }

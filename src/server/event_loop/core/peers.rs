@@ -12,18 +12,18 @@ use crate::net::{Peer, Token, memory};
 pub(super) struct Peers {
     /// The addresses that count against MAX_CONNECTIONS_PER_IP.
     counted: HashMap<u32, IpAddr>,
-    /// The peers of connections that came while something listened to the log: the system forgets the
+    /// The peers of connections that were accepted while something listened to the log: the system forgets the
     /// address of a peer that resets its connection.
     logged: HashMap<u32, Peer>,
 }
 
 impl Peers {
-    /// Makes room for one more counted address.
+    /// Reserves memory for one more counted address.
     pub(super) fn reserve(&mut self) -> Result<(), TryReserveError> {
         self.counted.try_reserve(1)
     }
 
-    /// Notes the address for which a connection counts. There is room for it.
+    /// Notes the address for which a connection counts. Memory for it is reserved.
     pub(super) fn note_counted(&mut self, token: Token, address: IpAddr) {
         self.counted.insert(token.index, address);
     }

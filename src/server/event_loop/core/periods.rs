@@ -3,13 +3,13 @@
 use super::clock::Clock;
 use crate::server::Options;
 
-/// A connection that was answered with a page stays open for so many milliseconds.
+/// After a page, a connection waits for the next request for so many milliseconds.
 const PAGE_KEEP_ALIVE_MS: u32 = 2_000;
 
 /// Timeouts in ticks; 0 is never.
 pub(super) struct Periods {
     pub handshake: u32,
-    /// For a connection that was answered with a page and asks for nothing.
+    /// For the next request after a page.
     pub page_keep_alive: u32,
     pub idle: u32,
     pub ping: u32,

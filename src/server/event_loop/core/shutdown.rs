@@ -15,15 +15,15 @@ impl Core {
         for group in 0..self.conns.groups() {
             let tokens: Vec<Token> = self.conns.group(group).collect();
             for token in tokens {
-                let Some(conn) = self.conns.get(token) else {
+                let Some(conn) = self.conns.get_mut(token) else {
                     continue;
                 };
                 match conn.phase {
                     Phase::Opening => self.end(token, None),
                     Phase::Open => self.close_by_server(token),
-                    // Of a page that is taken slowly, as long as of a websocket from now on.
+                    // A page that is received slowly has as much time as a websocket from now on.
                     Phase::Finishing | Phase::Lingering if !conn.connected => {
-                        conn.extra().ending_since = now;
+                        conn.extra().closing_started_tick = now;
                     }
                     _ => (),
                 }
@@ -31,12 +31,12 @@ impl Core {
         }
     }
 
-    /// Whether nothing is left of a server that closes.
+    /// Whether a closing server has no connection left.
     pub(crate) fn is_finished(&self) -> bool {
         self.closing && self.conns.live() == 0
     }
 
-    /// Whether nothing is left but events that a pulling host has not fetched.
+    /// Whether a closing server has nothing left but events that the host has not pulled.
     pub(crate) fn is_quiet(&mut self) -> bool {
         let groups = self.conns.groups();
         self.closing
@@ -44,7 +44,7 @@ impl Core {
                 let tokens: Vec<Token> = self.conns.group(group).collect();
                 tokens.into_iter().all(|token| {
                     self.conns
-                        .get(token)
+                        .get_mut(token)
                         .is_none_or(|conn| conn.phase == Phase::Ended)
                 })
             })

@@ -1,4 +1,4 @@
-//! The end of a connection: its socket is closed, and what it held given back.
+//! The end of a connection: its socket is closed, and its resources are released.
 
 use std::io;
 use std::sync::atomic::Ordering;
@@ -10,16 +10,16 @@ use crate::server::slot::State;
 use crate::server::websocket::connections::{Conn, Phase};
 
 impl Core {
-    /// The client's stream has ended.
-    pub(crate) fn client_left(&mut self, token: Token, error: Option<io::Error>) {
+    /// The peer's stream has ended.
+    pub(crate) fn peer_ended(&mut self, token: Token, error: Option<io::Error>) {
         let now = self.clock.now();
-        let Some(conn) = self.conns.get(token) else {
+        let Some(conn) = self.conns.get_mut(token) else {
             return;
         };
         let is_opening = conn.phase == Phase::Opening;
         if let Some(error) = error
             .as_ref()
-            .filter(|error| is_opening && is_broken(error))
+            .filter(|error| is_opening && is_invalid_data(error))
         {
             log::info!("{}: TLS failed: {error}", self.name(token));
             self.server.metrics.rejected.fetch_add(1, Ordering::Relaxed);
@@ -29,7 +29,7 @@ impl Core {
             return self.end(token, error);
         }
         conn.reading.closed = true;
-        // It may still read: what is queued leaves first.
+        // It may still read: what is queued is sent first.
         let last_is_queued = match conn.phase {
             // A page.
             Phase::Opening => conn.outbox.is_some(),
@@ -41,7 +41,7 @@ impl Core {
                 conn.phase_started_tick = now;
             }
             conn.phase = Phase::Finishing;
-            return self.mark_dirty(token);
+            return self.schedule_write(token);
         }
         if is_opening {
             log::debug!("{}: left during the handshake", self.name(token));
@@ -53,16 +53,16 @@ impl Core {
     /// Ends a connection now: closes the socket and lets `disconnect` follow.
     pub(crate) fn end(&mut self, token: Token, error: Option<io::Error>) {
         let is_there = |conn: &Conn| conn.phase != Phase::Ended;
-        if !self.conns.look(token).is_some_and(is_there) {
+        if !self.conns.get(token).is_some_and(is_there) {
             return;
         }
         if let Some(error) = &error {
             self.log_failure(token, error);
         }
-        let Some(conn) = self.conns.get(token) else {
+        let Some(conn) = self.conns.get_mut(token) else {
             return;
         };
-        let deciding = conn.phase == Phase::Deciding;
+        let is_deciding = conn.phase == Phase::Deciding;
         conn.phase = Phase::Ended;
         conn.writing.blocked = false;
         conn.session.abandon(&mut self.input.scratch);
@@ -84,7 +84,7 @@ impl Core {
         slot.uncount_pings(unsent.1);
         // Fails if it is closing already.
         let _ = slot.advance(token.generation, State::Closing);
-        // A drain that falls due now has nobody left to be told.
+        // A `drain` that becomes pending now is not called any more.
         let _ = slot.release(unsent.0 as u64, self.mailbox.low());
         let address = self.peers.take_counted(token);
         if !counted {
@@ -96,7 +96,7 @@ impl Core {
             .open
             .fetch_sub(u64::from(connected), Ordering::Relaxed);
         self.acceptor.retry();
-        if let Some(error) = error.filter(|error| connected && !is_leaving(error)) {
+        if let Some(error) = error.filter(|error| connected && !is_disconnect(error)) {
             let kind = match error.kind() {
                 io::ErrorKind::OutOfMemory => FailureKind::Memory,
                 _ => FailureKind::Io,
@@ -106,7 +106,7 @@ impl Core {
                 .push_back((token, Pending::failure(kind, 1006, text)));
         }
         // While `upgrade` decides on the client's own thread, its verdict comes first.
-        if !deciding {
+        if !is_deciding {
             self.pending.push_back((token, Pending::Disconnect));
         }
     }
@@ -127,21 +127,21 @@ impl Core {
     /// Ends a connection now, because the application asks for it.
     pub(crate) fn abort(&mut self, token: Token) {
         let is_there = |conn: &Conn| conn.phase != Phase::Ended;
-        if self.conns.look(token).is_some_and(is_there) {
+        if self.conns.get(token).is_some_and(is_there) {
             log::debug!("{}: aborted", self.name(token));
             self.end(token, None);
         }
     }
 
-    /// Frees an ended connection's place and id, now or as soon as nothing is on its way to it.
-    pub(crate) fn vacate(&mut self, token: Token) {
+    /// Frees an ended connection and its id, now or as soon as no mail to it is under way.
+    pub(crate) fn free(&mut self, token: Token) {
         self.peers.forget(token);
         if !self.conns.remove(token) {
             self.pending_frees.push(token);
         }
     }
 
-    /// Tries again to free the places of those to whom something was on its way.
+    /// Frees the connections to which mail was under way, if it has arrived.
     pub(super) fn retry_pending_frees(&mut self) {
         let Self {
             pending_frees,
@@ -152,13 +152,13 @@ impl Core {
     }
 }
 
-/// Whether an error says that what was received broke a rule.
-fn is_broken(error: &io::Error) -> bool {
+/// Whether an error says that what was received is invalid.
+fn is_invalid_data(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::InvalidData
 }
 
-/// Whether an error only says that the client has gone.
-fn is_leaving(error: &io::Error) -> bool {
+/// Whether an error only says that the peer has disconnected.
+fn is_disconnect(error: &io::Error) -> bool {
     matches!(
         error.kind(),
         io::ErrorKind::ConnectionReset

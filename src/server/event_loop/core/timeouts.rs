@@ -9,20 +9,19 @@ use crate::proto;
 use crate::server::event_loop::core::clock::{ROUND, Ticks};
 use crate::server::websocket::connections::{Conn, Phase};
 
-/// Who takes little by little what is left at the end has so many times CLOSE_TIMEOUT.
+/// A peer that receives the last bytes slowly has at most so many times CLOSE_TIMEOUT.
 const MAX_CLOSE_TIMEOUTS: u32 = 12;
 
-/// The payload of Portal's own pings; their answers are not the application's business.
-const PING: &[u8] = b"\xf0\x9f\x9a\xaa\x00\x07\xe6\x0b";
+/// The payload of Portal's own pings. The application does not see the pongs.
+const PING_PAYLOAD: &[u8] = b"\xf0\x9f\x9a\xaa\x00\x07\xe6\x0b";
 
 impl Core {
-    /// Whether a pong answers a ping of Portal's own.
+    /// Whether a pong replies to one of Portal's own pings.
     pub(crate) fn is_own_pong(payload: &[u8]) -> bool {
-        payload == PING
+        payload == PING_PAYLOAD
     }
 
-    /// Limits the coming wait, when there is something to look after. Returns false when there must be no
-    /// wait.
+    /// Limits the next wait so that timeouts are checked in time. Returns false when there must be no wait.
     pub(crate) fn limit_wait(&mut self) -> bool {
         let ticks = self.ticks_to_wait();
         ticks.is_none_or(|ticks| self.waits.limit(ticks, &mut self.clock, &self.poller))
@@ -34,7 +33,7 @@ impl Core {
         self.waits.note(result)
     }
 
-    /// How many ticks a wait may last; None is without limit.
+    /// Returns how many ticks the next wait may last; None: no limit.
     fn ticks_to_wait(&self) -> Option<u32> {
         if self.acceptor.has_failed() {
             return Some(1);
@@ -44,11 +43,11 @@ impl Core {
             return self.input.scratch.keeps_large().then_some(ROUND);
         }
         let next = self.clock.now().wrapping_add(1) % ROUND;
-        // Groups come in the first ticks of a round.
+        // Groups are checked in the first ticks of a round.
         Some(if next < groups { 1 } else { 1 + ROUND - next })
     }
 
-    /// Looks after the connections whose turn has come in these ticks.
+    /// Checks the timeouts of the connections whose groups belong to these ticks.
     #[inline]
     pub(crate) fn sweep(&mut self, ticks: Ticks) {
         if ticks.count > 0 {
@@ -79,15 +78,17 @@ impl Core {
     fn check_timeouts(&mut self, token: Token) {
         let now = self.clock.now();
         let Self { conns, periods, .. } = self;
-        let Some(conn) = conns.get(token) else { return };
+        let Some(conn) = conns.get_mut(token) else {
+            return;
+        };
         let age = now.wrapping_sub(conn.phase_started_tick);
         let silence = now.wrapping_sub(conn.last_received_tick);
         match conn.phase {
             Phase::Free | Phase::Deciding | Phase::Ended => (),
             Phase::Opening => {
                 let opening = conn.extra.as_ref().and_then(|extra| extra.opening.as_ref());
-                let kept = opening.is_some_and(|opening| opening.answered);
-                let idle = kept
+                let has_served_page = opening.is_some_and(|opening| opening.has_served_page);
+                let idle = has_served_page
                     && !conn.writing.blocked
                     && opening.is_some_and(|opening| opening.head.is_empty());
                 let limit = if idle {
@@ -98,7 +99,7 @@ impl Core {
                 if age < limit {
                     return;
                 }
-                if kept {
+                if has_served_page {
                     log::debug!("{}: next request timed out", self.name(token));
                 } else {
                     log::info!("{}: handshake timed out", self.name(token));
@@ -108,7 +109,7 @@ impl Core {
             }
             Phase::Closing | Phase::Finishing | Phase::Lingering => self.check_close_timeout(token),
             Phase::Open if conn.reading.paused && !conn.writing.blocked => {
-                // It waits for us, and not we for it.
+                // The connection waits for the application, not for the peer.
                 conn.last_received_tick = now;
                 self.reconsider_backlog(token);
             }
@@ -128,62 +129,65 @@ impl Core {
         }
     }
 
-    /// Asks a client that is silent for a sign of life.
+    /// Pings a silent peer.
     fn ping(&mut self, token: Token) {
         let now = self.clock.now();
         let Some((acknowledged, waits)) = self.acknowledged(token) else {
             return;
         };
-        let Some(conn) = self.conns.get(token) else {
+        let Some(conn) = self.conns.get_mut(token) else {
             return;
         };
         conn.awaits_pong = true;
         conn.phase_started_tick = now;
         if waits {
-            // The ping stands behind what the peer has not taken yet.
+            // The ping is queued behind what the peer has not received yet.
             conn.extra().acknowledged = Some(acknowledged);
         } else if let Some(extra) = conn.extra.as_mut() {
             extra.acknowledged = None;
         }
-        self.say_control(token, |out| proto::write_ping(out, PING));
+        self.queue_control_frame(token, |out| proto::write_ping(out, PING_PAYLOAD));
     }
 
-    /// The end of a connection may take CLOSE_TIMEOUT; it begins again with bytes that the peer takes.
+    /// Ends a connection whose closing takes longer than CLOSE_TIMEOUT, which starts again when the peer
+    /// receives bytes.
     fn check_close_timeout(&mut self, token: Token) {
         let now = self.clock.now();
-        // Asked at each check, not only at the end: else bytes taken long ago would give it a whole
-        // CLOSE_TIMEOUT more.
+        // Queried at each check, not only at the end: otherwise bytes that were received long ago would add a
+        // whole CLOSE_TIMEOUT.
         self.peer_is_acknowledging(token);
         let Self { conns, periods, .. } = self;
-        let Some(conn) = conns.get(token) else { return };
+        let Some(conn) = conns.get_mut(token) else {
+            return;
+        };
         let age = now.wrapping_sub(conn.phase_started_tick);
-        let whole = now.wrapping_sub(conn.extra().ending_since);
+        let whole = now.wrapping_sub(conn.extra().closing_started_tick);
         let is_bounded = conn.connected || self.closing;
         let over = is_bounded && whole >= periods.close.saturating_mul(MAX_CLOSE_TIMEOUTS);
         if over || age >= periods.close {
             log::debug!("{}: close timed out", self.name(token));
             return self.end(token, None);
         }
-        let Some(conn) = self.conns.get(token) else {
+        let Some(conn) = self.conns.get_mut(token) else {
             return;
         };
         if conn.phase == Phase::Closing {
             self.queue_close_frame(token);
         }
         let noted = |conn: &mut Conn| conn.extra().acknowledged.is_some();
-        if !self.conns.get(token).is_none_or(noted) {
+        if !self.conns.get_mut(token).is_none_or(noted) {
             self.note_acknowledged(token);
         }
     }
 
-    /// Returns whether the peer's system has acknowledged bytes since this was last asked; then its time
-    /// begins again.
+    /// Returns whether the peer's system has acknowledged bytes since the last call; then the timeout starts
+    /// again.
     fn peer_is_acknowledging(&mut self, token: Token) -> bool {
         let now = self.clock.now();
         let Some((acknowledged, _)) = self.acknowledged(token) else {
             return false;
         };
-        let Some(conn) = self.conns.get(token) else {
+        let Some(conn) = self.conns.get_mut(token) else {
             return false;
         };
         let Some(before) = conn
@@ -201,26 +205,27 @@ impl Core {
         more
     }
 
-    /// Notes what the peer's system has acknowledged, for the first time that it is asked.
+    /// Notes what the peer's system has acknowledged, if it is queried for the first time.
     fn note_acknowledged(&mut self, token: Token) {
         let Some((acknowledged, _)) = self.acknowledged(token) else {
             return;
         };
-        if let Some(conn) = self.conns.get(token) {
+        if let Some(conn) = self.conns.get_mut(token) {
             conn.extra().acknowledged.get_or_insert(acknowledged);
         }
     }
 
-    /// How many bytes the peer's system has acknowledged, wrapping, and whether others wait for that.
+    /// Returns how many bytes the peer's system has acknowledged, wrapping, and whether it has others to
+    /// acknowledge.
     fn acknowledged(&mut self, token: Token) -> Option<(u32, bool)> {
-        let conn = self.conns.get(token)?;
+        let conn = self.conns.get_mut(token)?;
         let unacknowledged = self.poller.unacknowledged(token).unwrap_or(0);
         let waits = unacknowledged > 0 || conn.outbox.is_some();
-        // Of what is encrypted the same bytes are to be compared: the sealed ones.
-        let taken = self
+        // With TLS both numbers must be of ciphertext.
+        let accepted = self
             .poller
             .accepted_ciphertext(token)
             .unwrap_or(conn.sent_bytes);
-        Some((taken.wrapping_sub(unacknowledged as u32), waits))
+        Some((accepted.wrapping_sub(unacknowledged as u32), waits))
     }
 }

@@ -1,4 +1,4 @@
-//! What is queued for clients, and how it leaves: all of one turn in one system call each.
+//! Queueing and writing: what a turn queues for a connection is written with one system call.
 
 use std::collections::TryReserveError;
 use std::io::{self, IoSlice};
@@ -8,18 +8,18 @@ use super::{Core, Pending};
 use crate::net::{Token, memory};
 use crate::proto::{self, FrameHead, Kind, MAX_CONTROL_FRAME};
 use crate::server::ServerError;
-use crate::server::error::Answer;
+use crate::server::error::ServerResult;
 use crate::server::websocket::connections::{Conn, Extra, Phase};
 use crate::server::websocket::mailbox::ping_cost;
 use crate::server::websocket::outbox::Outbox;
-use crate::server::websocket::piece::PIECE;
 use crate::server::websocket::reservation::Reservation;
+use crate::server::websocket::segment::MAX_SEGMENT_BYTES;
 
-/// A message of so many bytes is written at once, without a copy, if nothing is queued before it.
-const DIRECT: usize = 16 * 1024;
+/// A message of so many bytes is sent at once, without a copy, if nothing is queued before it.
+const MIN_DIRECT_SEND_BYTES: usize = 16 * 1024;
 
 impl Core {
-    /// Queues what was reserved; false when the client has gone.
+    /// Queues what was reserved. Returns false when the client has gone.
     pub(super) fn queue<E>(
         &mut self,
         mut reservation: Reservation,
@@ -28,8 +28,8 @@ impl Core {
         let token = reservation.token();
         if !self
             .conns
-            .get(token)
-            .is_some_and(|conn| conn.takes_frames())
+            .get_mut(token)
+            .is_some_and(|conn| conn.accepts_frames())
         {
             self.release(token, reservation.all());
             return false;
@@ -40,14 +40,14 @@ impl Core {
             return false;
         }
         reservation.queued();
-        self.mark_dirty(token);
+        self.schedule_write(token);
         self.queue_close_frame(token);
         true
     }
 
-    /// Queues one message whose bytes are counted; large ones leave at once where they can.
+    /// Queues one message whose bytes are counted; a large one is sent at once if possible.
     ///
-    /// Until a short one is queued nothing can fail, so no [`Reservation`] is made of what is counted.
+    /// Nothing can fail before a short one is queued, so its count needs no [`Reservation`].
     #[inline]
     pub(crate) fn send(
         &mut self,
@@ -55,11 +55,11 @@ impl Core {
         kind: Kind,
         head: &FrameHead,
         body: &[u8],
-    ) -> Answer {
-        let is_short = body.len() < DIRECT;
+    ) -> ServerResult {
+        let is_short = body.len() < MIN_DIRECT_SEND_BYTES;
         let stays_plain = body.len() < self.output.deflate_min_bytes;
         let Self { conns, output, .. } = self;
-        if let Some(conn) = conns.get(token)
+        if let Some(conn) = conns.get_mut(token)
             && conn.phase == Phase::Open
             && is_short
             && (stays_plain || conn.session.agreement().is_none())
@@ -72,14 +72,24 @@ impl Core {
         self.send_any(token, kind, head, body)
     }
 
-    /// [`Core::send`] for all that is not a short message to be sent as it is.
+    /// [`Core::send`] for everything but short, uncompressed messages.
     #[cold]
     #[inline(never)]
-    fn send_any(&mut self, token: Token, kind: Kind, head: &FrameHead, body: &[u8]) -> Answer {
+    fn send_any(
+        &mut self,
+        token: Token,
+        kind: Kind,
+        head: &FrameHead,
+        body: &[u8],
+    ) -> ServerResult {
         let cost = head.as_slice().len() + body.len();
         let mut reservation = Reservation::counted(self.address(token), cost as u64, 0);
-        // The mail that was taken since the bytes were counted may have ended it.
-        let Some(conn) = self.conns.get(token).filter(|conn| conn.takes_frames()) else {
+        // Mail that was handled after the bytes were counted may have ended it.
+        let Some(conn) = self
+            .conns
+            .get_mut(token)
+            .filter(|conn| conn.accepts_frames())
+        else {
             self.release(token, reservation.all());
             return Err(ServerError::Gone);
         };
@@ -103,36 +113,36 @@ impl Core {
         mut reservation: Reservation,
         head: &FrameHead,
         body: &[u8],
-    ) -> Answer {
+    ) -> ServerResult {
         let token = reservation.token();
         let head = head.as_slice();
         let is_free = |conn: &mut Conn| conn.outbox.is_none() && !conn.writing.blocked;
-        if body.len() >= DIRECT && self.conns.get(token).is_some_and(is_free) {
-            return self.send_directly(reservation, head, body);
+        if body.len() >= MIN_DIRECT_SEND_BYTES && self.conns.get_mut(token).is_some_and(is_free) {
+            return self.send_now(reservation, head, body);
         }
         if self.put(token, head, body).is_err() {
             self.release(token, reservation.all());
             return Err(ServerError::Memory);
         }
         reservation.queued();
-        self.mark_dirty(token);
+        self.schedule_write(token);
         Ok(())
     }
 
-    /// Puts bytes into the client's outbox: many of them in a buffer of their own.
+    /// Appends bytes to the connection's outbox; many bytes get a segment of their own.
     fn put(&mut self, token: Token, head: &[u8], body: &[u8]) -> Result<(), TryReserveError> {
         let len = head.len() + body.len();
-        if len <= PIECE {
+        if len <= MAX_SEGMENT_BYTES {
             return self.outbox(token).append(head, body);
         }
-        let mut piece = self.input.scratch.buffer(len as u64);
-        memory::try_reserve_exact(&mut piece, len)?;
-        piece.extend_from_slice(head);
-        piece.extend_from_slice(body);
-        self.outbox(token).adopt(piece)
+        let mut segment = self.input.scratch.buffer(len as u64);
+        memory::try_reserve_exact(&mut segment, len)?;
+        segment.extend_from_slice(head);
+        segment.extend_from_slice(body);
+        self.outbox(token).append_owned(segment)
     }
 
-    fn send_directly(&mut self, mut reservation: Reservation, head: &[u8], body: &[u8]) -> Answer {
+    fn send_now(&mut self, mut reservation: Reservation, head: &[u8], body: &[u8]) -> ServerResult {
         let token = reservation.token();
         let cost = head.len() + body.len();
         let sent = match self
@@ -151,40 +161,40 @@ impl Core {
         let head_left = &head[sent.min(head.len())..];
         let body_left = &body[sent.saturating_sub(head.len())..];
         if sent < cost && self.put(token, head_left, body_left).is_err() {
-            // A frame was begun and cannot be ended: nothing that makes sense can follow.
+            // A part of the frame has been sent, and the rest cannot follow.
             self.release(token, reservation.all());
             self.end(token, Some(io::ErrorKind::OutOfMemory.into()));
             return Err(ServerError::Memory);
         }
         if sent > 0 {
             let now = self.clock.now();
-            self.conns.place(token).note_sent(sent, now);
-            let left = reservation.part(sent as u64);
-            self.release(token, left);
+            self.conns.entry_mut(token).note_sent(sent, now);
+            let sent = reservation.part(sent as u64);
+            self.release(token, sent);
         }
         reservation.queued();
         if sent < cost {
             if sent > 0 {
-                self.outbox(token).end_at_border();
+                self.outbox(token).mark_opaque();
             }
             self.await_writability(token);
         }
         Ok(())
     }
 
-    /// Queues a ping of the application's, which is counted.
+    /// Queues a ping of the application, which is counted.
     pub(crate) fn queue_ping(&mut self, reservation: Reservation, payload: &[u8]) {
         self.queue(reservation, |outbox| {
             let write = |out: &mut Vec<u8>| proto::write_ping(out, payload);
-            outbox.write_control(ping_cost(payload), write)?;
+            outbox.append_control(ping_cost(payload), write)?;
             outbox.count_ping();
             Ok::<(), TryReserveError>(())
         });
     }
 
-    /// Returns a ping: at once, or with the newest payload when the client takes bytes again.
-    pub(crate) fn answer_ping(&mut self, token: Token, payload: &[u8]) {
-        let Some(conn) = self.conns.get(token) else {
+    /// Replies to a ping: at once, or, while the kernel accepts nothing, later and only to the newest one.
+    pub(crate) fn reply_to_ping(&mut self, token: Token, payload: &[u8]) {
+        let Some(conn) = self.conns.get_mut(token) else {
             return;
         };
         if conn.phase != Phase::Open {
@@ -193,136 +203,142 @@ impl Core {
         if conn.writing.blocked {
             conn.extra().pong = Some(payload.to_vec());
         } else {
-            self.say_control(token, |out| proto::write_pong(out, payload));
+            self.queue_control_frame(token, |out| proto::write_pong(out, payload));
         }
     }
 
-    /// Whether anything that was said has not been taken by the kernel.
+    /// Whether the kernel has not accepted everything yet.
     pub(crate) fn has_unsent(&mut self, token: Token) -> bool {
         self.conns
-            .get(token)
+            .get_mut(token)
             .is_some_and(|conn| conn.outbox.is_some())
     }
 
-    /// Queues a frame that is not counted, behind all others.
-    pub(crate) fn say(&mut self, token: Token, write: impl FnOnce(&mut Vec<u8>)) {
-        self.say_by(token, |outbox| outbox.write(MAX_CONTROL_FRAME, write));
+    /// Queues an uncounted frame behind all others.
+    pub(crate) fn queue_frame(&mut self, token: Token, write: impl FnOnce(&mut Vec<u8>)) {
+        self.queue_uncounted(token, |outbox| {
+            outbox.append_uncounted(MAX_CONTROL_FRAME, write)
+        });
     }
 
-    /// Queues a ping or a pong that is not counted, ahead of messages.
-    pub(super) fn say_control(&mut self, token: Token, write: impl FnOnce(&mut Vec<u8>)) {
-        self.say_by(token, |outbox| outbox.write_control(0, write));
+    /// Queues an uncounted ping or pong ahead of messages.
+    pub(super) fn queue_control_frame(&mut self, token: Token, write: impl FnOnce(&mut Vec<u8>)) {
+        self.queue_uncounted(token, |outbox| outbox.append_control(0, write));
     }
 
     /// Queues a response to a request, of at most `len` bytes.
-    pub(crate) fn say_response(
+    pub(crate) fn queue_response(
         &mut self,
         len: usize,
         token: Token,
         write: impl FnOnce(&mut Vec<u8>),
     ) {
-        self.say_by(token, |outbox| {
-            outbox.write(len, write)?;
-            outbox.end_at_border();
+        self.queue_uncounted(token, |outbox| {
+            outbox.append_uncounted(len, write)?;
+            outbox.mark_opaque();
             Ok(())
         });
     }
 
-    fn say_by(
+    fn queue_uncounted(
         &mut self,
         token: Token,
         put: impl FnOnce(&mut Outbox) -> Result<(), TryReserveError>,
     ) {
-        if self.conns.get(token).is_none() {
+        if self.conns.get_mut(token).is_none() {
             return;
         }
         if put(self.outbox(token)).is_err() {
             self.end(token, Some(io::ErrorKind::OutOfMemory.into()));
         }
-        self.mark_dirty(token);
+        self.schedule_write(token);
     }
 
-    /// The client's outbox, from the pool if it has none.
+    /// Returns the connection's outbox, from the pool if it has none.
     #[inline]
     fn outbox(&mut self, token: Token) -> &mut Outbox {
-        self.output.outbox(self.conns.place(token))
+        self.output.outbox(self.conns.entry_mut(token))
     }
 
     #[inline]
-    pub(super) fn mark_dirty(&mut self, token: Token) {
-        if let Some(conn) = self.conns.get(token) {
+    pub(super) fn schedule_write(&mut self, token: Token) {
+        if let Some(conn) = self.conns.get_mut(token) {
             self.output.schedule(token, conn);
         }
     }
 
-    /// Writes what was queued in this turn.
+    /// Writes to the connections for which something was queued.
     #[inline]
-    pub(crate) fn write_dirty(&mut self) {
+    pub(crate) fn write_scheduled(&mut self) {
         if !self.output.scheduled.is_empty() {
-            self.write_all_dirty();
+            self.write_all_scheduled();
         }
     }
 
-    fn write_all_dirty(&mut self) {
-        // Writing can end a connection, and so make another entry; the list is taken whole.
-        let mut dirty = std::mem::take(&mut self.output.scheduled);
-        if self.poller.sends_together(dirty.len()) {
-            self.write_together(&dirty);
+    fn write_all_scheduled(&mut self) {
+        // Writing may end a connection, and so schedule others.
+        let mut scheduled = std::mem::take(&mut self.output.scheduled);
+        if self.poller.sends_together(scheduled.len()) {
+            self.write_batch(&scheduled);
         }
-        for token in dirty.drain(..) {
-            if let Some(conn) = self.conns.get(token).filter(|conn| conn.writing.scheduled) {
+        for token in scheduled.drain(..) {
+            if let Some(conn) = self
+                .conns
+                .get_mut(token)
+                .filter(|conn| conn.writing.scheduled)
+            {
                 conn.writing.scheduled = false;
                 self.write(token);
             }
         }
         if self.output.scheduled.is_empty() {
-            self.output.scheduled = dirty;
+            self.output.scheduled = scheduled;
         }
     }
 
-    /// Writes to many clients with few system calls; those for whom that is not fit are left.
-    fn write_together(&mut self, dirty: &[Token]) {
+    /// Writes to many connections with few system calls, except those for which that is not possible.
+    fn write_batch(&mut self, scheduled: &[Token]) {
         let Self { conns, poller, .. } = self;
         let mut batch: Vec<(Token, &[u8])> = Vec::new();
         let mut sent = Vec::new();
-        let room = memory::try_reserve(&mut batch, dirty.len())
-            .and_then(|()| memory::try_reserve(&mut sent, dirty.len()));
+        let room = memory::try_reserve(&mut batch, scheduled.len())
+            .and_then(|()| memory::try_reserve(&mut sent, scheduled.len()));
         if room.is_err() {
-            // Then to each by itself.
+            // Each is written to by itself.
             return;
         }
         batch.extend(
-            dirty
+            scheduled
                 .iter()
                 .filter(|token| !poller.is_encrypted(**token))
-                .filter_map(|token| Some((*token, conns.look(*token)?.first_piece()?))),
+                .filter_map(|token| Some((*token, conns.get(*token)?.first_segment()?))),
         );
-        poller.send_all(&batch, |token, answer| sent.push((token, answer)));
-        for (token, answer) in sent {
-            if let Some(conn) = self.conns.get(token) {
+        poller.send_all(&batch, |token, result| sent.push((token, result)));
+        for (token, result) in sent {
+            if let Some(conn) = self.conns.get_mut(token) {
                 conn.writing.scheduled = false;
-                self.write_on(token, Some(answer));
+                self.write_after(token, Some(result));
             }
         }
     }
 
-    /// Writes again to clients that had taken no more.
+    /// Writes to connections that can be written to again.
     pub(crate) fn write_unblocked(&mut self) {
         for token in self.poller.take_writable() {
-            if let Some(conn) = self.conns.get(token) {
+            if let Some(conn) = self.conns.get_mut(token) {
                 conn.writing.blocked = false;
                 self.write(token);
             }
         }
     }
 
-    /// Hands to the kernel what it takes of a client's outbox.
+    /// Writes what the kernel accepts of a connection's outbox.
     pub(crate) fn write(&mut self, token: Token) {
-        self.write_on(token, None);
+        self.write_after(token, None);
     }
 
-    /// The same, when the kernel has answered already to the outbox's first piece.
-    fn write_on(&mut self, token: Token, first: Option<io::Result<usize>>) {
+    /// [`Core::write`]; `first` is the result for the outbox's first segment, if that was sent already.
+    fn write_after(&mut self, token: Token, first: Option<io::Result<usize>>) {
         let Self {
             conns,
             poller,
@@ -333,7 +349,7 @@ impl Core {
             ..
         } = self;
         let slot = conns.slot(token.index);
-        let Some(conn) = conns.get(token).filter(|conn| !conn.writing.blocked) else {
+        let Some(conn) = conns.get_mut(token).filter(|conn| !conn.writing.blocked) else {
             return;
         };
         let Some(outbox) = conn.outbox.as_mut() else {
@@ -341,16 +357,16 @@ impl Core {
         };
         if let Some(extra) = conn.extra.as_mut()
             && extra.pong.is_some()
-            && put_pong(outbox, extra).is_err()
+            && queue_pong(outbox, extra).is_err()
         {
             return self.end(token, Some(io::ErrorKind::OutOfMemory.into()));
         }
         let (sent, counted, result) = outbox.send(poller, token, first);
-        let pings = outbox.take_left_pings();
+        let pings = outbox.take_sent_pings();
         if pings > 0 {
             slot.uncount_pings(pings);
         }
-        while let Some(buffer) = outbox.take_spent() {
+        while let Some(buffer) = outbox.take_sent_buffer() {
             scratch.recycle(buffer);
         }
         traffic.bytes_out += sent as u64;
@@ -377,24 +393,28 @@ impl Core {
             Ok(()) => {
                 _ = self
                     .conns
-                    .get(token)
+                    .get_mut(token)
                     .map(|conn| conn.writing.blocked = true)
             }
             Err(error) => self.end(token, Some(error)),
         }
     }
 
-    /// Forgets what is queued for a client.
+    /// Drops what is queued for a connection.
     pub(super) fn drop_outbox(&mut self, token: Token) {
-        if let Some(outbox) = self.conns.get(token).and_then(|conn| conn.outbox.take()) {
+        if let Some(outbox) = self
+            .conns
+            .get_mut(token)
+            .and_then(|conn| conn.outbox.take())
+        {
             self.output.give_back(outbox);
         }
     }
 
-    /// Goes on after the kernel has taken everything.
+    /// The kernel has accepted everything.
     #[inline]
     fn outbox_drained(&mut self, token: Token) {
-        let Some(conn) = self.conns.get(token) else {
+        let Some(conn) = self.conns.get_mut(token) else {
             return;
         };
         if conn.phase == Phase::Finishing {
@@ -402,10 +422,10 @@ impl Core {
         }
     }
 
-    /// Says that nothing more will be written, and waits for the client's end.
+    /// Shuts writing down, and waits for the end of the peer's stream.
     fn finish_writing(&mut self, token: Token) {
         let now = self.clock.now();
-        let conn = self.conns.place(token);
+        let conn = self.conns.entry_mut(token);
         conn.phase = Phase::Lingering;
         conn.phase_started_tick = now;
         if conn.reading.closed || self.poller.shutdown_write(token).is_err() {
@@ -413,7 +433,7 @@ impl Core {
         }
     }
 
-    /// Uncounts bytes that have left the queue, and does what hangs on it.
+    /// Uncounts bytes that have left the queue, and does what follows from that.
     pub(super) fn release(&mut self, token: Token, cost: u64) {
         let low = self.mailbox.low();
         if self.slot(token).release(cost, low) {
@@ -423,11 +443,11 @@ impl Core {
     }
 }
 
-/// Returns the newest ping, ahead of what is queued.
+/// Queues the reply to the newest ping, ahead of messages.
 #[cold]
-fn put_pong(outbox: &mut Outbox, extra: &mut Extra) -> Result<(), TryReserveError> {
+fn queue_pong(outbox: &mut Outbox, extra: &mut Extra) -> Result<(), TryReserveError> {
     let Some(pong) = extra.pong.take() else {
         return Ok(());
     };
-    outbox.write_control(0, |out| proto::write_pong(out, &pong))
+    outbox.append_control(0, |out| proto::write_pong(out, &pong))
 }
