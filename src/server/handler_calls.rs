@@ -66,7 +66,9 @@ pub(crate) fn handle(
     failed
 }
 
-fn has_failed(code: i32) -> bool {
+/// Whether what a handler has returned is a failure.
+#[inline]
+pub(crate) fn has_failed(code: i32) -> bool {
     code != 0 && code != GONE
 }
 
@@ -116,7 +118,7 @@ pub(crate) fn upgrade_only(
 /// Reports to `error`, or else to the log, that a handler has failed.
 #[cold]
 #[inline(never)]
-fn report_failure(
+pub(crate) fn report_failure(
     application: &dyn Application,
     websocket: u64,
     event: EventKind,

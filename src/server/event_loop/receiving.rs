@@ -1,6 +1,5 @@
 //! Reading from connections, and delivering what they have sent.
 
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use crate::net::{IoEvent, Poller, Token, memory};
@@ -252,9 +251,10 @@ impl Loop {
                 self.core.borrow_mut().fail(token, ProtoError::NotUtf8);
                 return input.len();
             };
-            self.handle_message(application, token, websocket, || {
-                application.message(websocket, message.kind, payload)
-            });
+            let code = application.message(websocket, message.kind, payload);
+            if handler_calls::has_failed(code) {
+                self.message_failed(&**application, token, code);
+            }
             at += message.end;
             count += 1;
             *budget = budget.saturating_sub(budget_cost(payload));
@@ -356,22 +356,14 @@ impl Loop {
         0
     }
 
-    /// Runs a `message` handler, and counts it if it fails.
-    #[inline]
-    fn handle_message(
-        &self,
-        application: &Arc<dyn Application>,
-        token: Token,
-        websocket: u64,
-        handler: impl FnOnce() -> i32,
-    ) {
+    /// Reports, and counts, that a `message` handler has failed.
+    #[cold]
+    #[inline(never)]
+    fn message_failed(&self, application: &dyn Application, token: Token, code: i32) {
+        let websocket = self.core.borrow().conns.id(token);
         let name = || self.core.borrow().name(token);
-        let event = EventKind::Message;
-        if handler_calls::handle(&**application, websocket, event, name, handler) {
-            self.server
-                .metrics
-                .handler_errors
-                .fetch_add(1, Ordering::Relaxed);
-        }
+        handler_calls::report_failure(application, websocket, EventKind::Message, code, name);
+        let errors = &self.server.metrics.handler_errors;
+        errors.fetch_add(1, Ordering::Relaxed);
     }
 }
