@@ -1,6 +1,7 @@
 /* Clients that arrive while a server closes are its own or nobody's, never a later server's. */
 #include "check.h"
 #include "client.h"
+#include "port.h"
 #include "process.h"
 #include "serve.h"
 
@@ -58,9 +59,10 @@ static void close_while_clients_arrive(int round)
 {
     struct arrivals arrivals;
     pthread_t thread;
-    const portal_server server = SERVE({ PORTAL_OPTION_THREADS, LOOPS });
+    /* Else another program's server might have the port by the time the last of them come. */
+    const int reservation = reserve_port(&arrivals.port);
+    const portal_server server = serve_on(arrivals.port, (struct setting[]){ { PORTAL_OPTION_THREADS, LOOPS }, { 0 } });
 
-    arrivals.port = portal_server_port(server);
     atomic_store(&arrived, 0);
     CHECK(pthread_create(&thread, NULL, arrive, &arrivals) == 0);
     /* Another moment in each round. */
@@ -70,8 +72,7 @@ static void close_while_clients_arrive(int round)
     CHECK(pthread_join(thread, NULL) == 0);
 
     /* The next server has the loops' places, and no client; it would wait for their requests. */
-    const portal_server next = SERVE({ PORTAL_OPTION_THREADS, LOOPS },
-        { PORTAL_OPTION_HANDSHAKE_TIMEOUT, 10 * PATIENCE_MS });
+    const portal_server next = SERVE({ PORTAL_OPTION_THREADS, LOOPS });
     for (int i = 0; i < ARRIVALS; ++i) {
         /* The system may drop a connection of a closed listener without a word, and says so when asked. */
         send(arrivals.sockets[i], "G", 1, MSG_NOSIGNAL | MSG_DONTWAIT);
@@ -80,6 +81,7 @@ static void close_while_clients_arrive(int round)
     }
     CHECK_NUMBER(portal_server_metric(next, PORTAL_METRIC_CONNECTIONS_TOTAL), 0);
     CHECK_OK(portal_server_close(next));
+    close(reservation);
 }
 
 /* Loops by the threads that their clients' callbacks run on. */

@@ -51,7 +51,7 @@ int main(void)
     int disconnected = 0;
 
     define("/busy", &handlers, &disconnected);
-    other = SERVE({ PORTAL_OPTION_DISPATCH, PORTAL_DISPATCH_HOST });
+    other = SERVE({ PORTAL_OPTION_DISPATCH, PORTAL_DISPATCH_HOST }, { PORTAL_OPTION_CLOSE_TIMEOUT, 100 });
     for (uint32_t dispatch = PORTAL_DISPATCH_IO; dispatch <= PORTAL_DISPATCH_PER_CLIENT; ++dispatch) {
         client *self;
         server = SERVE({ PORTAL_OPTION_DISPATCH, dispatch });

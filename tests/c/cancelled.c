@@ -181,6 +181,7 @@ static void a_close_is_done_before_its_thread_is_cancelled(void)
         while (client_read(self).opcode != CLOSE)
             continue;
         client_close(self, 1001, "");
+        client_half_close(self);
         CHECK(pthread_join(closer, &answer) == 0);
         CHECK(answer == PTHREAD_CANCELED);
         CHECK(atomic_load(&closed));

@@ -3,6 +3,7 @@
 #include "check.h"
 #include "client.h"
 #include "journal.h"
+#include "port.h"
 #include "serve.h"
 
 #include <pthread.h>
@@ -44,16 +45,6 @@ static void end_sleeper(struct sleeper sleeper)
     CHECK_NUMBER(status, 0);
 }
 
-static portal_server start_on(uint32_t port)
-{
-    portal_options *options = options_with(NULL);
-    portal_server server;
-
-    CHECK_OK(portal_server_start(port, options, &server));
-    portal_options_destroy(options);
-    return server;
-}
-
 static void an_aborted_client_learns_of_its_end(void)
 {
     const portal_server server = serve(NULL);
@@ -85,6 +76,7 @@ static void what_was_queued_before_a_close_still_arrives(void)
     client_expect_close(self, 1000, "bye");
     client_close(self, 1000, "bye");
     client_expect_end(self);
+    client_half_close(self);
     journal_expect(PORTAL_EVENT_DISCONNECT);
     client_destroy(self);
     free(words);
@@ -94,19 +86,21 @@ static void what_was_queued_before_a_close_still_arrives(void)
 
 static void the_port_is_free_after_the_close_and_serves_anew(void)
 {
-    portal_server server = serve(NULL);
-    const uint32_t port = portal_server_port(server);
+    uint32_t port;
+    const int reservation = reserve_port(&port);
+    portal_server server = serve_on(port, NULL);
     const struct sleeper sleeper = begin_sleeper();
     client *self;
 
     CHECK_OK(portal_server_close(server));
-    server = start_on(port);
+    server = serve_on(port, NULL);
     self = client_connect(port, "/echo");
     client_say(self, "anew");
     client_expect_text(self, "anew");
     client_farewell(self);
     CHECK_OK(portal_server_close(server));
     end_sleeper(sleeper);
+    close(reservation);
 }
 
 static void a_client_that_waits_to_be_accepted_is_not_left_waiting(void)

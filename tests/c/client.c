@@ -377,6 +377,13 @@ int client_hears_anything(client *self)
     return self->read != self->filled || receive(self);
 }
 
+int client_has_heard(client *self)
+{
+    struct pollfd ready = { .fd = self->socket, .events = POLLIN };
+
+    return self->read != self->filled || poll(&ready, 1, 0) == 1;
+}
+
 void client_hear_out(client *self)
 {
     while (client_hears_anything(self))

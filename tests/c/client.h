@@ -54,6 +54,7 @@ void client_expect_text(client *, const char *text);
 void client_expect_close(client *, uint32_t code, const char *reason); /* code 0: an empty one; reason NULL: any */
 void client_expect_end(client *);                                 /* end of stream, or a reset */
 int client_hears_anything(client *);                               /* waits; 0 at the end of stream or a reset */
+int client_has_heard(client *);                                    /* does not wait: something, or the end, has come */
 void client_hear_out(client *);                                   /* whatever comes, until the end */
 void client_farewell(client *);     /* the whole closing handshake, then client_destroy */
 int client_socket(const client *);

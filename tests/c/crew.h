@@ -42,6 +42,23 @@ static inline int crew_fork(struct crew *self)
     return process == 0;
 }
 
+/* ---- tests with names ---- */
+
+struct crew_test {
+    const char *name;
+    void (*run)(void);
+};
+
+#define CREW_TEST(test) { #test, test }
+
+/* Runs one, in the process that crew_fork has made for it, and says so. */
+static inline void crew_run(const struct crew_test *test)
+{
+    printf("%s\n", test->name);
+    fflush(stdout);
+    test->run();
+}
+
 /* Waits for all. Returns how many failed. */
 static inline int crew_wait(struct crew *self)
 {

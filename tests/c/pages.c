@@ -3,8 +3,6 @@
 #include "client.h"
 #include "serve.h"
 
-#include <sys/socket.h>
-
 static uint32_t port;
 
 static struct response ask(client *self, const char *method, const char *target)
@@ -97,51 +95,6 @@ static void ask_and_half_close(const char *target, const char *more_headers, siz
     CHECK_NUMBER(response.status, 200);
     CHECK_NUMBER(response.body_len, len);
     client_destroy(self);
-}
-
-enum { SILENCE_MS = 1000 };
-
-/* Hears a whole answer, for longer than a client may be silent. */
-static size_t hear_slowly(client *self)
-{
-    static char piece[64 << 10];
-    const int small = 64 << 10;
-    const long long began = now_ms();
-    size_t heard = 0;
-    ssize_t got;
-
-    CHECK(setsockopt(client_socket(self), SOL_SOCKET, SO_RCVBUF, &small, sizeof small) == 0);
-    while ((got = recv(client_socket(self), piece, sizeof piece, 0)) > 0) {
-        heard += (size_t)got;
-        pause_ms(6);
-    }
-    CHECK(got == 0);
-    CHECK(now_ms() - began > SILENCE_MS);
-    return heard;
-}
-
-static void who_takes_a_page_slowly_gets_it_whole(void)
-{
-    static const char *const headers[] = { "", "Connection: close\r\n" };
-    const portal_server server = SERVE({ PORTAL_OPTION_HANDSHAKE_TIMEOUT, SILENCE_MS },
-        { PORTAL_OPTION_CLOSE_TIMEOUT, SILENCE_MS });
-    const size_t len = 16 << 20;
-    char *body = calloc(1, len);
-
-    CHECK(body != NULL);
-    CHECK_OK(portal_define_page("/slow", "text/plain", body, len));
-    for (size_t i = 0; i < COUNT(headers); ++i) {
-        client *self = client_dial(portal_server_port(server));
-        char request[100];
-
-        snprintf(request, sizeof request, "GET /slow HTTP/1.1\r\nHost: localhost\r\n%s\r\n", headers[i]);
-        client_send_bytes(self, request, strlen(request));
-        CHECK(hear_slowly(self) > len);
-        client_destroy(self);
-    }
-    CHECK_OK(portal_undefine_page("/slow"));
-    CHECK_OK(portal_server_close(server));
-    free(body);
 }
 
 static void a_big_page_arrives_whole(void)
@@ -243,6 +196,5 @@ int main(void)
         CHECK_OK(portal_server_close(server));
     }
     serve_by(BY_LOOP);
-    RUN(who_takes_a_page_slowly_gets_it_whole);
     return 0;
 }

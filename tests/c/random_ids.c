@@ -23,8 +23,7 @@ int main(void)
 
     handlers.message = echo_message;
     define("/echo", &handlers, NULL);
-    /* However long it takes, no ping comes between two answers. */
-    server = SERVE({ PORTAL_OPTION_PING_INTERVAL, 0 });
+    server = serve(NULL);
     self = client_connect(portal_server_port(server), "/echo");
     websocket = journal_expect(PORTAL_EVENT_CONNECT).websocket;
 

@@ -598,7 +598,7 @@ static void run_once(const struct phase *phase, long from, long to, int report)
     long counted;
 
     setrlimit(RLIMIT_CORE, &none);
-    alarm(120);
+    alarm(3 * PATIENCE_MS / 1000);
     atomic_store(&refuse_from, from);
     atomic_store(&refuse_to, to);
     phase->work(&run);

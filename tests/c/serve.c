@@ -88,6 +88,10 @@ portal_options *options_with(const struct setting *settings)
 #ifdef SERVE_BACKEND
     CHECK_OK(portal_options_set_number(options, PORTAL_OPTION_BACKEND, SERVE_BACKEND));
 #endif
+    /* On a busy machine the defaults might strike where no test expects it. */
+    CHECK_OK(portal_options_set_number(options, PORTAL_OPTION_HANDSHAKE_TIMEOUT, 10 * PATIENCE_MS));
+    CHECK_OK(portal_options_set_number(options, PORTAL_OPTION_CLOSE_TIMEOUT, 10 * PATIENCE_MS));
+    CHECK_OK(portal_options_set_number(options, PORTAL_OPTION_PING_INTERVAL, 0));
     for (; settings != NULL && settings->option != 0; ++settings)
         if (settings->text != NULL)
             CHECK_OK(portal_options_set_text(options, settings->option, settings->text));
@@ -98,12 +102,17 @@ portal_options *options_with(const struct setting *settings)
 
 portal_server serve(const struct setting *settings)
 {
+    return serve_on(0, settings);
+}
+
+portal_server serve_on(uint32_t port, const struct setting *settings)
+{
     portal_options *options = options_with(settings);
     portal_server server = 0;
 
     if (way != BY_LOOP)
         CHECK_OK(portal_options_set_number(options, PORTAL_OPTION_DISPATCH, ways[way].dispatch));
-    CHECK_OK(portal_server_start(0, options, &server));
+    CHECK_OK(portal_server_start(port, options, &server));
     CHECK(server != 0);
     portal_options_destroy(options);
     begin_hosting(server);

@@ -13,7 +13,11 @@ struct setting {
 /* SERVE({ PORTAL_OPTION_THREADS, 4 }, { PORTAL_OPTION_HOST, .text = "::1" }) */
 #define SERVE(...) serve((const struct setting[]){ __VA_ARGS__, { 0 } })
 
-portal_server serve(const struct setting *settings); /* up to one with option 0; NULL: all defaults */
+/* The settings end with one that has option 0; NULL: none. What is not set is as by default, but that handshakes
+ * may take long and that Portal sends no pings. */
+portal_server serve(const struct setting *settings);
+portal_server serve_on(uint32_t port, const struct setting *settings);
+
 /* Who runs the callbacks of servers that are started from now on: Portal's loop, which is so without
  * this, a thread for each client, or a thread of the test's that hosts. BY_PULL only echoes messages. */
 enum way { BY_LOOP, BY_CLIENT_THREADS, BY_RUN, BY_POLL, BY_PULL };

@@ -7,7 +7,10 @@
 
 #include <sys/socket.h>
 
-enum { SIZE = 64 << 10, MESSAGES = 128, SHORT_MS = 500 };
+enum { SIZE = 64 << 10, MESSAGES = 128 };
+
+/* Who is busy receiving takes something at least once in this time, also on a busy machine. */
+enum { SILENCE_MS = 2000 };
 
 static char block[SIZE];
 
@@ -47,11 +50,10 @@ static void leave(client *self)
     CHECK_NUMBER(journal_expect(PORTAL_EVENT_DISCONNECT).type, 1000);
 }
 
-/* Reads one frame after the other, with pauses for the first `slow_ms`, and answers pings at once. Returns what
- * follows the messages. */
-static struct frame read_slowly(client *self, long slow_ms)
+/* Reads one frame after the other, for three times as long as a client may be silent, and answers pings at once.
+ * Returns what follows the messages. */
+static struct frame read_slowly(client *self)
 {
-    const long long end = now_ms() + slow_ms;
     uint32_t expected = 0;
 
     for (;;) {
@@ -67,20 +69,19 @@ static struct frame read_slowly(client *self, long slow_ms)
         CHECK_NUMBER(frame.len, SIZE);
         CHECK(memcmp(frame.payload, &expected, sizeof expected) == 0);
         ++expected;
-        if (now_ms() < end)
-            pause_ms(20);
+        pause_ms(3 * SILENCE_MS / MESSAGES);
     }
 }
 
 static void who_reads_slowly_and_answers_pings_stays(void)
 {
     portal_websocket websocket;
-    const portal_server server = SERVE({ PORTAL_OPTION_PING_INTERVAL, SHORT_MS });
+    const portal_server server = SERVE({ PORTAL_OPTION_PING_INTERVAL, SILENCE_MS });
     client *self = enter(server, &websocket);
 
     CHECK_OK(portal_ping(websocket, "mark", 4)); /* ahead of what is queued */
     portal_send(websocket, PORTAL_MESSAGE_TEXT, "end", 3);
-    CHECK_NUMBER(read_slowly(self, 5 * SHORT_MS).opcode, TEXT);
+    CHECK_NUMBER(read_slowly(self).opcode, TEXT);
     CHECK_TEXT(journal_expect(PORTAL_EVENT_PONG).data, "mark");
     leave(self);
     CHECK_OK(portal_server_close(server));
@@ -89,12 +90,12 @@ static void who_reads_slowly_and_answers_pings_stays(void)
 static void who_takes_nothing_is_gone(void)
 {
     portal_websocket websocket;
-    const portal_server server = SERVE({ PORTAL_OPTION_PING_INTERVAL, SHORT_MS });
+    const portal_server server = SERVE({ PORTAL_OPTION_PING_INTERVAL, SILENCE_MS });
     const long long began = now_ms();
     client *self = enter(server, &websocket);
 
     CHECK_NUMBER(journal_expect(PORTAL_EVENT_DISCONNECT).type, 1006);
-    CHECK(now_ms() - began >= SHORT_MS);
+    CHECK(now_ms() - began >= SILENCE_MS);
     client_destroy(self);
     CHECK_OK(portal_server_close(server));
 }
@@ -102,7 +103,7 @@ static void who_takes_nothing_is_gone(void)
 static void control_frames_do_not_wait_behind_messages(void)
 {
     portal_websocket websocket;
-    const portal_server server = SERVE({ PORTAL_OPTION_PING_INTERVAL, 0 });
+    const portal_server server = serve(NULL);
     client *self = enter(server, &websocket);
     int messages = 0, pinged = 0, ponged = 0;
 
@@ -136,7 +137,7 @@ static void control_frames_do_not_wait_behind_messages(void)
 static void pings_that_have_left_make_room_for_others_while_messages_wait(void)
 {
     portal_websocket websocket;
-    const portal_server server = SERVE({ PORTAL_OPTION_PING_INTERVAL, 0 });
+    const portal_server server = serve(NULL);
     client *self = enter(server, &websocket);
 
     for (int messages = 0; messages < 800;) {
@@ -154,7 +155,7 @@ static void pings_that_have_left_make_room_for_others_while_messages_wait(void)
 static void expect_a_close_to_wait(int by_server)
 {
     portal_websocket websocket;
-    const portal_server server = SERVE({ PORTAL_OPTION_CLOSE_TIMEOUT, SHORT_MS * 2 });
+    const portal_server server = SERVE({ PORTAL_OPTION_CLOSE_TIMEOUT, SILENCE_MS });
     client *self = enter(server, &websocket);
     const uint32_t code = by_server ? 1001 : 4000;
     struct frame last;
@@ -163,7 +164,7 @@ static void expect_a_close_to_wait(int by_server)
         CHECK_OK(portal_server_begin_close(server));
     else
         CHECK_OK(portal_close(websocket, code, NULL));
-    last = read_slowly(self, SHORT_MS * 5);
+    last = read_slowly(self);
     CHECK_NUMBER(last.opcode, CLOSE);
     CHECK_NUMBER(last.payload[0] << 8 | last.payload[1], code);
     client_close(self, code, "");
@@ -179,19 +180,22 @@ static void a_server_s_close_waits_for_who_takes_what_is_before_it(void) { expec
 static void who_drips_holds_a_close_up_for_twelve_timeouts_at_most(void)
 {
     portal_websocket websocket;
-    const portal_server server = SERVE({ PORTAL_OPTION_CLOSE_TIMEOUT, SHORT_MS / 2 });
+    const portal_server server = SERVE({ PORTAL_OPTION_CLOSE_TIMEOUT, 250 });
     client *self = enter(server, &websocket);
     const long long began = now_ms();
     char drops[4 << 10];
+    size_t taken = 0;
     ssize_t count;
 
     CHECK_OK(portal_close(websocket, 4000, NULL));
     while (journal_count(PORTAL_EVENT_DISCONNECT) < journal_count(PORTAL_EVENT_CONNECT)) {
         count = recv(client_socket(self), drops, sizeof drops, MSG_DONTWAIT);
         CHECK(count != 0);
+        taken += count > 0 ? (size_t)count : 0;
         CHECK(now_ms() < began + PATIENCE_MS);
         pause_ms(20);
     }
+    CHECK(taken < MESSAGES * SIZE / 2);
     CHECK_NUMBER(journal_expect(PORTAL_EVENT_DISCONNECT).type, 1006);
     client_destroy(self);
     CHECK_OK(portal_server_close(server));
@@ -200,53 +204,87 @@ static void who_drips_holds_a_close_up_for_twelve_timeouts_at_most(void)
 static void who_takes_nothing_before_a_close_is_ended_in_time(void)
 {
     portal_websocket websocket;
-    const portal_server server = SERVE({ PORTAL_OPTION_CLOSE_TIMEOUT, SHORT_MS }, { PORTAL_OPTION_PING_INTERVAL, 0 });
+    const portal_server server = SERVE({ PORTAL_OPTION_CLOSE_TIMEOUT, 500 });
     client *self = enter(server, &websocket);
 
-    pause_ms(SHORT_MS); /* its buffers are full by now, or else it takes a little more */
+    pause_ms(500); /* its buffers are full by now, or else it takes a little more */
     CHECK_OK(portal_server_close(server));
     CHECK_NUMBER(journal_expect(PORTAL_EVENT_DISCONNECT).type, 1006);
     client_destroy(self);
 }
 
-#define TEST(test) { #test, test }
+/* ---- pages ---- */
 
-static const struct test {
-    const char *name;
-    void (*run)(void);
-} tests[] = {
-    TEST(who_reads_slowly_and_answers_pings_stays),
-    TEST(who_takes_nothing_is_gone),
-    TEST(control_frames_do_not_wait_behind_messages),
-    TEST(pings_that_have_left_make_room_for_others_while_messages_wait),
-    TEST(a_close_waits_for_who_takes_what_is_before_it),
-    TEST(a_server_s_close_waits_for_who_takes_what_is_before_it),
-    TEST(who_drips_holds_a_close_up_for_twelve_timeouts_at_most),
-    TEST(who_takes_nothing_before_a_close_is_ended_in_time),
-};
-
-static _Noreturn void run(const struct test *test, enum way way)
+/* Hears a whole answer, for longer than a client may be silent. */
+static size_t hear_slowly(client *self)
 {
-    portal_handlers much = recording;
+    static char piece[SIZE];
+    const int small = SIZE;
+    const long long began = now_ms();
+    size_t heard = 0;
+    ssize_t got;
 
-    serve_by(way);
-    much.connect = send_much;
-    define("/much", &much, NULL);
-    printf("%s\n", test->name);
-    fflush(stdout);
-    test->run();
-    CHECK(journal_is_empty());
-    exit(0);
+    CHECK(setsockopt(client_socket(self), SOL_SOCKET, SO_RCVBUF, &small, sizeof small) == 0);
+    while ((got = recv(client_socket(self), piece, sizeof piece, 0)) > 0) {
+        heard += (size_t)got;
+        pause_ms(SILENCE_MS / 128);
+    }
+    CHECK(got == 0);
+    CHECK(now_ms() - began > SILENCE_MS);
+    return heard;
 }
+
+static void who_takes_a_page_slowly_gets_it_whole(void)
+{
+    static const char *const headers[] = { "", "Connection: close\r\n" };
+    const portal_server server = SERVE({ PORTAL_OPTION_HANDSHAKE_TIMEOUT, SILENCE_MS },
+        { PORTAL_OPTION_CLOSE_TIMEOUT, SILENCE_MS });
+    const size_t len = 256 * SIZE;
+    char *body = calloc(1, len);
+
+    CHECK(body != NULL);
+    CHECK_OK(portal_define_page("/slow", "text/plain", body, len));
+    for (size_t i = 0; i < COUNT(headers); ++i) {
+        client *self = client_dial(portal_server_port(server));
+        char request[100];
+
+        snprintf(request, sizeof request, "GET /slow HTTP/1.1\r\nHost: localhost\r\n%s\r\n", headers[i]);
+        client_send_bytes(self, request, strlen(request));
+        CHECK(hear_slowly(self) > len);
+        client_destroy(self);
+    }
+    CHECK_OK(portal_undefine_page("/slow"));
+    CHECK_OK(portal_server_close(server));
+    free(body);
+}
+
+static const struct crew_test tests[] = {
+    CREW_TEST(who_reads_slowly_and_answers_pings_stays),
+    CREW_TEST(who_takes_nothing_is_gone),
+    CREW_TEST(control_frames_do_not_wait_behind_messages),
+    CREW_TEST(pings_that_have_left_make_room_for_others_while_messages_wait),
+    CREW_TEST(a_close_waits_for_who_takes_what_is_before_it),
+    CREW_TEST(a_server_s_close_waits_for_who_takes_what_is_before_it),
+    CREW_TEST(who_drips_holds_a_close_up_for_twelve_timeouts_at_most),
+    CREW_TEST(who_takes_nothing_before_a_close_is_ended_in_time),
+    CREW_TEST(who_takes_a_page_slowly_gets_it_whole),
+};
 
 int main(void)
 {
     static const enum way ways[] = { BY_LOOP, BY_POLL };
-    struct crew crew = { COUNT(tests), 0, 0 };
+    portal_handlers much = recording;
+    struct crew crew = { 2 * COUNT(tests), 0, 0 };
 
+    much.connect = send_much;
+    define("/much", &much, NULL);
     for (size_t i = 0; i < COUNT(ways); ++i)
         for (size_t j = 0; j < COUNT(tests); ++j)
-            if (crew_fork(&crew))
-                run(&tests[j], ways[i]);
+            if (crew_fork(&crew)) {
+                serve_by(ways[i]);
+                crew_run(&tests[j]);
+                CHECK(journal_is_empty());
+                exit(0);
+            }
     return crew_wait(&crew) > 0;
 }
