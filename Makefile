@@ -50,8 +50,8 @@ lint: docs
 	cargo fmt --manifest-path bench/Cargo.toml --all --check
 	cargo fmt --manifest-path fuzz/Cargo.toml --check
 	scripts/licences check
-	scripts/install-deny $(BUILD)/tools
-	scripts/deny $(BUILD)/tools/bin/cargo-deny
+	scripts/install-cargo-command deny $(BUILD)/tools/deny
+	scripts/deny $(BUILD)/tools/deny/bin/cargo-deny
 	$(CLIPPY) --locked -- -D warnings
 	$(CLIPPY) --locked --no-default-features -- -D warnings
 	$(CLIPPY) --locked --no-default-features --features deflate -- -D warnings
@@ -159,8 +159,8 @@ conformance-full: conformance
 ## fuzz          every fuzz target, for SECONDS=60 each
 .PHONY: fuzz
 fuzz:
-	scripts/install-fuzz $(BUILD)/tools
-	CARGO_TARGET_DIR=$(TARGET)/fuzz PATH="$(abspath $(BUILD))/tools/bin:$$PATH" scripts/run-fuzz $(SECONDS) $(BUILD)/fuzz
+	scripts/install-cargo-command fuzz $(BUILD)/tools/fuzz
+	CARGO_TARGET_DIR=$(TARGET)/fuzz PATH="$(abspath $(BUILD))/tools/fuzz/bin:$$PATH" scripts/run-fuzz $(SECONDS) $(BUILD)/fuzz
 
 ## miri          check the pointers of unsafe code with Miri; needs rustup's nightly toolchain
 .PHONY: miri
