@@ -6,7 +6,7 @@ const { spawn } = require("node:child_process");
 const { once } = require("node:events");
 const { createInterface } = require("node:readline");
 
-const DEADLINE = 20_000; // milliseconds, for everything that should take a moment
+const DEADLINE = 120_000; // milliseconds, for everything that should take a moment
 
 class Program {
   constructor(command, args) {

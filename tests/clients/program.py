@@ -6,7 +6,7 @@ import select
 import signal
 import subprocess
 
-DEADLINE = 20  # seconds, for everything that should take a moment
+DEADLINE = 120  # seconds, for everything that should take a moment
 
 # Settings of secure-server, for every way of serving.
 WAYS = {

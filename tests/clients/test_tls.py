@@ -445,17 +445,21 @@ def client_hello():
     return outgoing.read()
 
 
-def test_the_deadline_of_the_handshake_covers_tls(authority, pair):
+def test_the_deadline_of_the_handshake_covers_tls(pair):
     hello = client_hello()
     with serving(pair, "HANDSHAKE_TIMEOUT=300") as server:
         for first in [b"", hello[:1], hello[:-1], hello]:
             began = time.monotonic()
-            answer_to(server, first)
+            with contextlib.suppress(ConnectionResetError):  # what came too late was not read
+                answer_to(server, first)
             assert time.monotonic() - began >= 0.25, first
-        with connected(server, trusting(authority)) as secure:
-            secure.sendall(b"GET / HTTP/1.1\r\n")
-            with pytest.raises(ssl.SSLEOFError):
-                read_to_end(secure)
+
+
+def test_the_deadline_of_the_handshake_covers_the_request_after_tls(authority, pair):
+    with serving(pair, "HANDSHAKE_TIMEOUT=3000") as server, connected(server, trusting(authority)) as secure:
+        secure.sendall(b"GET / HTTP/1.1\r\n")
+        with pytest.raises(ssl.SSLEOFError):
+            read_to_end(secure)
 
 
 PAGE = b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
@@ -536,10 +540,6 @@ def in_the_middle_of_the_handshake(server, context):
         plain.recv(1)
 
 
-def too_slowly(server, context):
-    assert answer_to(server, client_hello())
-
-
 def without_a_request(server, context):
     with connected(server, context) as secure:
         secure.unwrap()
@@ -562,23 +562,38 @@ def with_a_broken_record(server, context):
             secure.recv(65536)
 
 
-@pytest.mark.parametrize("go", [without_a_word, with_garbage, without_tls, in_the_middle_of_the_handshake, too_slowly,
-                                without_a_request, cut_off, with_a_broken_record], ids=lambda go: go.__name__)
+@pytest.mark.parametrize("go", [without_a_word, with_garbage, without_tls, in_the_middle_of_the_handshake, without_a_request,
+                                cut_off, with_a_broken_record], ids=lambda go: go.__name__)
 def test_however_a_client_goes_it_makes_room_for_another(authority, pair, go):
     context = trusting(authority)
-    limits = ["MAX_CONNECTIONS=2", "MAX_CONNECTIONS_PER_IP=2", "HANDSHAKE_TIMEOUT=300"]
-    with serving(pair, *limits) as server:
-
-        def enters():
-            with connected(server, context) as secure:
-                secure.sendall(PAGE)
-                return read_to_end(secure).startswith(b"HTTP/1.1 200 OK\r\n")
-
+    with serving(pair, "MAX_CONNECTIONS=2", "MAX_CONNECTIONS_PER_IP=2") as server:
         for _ in range(3):
-            until = time.monotonic() + DEADLINE
-            while not enters():
-                assert time.monotonic() < until, "there is no room"
+            wait_for_room(server, context)
             go(server, context)
+
+
+def test_who_is_too_slow_makes_room_for_another(authority, pair):
+    context = trusting(authority)
+    with serving(pair, "MAX_CONNECTIONS=2", "MAX_CONNECTIONS_PER_IP=2", "HANDSHAKE_TIMEOUT=500") as server:
+        for _ in range(3):
+            wait_for_room(server, context)
+            with contextlib.suppress(ConnectionResetError):
+                answer_to(server, client_hello())
+
+
+def wait_for_room(server, context):
+    until = time.monotonic() + DEADLINE
+    while not enters(server, context):
+        assert time.monotonic() < until, "there is no room"
+
+
+def enters(server, context):
+    try:
+        with connected(server, context) as secure:
+            secure.sendall(PAGE)
+            return read_to_end(secure).startswith(b"HTTP/1.1 200 OK\r\n")
+    except OSError:  # it was too slow itself
+        return False
 
 
 def test_a_request_may_come_byte_by_byte(server, authority):

@@ -4,7 +4,7 @@
 
 (in-suite portal)
 
-(defparameter *deadline* 30
+(defparameter *deadline* 120
   "Seconds, for everything that should take a moment.")
 
 ;;; Waiting for what other threads do

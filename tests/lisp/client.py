@@ -29,7 +29,7 @@ import websockets.asyncio.client
 import websockets.sync.client
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
-DEADLINE = 30  # seconds
+DEADLINE = 120  # seconds
 
 clients = {}
 
