@@ -30,7 +30,7 @@ echo: $(BUILD)/echo
 .PHONY: test
 test:
 	scripts/install-packages
-	scripts/test lint unit abi c clients lisp soak bench-callgrind 'fuzz SECONDS=10'
+	scripts/test 'lint, unit, fuzz SECONDS=10' 'c, clients, lisp, soak, bench-callgrind, abi'
 
 ## check         run this before a commit: lint, unit, abi
 .PHONY: check
@@ -95,7 +95,10 @@ abi: library
 .PHONY: c
 c: $(BUILD)/cmake/build.ninja
 	cmake --build $(BUILD)/cmake
-	ctest --test-dir $(BUILD)/cmake --output-on-failure --no-tests=error
+	ctest --test-dir $(BUILD)/cmake --output-on-failure --no-tests=error --parallel $(CTEST_JOBS)
+
+# More than processors: most tests wait most of the time.
+CTEST_JOBS := $(shell echo $$(($$(nproc) * 2)))
 
 ## install-test  the tests of `c` that install Portal and use it from other projects
 .PHONY: install-test
