@@ -15,7 +15,7 @@ AUTOBAHN_HOME ?= $(or $(XDG_CACHE_HOME:%=%/portal),$(abspath $(BUILD)))/autobahn
 TARGET := $(abspath $(or $(CARGO_TARGET_DIR),target))
 BUILD := build
 CMAKE := cmake -S . -G Ninja -DPORTAL_CARGO_TARGET_DIR=$(TARGET)
-BENCH_CARGO := cargo build --quiet --locked --release --manifest-path bench/Cargo.toml --target-dir $(TARGET)/bench --package bench-load
+BENCH := --locked --manifest-path bench/Cargo.toml --target-dir $(TARGET)/bench --package bench-load
 
 .PHONY: help
 help:
@@ -30,7 +30,7 @@ echo: $(BUILD)/echo
 .PHONY: test
 test:
 	scripts/install-packages
-	scripts/test 'lint, unit, fuzz SECONDS=10' 'c, clients, lisp, soak, bench-callgrind, abi'
+	scripts/test 'lint, unit, fuzz SECONDS=10' 'c, clients, abi' 'lisp, soak, bench-callgrind'
 
 ## check         run this before a commit: lint, unit, abi
 .PHONY: check
@@ -74,7 +74,7 @@ oldest:
 unit:
 	cargo test --locked
 	cargo test --locked --lib --no-default-features
-	cargo test --locked --manifest-path bench/Cargo.toml --target-dir $(TARGET)/bench --package bench-load
+	cargo test $(BENCH)
 
 ## docs          the documentation of the Rust code
 .PHONY: docs
@@ -117,7 +117,7 @@ clients: $(BUILD)/echo $(BUILD)/echo-server $(BUILD)/secure-server
 	scripts/install-packages chromium certutil openssl
 	$(CLIENT_SERVERS) CC="$(CC)" LIBRARY_FOLDER=$(abspath $(BUILD)/lib) \
 	  PYTHONPATH=$(BUILD)/clients/python PYTHONDONTWRITEBYTECODE=1 \
-	  python3 -m pytest -q -W error -p no:cacheprovider tests/clients
+	  python3 -m pytest -q -W error -p no:cacheprovider -n 2 tests/clients
 	$(CLIENT_SERVERS) NODE_PATH=$(abspath $(BUILD))/clients/node/node_modules \
 	  node --test --test-reporter=spec tests/clients/*.test.js
 
@@ -217,27 +217,30 @@ BUILD_PEERS = CARGO_TARGET_DIR=$(TARGET)/bench bench/peers/build $(BUILD)/peers
 
 .PHONY: bench-programs
 bench-programs: $(BUILD)/bench/portal $(BUILD)/bench/sends
-	$(BENCH_CARGO)
+	cargo build --quiet --release $(BENCH)
 	$(BUILD_PEERS)
 
 ## soak          clients exchange messages in many ways, over epoll and io_uring; every byte is compared
 .PHONY: soak
 soak: $(BUILD)/bench/portal
-	$(BENCH_CARGO)
-	bench/soak $(BENCH_LOAD) $(BUILD)/bench/portal
+	cargo build --quiet $(BENCH)
+	bench/soak $(TEST_LOAD) $(BUILD)/bench/portal
+
+# Of the profile that its tests have, which spares a second build where nothing is timed.
+TEST_LOAD = $(TARGET)/bench/debug/bench-load
 
 ## bench-callgrind  user instructions per message, counted; fails on a regression
 .PHONY: bench-callgrind
 bench-callgrind: $(BUILD)/bench/portal
 	scripts/install-packages valgrind
-	$(BENCH_CARGO)
-	bench/instructions check $(BENCH_LOAD) $(BUILD)/bench/portal
+	cargo build --quiet $(BENCH)
+	bench/instructions check $(TEST_LOAD) $(BUILD)/bench/portal
 
 ## bench-lisp    the cost of SBCL and ECL compared with C
 .PHONY: bench-lisp
 bench-lisp: $(BUILD)/echo-server
 	scripts/install-lisp $(BUILD)/lisp
-	$(BENCH_CARGO)
+	cargo build --quiet --release $(BENCH)
 	PORTAL_LIBRARY=$(abspath $(BUILD)/lib) bench/lisp $(BENCH_LOAD) $(BUILD)/echo-server
 
 ## install       header, libraries, pkg-config and CMake files; PREFIX=/usr/local DESTDIR=…
