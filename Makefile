@@ -272,13 +272,13 @@ C_PROGRAM = $(CC) -std=gnu11 -Wall -Wextra $(CFLAGS) -Iinclude $< -o $@ -L$(BUIL
 $(BUILD)/echo: c-examples/echo.c library
 	$(C_PROGRAM)
 
-$(BUILD)/echo-server: tests/conformance/server.c library
+$(BUILD)/echo-server: tests/conformance/server.c tests/server.h library
 	$(C_PROGRAM)
 
 $(BUILD)/secure-server: tests/clients/secure_server.c library
 	$(C_PROGRAM)
 
-$(BUILD)/proxied-server: tests/proxies/server.c library
+$(BUILD)/proxied-server: tests/proxies/server.c tests/server.h library
 	$(C_PROGRAM)
 
 $(BUILD)/faults-server: tests/faults/server.c library

@@ -6,26 +6,8 @@
  * Port 0, the default, lets the system choose. The others are PORTAL_OPTION_DEFLATE,
  * PORTAL_OPTION_DISPATCH and PORTAL_OPTION_BACKEND, if not the library's own defaults.
  */
-#include <portal.h>
-
-#include <pthread.h>
-#include <signal.h>
-#include <stdio.h>
-#include <stdlib.h>
-
-static int32_t echo(portal_websocket websocket, uint32_t type, const void *data, size_t len, void *user_data)
-{
-    (void)user_data;
-    return portal_send(websocket, type, data, len);
-}
-
-static void must(portal_status status, const char *what)
-{
-    if (status == PORTAL_STATUS_OK)
-        return;
-    fprintf(stderr, "echo-server: cannot %s: %s\n", what, portal_status_text(status));
-    exit(EXIT_FAILURE);
-}
+#define _GNU_SOURCE
+#include "../server.h"
 
 static portal_server server;
 
@@ -40,16 +22,10 @@ int main(int argc, char **argv)
     const portal_handlers handlers = { .size = sizeof handlers, .message = echo };
     const uint32_t port = argc > 1 ? (uint32_t)atoi(argv[1]) : 0;
     const int64_t dispatch = argc > 3 ? atoi(argv[3]) : PORTAL_DISPATCH_IO;
+    const sigset_t stop = hold_back_stop();
     portal_options *options = portal_options_create();
     pthread_t host;
-    sigset_t stop;
     int received;
-
-    /* Held back from every thread, so that sigwait gets them. */
-    sigemptyset(&stop);
-    sigaddset(&stop, SIGINT);
-    sigaddset(&stop, SIGTERM);
-    pthread_sigmask(SIG_BLOCK, &stop, NULL);
 
     must(portal_define_path("/", &handlers, NULL), "define the path");
     if (argc > 2)
@@ -59,9 +35,7 @@ int main(int argc, char **argv)
         must(portal_options_set_number(options, PORTAL_OPTION_BACKEND, atoi(argv[4])), "talk to the system so");
     must(portal_server_start(port, options, &server), "start");
     portal_options_destroy(options);
-    printf("listening on ws://localhost:%u/\n", (unsigned)portal_server_port(server));
-    fflush(stdout);
-
+    print_address(server);
     if (dispatch == PORTAL_DISPATCH_HOST)
         pthread_create(&host, NULL, serve_as_host, NULL);
     sigwait(&stop, &received);
