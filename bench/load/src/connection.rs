@@ -17,7 +17,7 @@ use socket2::{Domain, Socket, Type};
 use crate::frame::read_header;
 
 /// Maximum time of every wait.
-pub const DEADLINE: Duration = Duration::from_secs(20);
+pub const DEADLINE: Duration = Duration::from_secs(120);
 
 /// Clients per source address: few enough for the system's ports.
 const CLIENTS_PER_SOURCE: usize = 5_000;
