@@ -6,6 +6,7 @@
 #include "serve.h"
 
 #include <sys/socket.h>
+#include <sys/time.h>
 
 enum { SIZE = 64 << 10, MESSAGES = 128 };
 
@@ -220,11 +221,13 @@ static size_t hear_slowly(client *self)
 {
     static char piece[SIZE];
     const int small = SIZE;
+    const struct timeval patience = { .tv_sec = PATIENCE_MS / 1000 };
     const long long began = now_ms();
     size_t heard = 0;
     ssize_t got;
 
     CHECK(setsockopt(client_socket(self), SOL_SOCKET, SO_RCVBUF, &small, sizeof small) == 0);
+    CHECK(setsockopt(client_socket(self), SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience) == 0);
     while ((got = recv(client_socket(self), piece, sizeof piece, 0)) > 0) {
         heard += (size_t)got;
         pause_ms(SILENCE_MS / 128);
