@@ -181,7 +181,7 @@ static void a_server_s_close_waits_for_who_takes_what_is_before_it(void) { expec
 static void who_drips_holds_a_close_up_for_twelve_timeouts_at_most(void)
 {
     portal_websocket websocket;
-    const portal_server server = SERVE({ PORTAL_OPTION_CLOSE_TIMEOUT, 250 });
+    const portal_server server = SERVE({ PORTAL_OPTION_CLOSE_TIMEOUT, SILENCE_MS / 2 });
     client *self = enter(server, &websocket);
     const long long began = now_ms();
     char drops[4 << 10];
