@@ -6,7 +6,7 @@
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::address::Peer;
 use super::event::{IoEvent, Token};
@@ -76,6 +76,11 @@ impl Poller {
     /// there is any connection or timer.
     pub(crate) fn use_ring(&mut self) {
         self.sockets.use_ring();
+    }
+
+    /// Returns the time. In memory it is the network's, which a test moves.
+    pub(crate) fn now(&self) -> Instant {
+        self.sockets.now()
     }
 
     pub(crate) fn listen(&mut self, listener: &Listener) -> io::Result<()> {
@@ -561,7 +566,6 @@ mod encrypted_tests {
     use std::io::Read;
     use std::net::TcpStream;
     use std::process::{Command, Stdio};
-    use std::time::{Duration, Instant};
 
     use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
     use rustls::crypto::ring;

@@ -1,5 +1,6 @@
 //! Sockets in memory, for tests: a pair of byte queues for each connection, whose other end a test drives. No
-//! call waits, and no clock is read: the timer is noted, and [`Network::timer`] returns it.
+//! call waits, and no clock is read: time passes when a test says so, the timer is noted, and
+//! [`Network::timer`] returns it.
 //!
 //! These sockets report no more than [`Sockets`] guarantees: writability once for each request, the end of a
 //! stream once, arrivals at a listener once.
@@ -9,7 +10,7 @@ use std::fmt;
 use std::io::{self, IoSlice};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
 
@@ -19,26 +20,34 @@ use crate::net::event::{IoEvent, Token};
 use crate::net::sockets::Sockets;
 
 /// A network with one listener. Clones are the same network.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub(crate) struct Network(Arc<Mutex<State>>);
 
-#[derive(Default)]
 struct State {
+    now: Instant,
     /// Connections that have not been accepted.
     backlog: VecDeque<InMemorySocket>,
     /// One has arrived since the last wait.
     arrived: bool,
     connected: u16,
     has_descriptors: bool,
-    timer: Option<Duration>,
+    /// When the timer goes off.
+    timer: Option<Instant>,
     idle_waits: usize,
 }
 
 impl Network {
     pub(crate) fn new() -> Self {
-        let network = Self::default();
-        network.state().has_descriptors = true;
-        network
+        Self(Arc::new(Mutex::new(State {
+            // Any time will do: it does not pass.
+            now: Instant::now(),
+            backlog: VecDeque::new(),
+            arrived: false,
+            connected: 0,
+            has_descriptors: true,
+            timer: None,
+            idle_waits: 0,
+        })))
     }
 
     /// Returns what accepts this network's connections.
@@ -65,9 +74,15 @@ impl Network {
         self.state().has_descriptors = has_descriptors;
     }
 
-    /// Returns what the timer was last set to.
+    /// Returns how long it is until the timer goes off that was set last.
     pub(crate) fn timer(&self) -> Option<Duration> {
-        self.state().timer
+        let state = self.state();
+        Some(state.timer?.saturating_duration_since(state.now))
+    }
+
+    /// Lets time pass.
+    pub(crate) fn pass(&self, time: Duration) {
+        self.state().now += time;
     }
 
     /// Returns the number of waits that would have blocked: they were permitted to, and no event was pending.
@@ -353,6 +368,10 @@ impl InMemorySockets {
         }
     }
 
+    pub(crate) fn now(&self) -> Instant {
+        self.network.state().now
+    }
+
     fn connection(&mut self, token: Token) -> Option<&mut Connection> {
         let connection = self.connections.get_mut(token.index as usize)?;
         (connection.generation == token.generation && connection.socket.is_some())
@@ -546,7 +565,8 @@ impl Sockets for InMemorySockets {
     }
 
     fn set_timer(&self, after: Duration) -> io::Result<()> {
-        self.network.state().timer = Some(after);
+        let mut state = self.network.state();
+        state.timer = Some(state.now + after);
         Ok(())
     }
 

@@ -11,6 +11,7 @@ mod tests;
 
 use std::io;
 use std::sync::Arc;
+use std::time::Instant;
 
 use self::linux as system;
 
@@ -53,6 +54,15 @@ impl AnySockets {
             Self::System(sockets) => sockets.use_ring(),
             #[cfg(test)]
             Self::InMemory(_) => (),
+        }
+    }
+
+    /// Returns the time by which the timer goes off.
+    pub(crate) fn now(&self) -> Instant {
+        match self {
+            Self::System(_) => Instant::now(),
+            #[cfg(test)]
+            Self::InMemory(sockets) => sockets.now(),
         }
     }
 }

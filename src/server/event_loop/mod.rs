@@ -142,7 +142,8 @@ impl Loop {
             self.server.begin_close();
         }
         self.mailbox.stay_awake();
-        let ticks = core.clock.advance();
+        let now = core.poller.now();
+        let ticks = core.clock.advance(now);
         if self.server.is_closing() && !core.closing {
             core.begin_closing();
         }

@@ -1,4 +1,4 @@
-//! A loop's coarse time.
+//! A loop's coarse time. It reads no clock: its owner says what time it is.
 //!
 //! Time is counted in ticks. A turn counts no more of them than it had meant to wait for and two
 //! more: time in which a handler, or the host, was busy elsewhere is held against no client.
@@ -36,8 +36,8 @@ pub(crate) struct Clock {
 }
 
 impl Clock {
-    /// A clock fine enough for the shortest of the timeouts.
-    pub(crate) fn new(options: &Options) -> Self {
+    /// A clock that starts now, fine enough for the shortest of the timeouts.
+    pub(crate) fn new(options: &Options, now: Instant) -> Self {
         let timeouts = [
             options.handshake_timeout,
             options.idle_timeout,
@@ -51,7 +51,7 @@ impl Clock {
             .unwrap_or(u32::MAX);
         let milliseconds = u64::from((shortest / 40).clamp(5, 100));
         Self {
-            started: Instant::now(),
+            started: now,
             tick: milliseconds * 1_000_000,
             now: 0,
             passed: 0,
@@ -72,17 +72,16 @@ impl Clock {
         u32::try_from(ticks).unwrap_or(u32::MAX).max(1)
     }
 
-    /// Plans a wait that ends in `ticks`. Returns how long that is, if a timer must be set to it: one
-    /// that was set before and ends the wait early enough is left alone.
-    pub(crate) fn plan(&mut self, ticks: u32) -> Option<Duration> {
+    /// Plans a wait that ends in `ticks`. Returns when that is, if a timer must be set to it: one that was
+    /// set before and ends the wait early enough is left alone.
+    pub(crate) fn plan(&mut self, ticks: u32) -> Option<Instant> {
         self.planned = u64::from(ticks);
         let end = self.passed + self.planned;
         if self.alarm.is_some_and(|alarm| alarm <= end) {
             return None;
         }
         self.alarm = Some(end);
-        let end = self.tick.saturating_mul(end);
-        Some(Duration::from_nanos(end.saturating_sub(self.elapsed())))
+        Some(self.started + Duration::from_nanos(self.tick.saturating_mul(end)))
     }
 
     /// The timer was not set as planned.
@@ -90,9 +89,11 @@ impl Clock {
         self.alarm = None;
     }
 
-    /// Counts what has passed; returns the ticks that began since.
-    pub(crate) fn advance(&mut self) -> Ticks {
-        let passed = self.elapsed() / self.tick;
+    /// Counts what has passed until now; returns the ticks that began since.
+    pub(crate) fn advance(&mut self, now: Instant) -> Ticks {
+        // Nanoseconds, of which there are enough for centuries.
+        let elapsed = now.saturating_duration_since(self.started).as_nanos() as u64;
+        let passed = elapsed / self.tick;
         let counted = (passed - self.passed).min(self.planned + GRACE) as u32;
         self.passed = passed;
         self.planned = 0;
@@ -104,25 +105,28 @@ impl Clock {
             count: counted,
         }
     }
-
-    /// Nanoseconds since the clock was started; enough for centuries.
-    fn elapsed(&self) -> u64 {
-        self.started.elapsed().as_nanos() as u64
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    const TICK: Duration = Duration::from_millis(100);
+
+    /// A clock of the default options, and when it was started.
+    fn clock() -> (Clock, Instant) {
+        let now = Instant::now();
+        (Clock::new(&Options::default(), now), now)
+    }
+
     #[test]
     fn a_clock_is_as_fine_as_the_shortest_timeout_asks() {
-        let default = Clock::new(&Options::default());
-        assert_eq!(default.tick, 100_000_000);
-        let short = Clock::new(&Options {
+        assert_eq!(clock().0.tick, 100_000_000);
+        let options = Options {
             close_timeout: 100,
             ..Options::default()
-        });
+        };
+        let short = Clock::new(&options, Instant::now());
         assert_eq!(short.tick, 5_000_000);
         assert_eq!(short.ticks(100), 20);
         assert_eq!(short.ticks(101), 21);
@@ -130,27 +134,35 @@ mod tests {
 
     #[test]
     fn a_timer_that_goes_off_early_enough_is_left_alone() {
-        let mut clock = Clock::new(&Options::default());
-        let first = clock.plan(5).unwrap();
-        assert!(first <= Duration::from_millis(500));
+        let (mut clock, start) = clock();
+        assert_eq!(clock.plan(5), Some(start + 5 * TICK));
         assert_eq!(clock.plan(5), None);
         assert_eq!(clock.plan(6), None);
-        let sooner = clock.plan(2).unwrap();
-        assert!(sooner <= Duration::from_millis(200));
-        clock.started -= Duration::from_millis(250);
-        clock.advance();
-        assert!(clock.plan(9).is_some());
+        assert_eq!(clock.plan(2), Some(start + 2 * TICK));
+        clock.advance(start + TICK * 5 / 2);
+        assert_eq!(clock.plan(9), Some(start + 11 * TICK));
+    }
+
+    #[test]
+    fn a_tick_begins_when_it_has_passed_whole() {
+        let (mut clock, start) = clock();
+        clock.plan(1);
+        let just_before = start + TICK - Duration::from_nanos(1);
+        assert_eq!(clock.advance(just_before), Ticks { first: 1, count: 0 });
+        clock.plan(1);
+        assert_eq!(clock.advance(start + TICK), Ticks { first: 1, count: 1 });
     }
 
     #[test]
     fn time_spent_elsewhere_counts_two_ticks() {
-        let mut clock = Clock::new(&Options::default());
-        clock.started = Instant::now() - Duration::from_secs(10);
-        assert_eq!(clock.advance(), Ticks { first: 1, count: 2 });
-        clock.started -= Duration::from_secs(10);
+        let (mut clock, start) = clock();
+        assert_eq!(
+            clock.advance(start + 100 * TICK),
+            Ticks { first: 1, count: 2 }
+        );
         clock.plan(50);
         assert_eq!(
-            clock.advance(),
+            clock.advance(start + 200 * TICK),
             Ticks {
                 first: 3,
                 count: 52

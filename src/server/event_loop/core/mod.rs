@@ -84,7 +84,7 @@ impl Core {
         conns: Conns,
     ) -> io::Result<Self> {
         let options = &server.options;
-        let clock = Clock::new(options);
+        let clock = Clock::new(options, poller.now());
         Ok(Self {
             mailbox: conns.slot_arena().mailbox,
             poller,

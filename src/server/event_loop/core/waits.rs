@@ -26,9 +26,10 @@ impl Waits {
     /// Sets the timer so that the next wait lasts `ticks` at most, unless it goes off before that anyway.
     /// Returns false when that fails, so that there must be no wait.
     pub(super) fn limit(&mut self, ticks: u32, clock: &mut Clock, poller: &Poller) -> bool {
-        let Some(after) = clock.plan(ticks) else {
+        let Some(end) = clock.plan(ticks) else {
             return true;
         };
+        let after = end.saturating_duration_since(poller.now());
         match poller.set_timer(after) {
             Ok(()) => self.timer_failed = false,
             Err(error) => {
