@@ -14,6 +14,6 @@ pub(crate) use os::{
     lacks_resources, memory, process,
 };
 #[cfg(test)]
-pub(crate) use os::{Network, RemoteEnd, Write};
+pub(crate) use os::{Failing, Network, RemoteEnd, Write};
 pub(crate) use poller::Poller;
 pub(crate) use tls::{Identity, IdentityFiles};

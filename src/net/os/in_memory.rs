@@ -31,9 +31,19 @@ struct State {
     arrived: bool,
     connected: u16,
     has_descriptors: bool,
+    /// How many of the next calls fail, by what they do.
+    failing: Failing,
     /// When the timer goes off.
     timer: Option<Instant>,
     idle_waits: usize,
+}
+
+/// How many calls fail.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Failing {
+    pub waits: usize,
+    pub timers: usize,
+    pub adds: usize,
 }
 
 impl Network {
@@ -45,6 +55,7 @@ impl Network {
             arrived: false,
             connected: 0,
             has_descriptors: true,
+            failing: Failing::default(),
             timer: None,
             idle_waits: 0,
         })))
@@ -74,6 +85,11 @@ impl Network {
         self.state().has_descriptors = has_descriptors;
     }
 
+    /// Lets some of the next calls fail.
+    pub(crate) fn fail(&self, failing: Failing) {
+        self.state().failing = failing;
+    }
+
     /// Returns how long it is until the timer goes off that was set last.
     pub(crate) fn timer(&self) -> Option<Duration> {
         let state = self.state();
@@ -92,6 +108,17 @@ impl Network {
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.0.lock().expect("no test has panicked in here")
+    }
+}
+
+/// Fails, if that is still due.
+fn fail_once(failing: &mut usize) -> io::Result<()> {
+    match failing.checked_sub(1) {
+        None => Ok(()),
+        Some(left) => {
+            *failing = left;
+            Err(Errno::NOMEM.into())
+        }
     }
 }
 
@@ -143,6 +170,11 @@ impl Wire {
     fn room(&self) -> usize {
         self.send_buffer
             .map_or(usize::MAX, |most| most.saturating_sub(self.sent.len()))
+    }
+
+    /// Whether a write fails.
+    fn is_broken(&self) -> bool {
+        self.remote_gone || self.end.flatten().is_some()
     }
 
     fn has_input(&self) -> bool {
@@ -409,6 +441,7 @@ impl Sockets for InMemorySockets {
     }
 
     fn add(&mut self, socket: InMemorySocket, token: Token) -> io::Result<()> {
+        fail_once(&mut self.network.state().failing.adds)?;
         let index = token.index as usize;
         if self.connections.len() <= index {
             self.connections.resize_with(index + 1, Connection::default);
@@ -533,6 +566,7 @@ impl Sockets for InMemorySockets {
     }
 
     fn wait(&mut self, may_wait: bool) -> io::Result<()> {
+        fail_once(&mut self.network.state().failing.waits)?;
         let Self {
             connections,
             readable,
@@ -550,7 +584,7 @@ impl Sockets for InMemorySockets {
             };
             // A scripted error occurs at the write.
             let wire = socket.wire();
-            if connection.writes_armed && (wire.room() > 0 || wire.end.is_some()) {
+            if connection.writes_armed && (wire.room() > 0 || wire.is_broken()) {
                 connection.writes_armed = false;
                 writable.push(token);
             }
@@ -566,6 +600,7 @@ impl Sockets for InMemorySockets {
 
     fn set_timer(&self, after: Duration) -> io::Result<()> {
         let mut state = self.network.state();
+        fail_once(&mut state.failing.timers)?;
         state.timer = Some(state.now + after);
         Ok(())
     }

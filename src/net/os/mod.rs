@@ -16,7 +16,7 @@ use std::time::Instant;
 use self::linux as system;
 
 #[cfg(test)]
-pub(crate) use in_memory::{Network, RemoteEnd, Write};
+pub(crate) use in_memory::{Failing, Network, RemoteEnd, Write};
 pub(crate) use linux::{
     Backend, Descriptor, PollSet, Readiness, Signal, Union, Wait, Waited, Waker, lacks_resources,
     memory, process,
