@@ -3,7 +3,7 @@
 //!
 //! An arrow leads from a file to each file that it uses: by `use`, by a path in its code, or by a path in a
 //! macro's arguments. A re-exported name leads to the file that defines it. A parent that only re-exports what
-//! its children define does not use them. Modules of tests are left out.
+//! its children define does not use them. Tests are left out: modules of them in a file, files and folders.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fs;
@@ -154,6 +154,10 @@ fn an_arrow_is_seen_however_it_is_written() {
     ] {
         assert!(uses("net/wake.rs", source).is_empty(), "{source}");
     }
+    let tests = "use crate::server; fn port() -> u16 { crate::server::port(0) }";
+    for file in ["net/tests.rs", "net/tests/mod.rs", "net/os/tests/wake.rs"] {
+        assert!(uses(file, tests).is_empty(), "{file}");
+    }
     let renamed = "use super::Signal; use crate::net::process::is_forked;";
     assert_eq!(
         uses("net/wake.rs", renamed),
@@ -271,6 +275,7 @@ type ModulePath = Vec<String>;
 fn arrows(sources: &BTreeMap<String, String>) -> BTreeMap<String, BTreeSet<String>> {
     let files: BTreeMap<ModulePath, &String> = sources
         .keys()
+        .filter(|file| !is_of_tests(file))
         .map(|file| (module_path(file), file))
         .collect();
     let modules: BTreeMap<&ModulePath, Module<'_>> = files
@@ -289,6 +294,12 @@ fn arrows(sources: &BTreeMap<String, String>) -> BTreeMap<String, BTreeSet<Strin
             ((*file).clone(), used)
         })
         .collect()
+}
+
+/// Whether a file holds tests and nothing else: `tests.rs`, or one in a folder `tests`.
+fn is_of_tests(file: &str) -> bool {
+    file.split('/')
+        .any(|name| name == "tests" || name == "tests.rs")
 }
 
 fn module_path(file: &str) -> ModulePath {

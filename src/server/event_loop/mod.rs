@@ -9,6 +9,8 @@ mod delivery;
 mod opening;
 mod pending;
 mod receiving;
+#[cfg(test)]
+mod tests;
 
 use std::cell::RefCell;
 use std::io;
@@ -16,7 +18,7 @@ use std::sync::Arc;
 
 use scoped_tls::scoped_thread_local;
 
-use crate::net::{Backend, Poller, Token};
+use crate::net::{Backend, Poller, Token, Waker};
 use crate::server::dispatch::sink::Sink;
 use crate::server::event::Target;
 use crate::server::event_loop::core::Core;
@@ -45,6 +47,16 @@ pub(crate) struct Turn<'t, 's> {
 impl Loop {
     pub(crate) fn new(server: Arc<Shared>, number: usize) -> io::Result<Self> {
         let (poller, waker) = Poller::new(server.options.backend())?;
+        Self::with_poller(server, number, poller, waker)
+    }
+
+    /// A loop whose connections are those of a poller, which `waker` wakes.
+    fn with_poller(
+        server: Arc<Shared>,
+        number: usize,
+        poller: Poller,
+        waker: Arc<Waker>,
+    ) -> io::Result<Self> {
         let conns = Conns::new();
         let mailbox = conns.slot_arena().mailbox;
         mailbox.attach(waker, server.options.max_queued);
