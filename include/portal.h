@@ -968,9 +968,11 @@ typedef enum portal_option {
    */
   PORTAL_OPTION_CLOSE_TIMEOUT = 14,
   /**
-   * The allowed origins (RFC 6455 section 10.2), separated by commas, none twice, each exactly
-   * scheme://host[:port]; empty = any. The default port of a scheme is equivalent to no port.
-   * Any other Origin is refused with 403; a request without an Origin header is accepted.
+   * The allowed origins (RFC 6455 section 10.2), separated by commas, none twice; empty = any.
+   * Each is scheme://host[:port], "null", "file://" or "app://-". The host may be "*." and a
+   * domain: every host below that domain, not the domain itself. The port may be "*": any. The
+   * default port of a scheme is equivalent to no port. Any other Origin is refused with 403; a
+   * request without an Origin header is accepted.
    *
    * Text. Default "".
    */

@@ -45,7 +45,7 @@ pub use handshake::{Offer, check, max_accept_len, may_set_header, write_accept};
 pub use head::HeadScanner;
 pub use memory::Promise;
 pub use names::Names;
-pub use origin::is_same_origin;
+pub use origin::allows_origin;
 pub use refusal::{Refusal, TLS_HANDSHAKE, TLS_REFUSAL};
 pub use request::{MAX_HEADERS, RequestHead, parse_head};
 pub use scratch::Scratch;

@@ -1,11 +1,39 @@
 //! Origins: the site whose page sends the request (RFC 6454).
 
-/// Whether both have the same scheme, host and port. A scheme's default port is equivalent to no port.
+/// Whether a pattern allows an origin: the same scheme, host and port. A scheme's default port is equivalent to no
+/// port. A port `*` is any port, and a host `*.example.com` is every host below that domain.
 #[must_use]
-pub fn is_same_origin(one: &[u8], other: &[u8]) -> bool {
-    let (one, one_port) = split_port(one);
-    let (other, other_port) = split_port(other);
-    one_port == other_port && one.eq_ignore_ascii_case(other)
+pub fn allows_origin(pattern: &[u8], origin: &[u8]) -> bool {
+    let (origin, port) = split_port(origin);
+    let (pattern, is_allowed_port) = match pattern.strip_suffix(b":*") {
+        Some(pattern) => (pattern, true),
+        None => {
+            let (pattern, allowed) = split_port(pattern);
+            (pattern, allowed == port)
+        }
+    };
+    let wildcard = pattern.windows(4).position(|four| four == b"://*");
+    is_allowed_port
+        && match wildcard {
+            Some(at) => is_below(&pattern[..at + 3], &pattern[at + 4..], origin),
+            None => pattern.eq_ignore_ascii_case(origin),
+        }
+}
+
+/// Whether the origin has that scheme, and a host below that domain, which begins with its dot.
+fn is_below(scheme: &[u8], domain: &[u8], origin: &[u8]) -> bool {
+    let Some(labels_len) = origin.len().checked_sub(scheme.len() + domain.len()) else {
+        return false;
+    };
+    let (origin_scheme, host) = origin.split_at(scheme.len());
+    let (labels, origin_domain) = host.split_at(labels_len);
+    let is_label = |label: &[u8]| {
+        let is_label_byte = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_".contains(byte);
+        !label.is_empty() && label.iter().all(is_label_byte)
+    };
+    origin_scheme.eq_ignore_ascii_case(scheme)
+        && origin_domain.eq_ignore_ascii_case(domain)
+        && labels.split(|&byte| byte == b'.').all(is_label)
 }
 
 /// Returns what precedes the port, and the port or the scheme's default.
@@ -64,11 +92,11 @@ mod tests {
         ];
         for (one, other) in same {
             assert!(
-                is_same_origin(one.as_bytes(), other.as_bytes()),
+                allows_origin(one.as_bytes(), other.as_bytes()),
                 "{one} {other}"
             );
             assert!(
-                is_same_origin(other.as_bytes(), one.as_bytes()),
+                allows_origin(other.as_bytes(), one.as_bytes()),
                 "{one} {other}"
             );
         }
@@ -90,13 +118,84 @@ mod tests {
         ];
         for (one, other) in different {
             assert!(
-                !is_same_origin(one.as_bytes(), other.as_bytes()),
+                !allows_origin(one.as_bytes(), other.as_bytes()),
                 "{one} {other}"
             );
             assert!(
-                !is_same_origin(other.as_bytes(), one.as_bytes()),
+                !allows_origin(other.as_bytes(), one.as_bytes()),
                 "{one} {other}"
             );
         }
+    }
+
+    #[test]
+    fn a_wildcard_host_is_every_host_below_the_domain_and_not_itself() {
+        let pattern = b"https://*.example.com";
+        for allowed in [
+            "https://a.example.com",
+            "https://b.a.example.com",
+            "HTTPS://A.Example.COM:443",
+            "https://xn--bcher-kva.example.com",
+        ] {
+            assert!(allows_origin(pattern, allowed.as_bytes()), "{allowed}");
+        }
+        for refused in [
+            "https://example.com",
+            "https://.example.com",
+            "https://a..example.com",
+            "https://aexample.com",
+            "http://a.example.com",
+            "https://a.example.com:8443",
+            "https://a.example.com.evil.test",
+            "https://evil.test/.example.com",
+            "https://evil.test:1.example.com",
+            "https://user@a.example.com",
+            "https://*.example.com",
+            "https:",
+            "null",
+        ] {
+            assert!(!allows_origin(pattern, refused.as_bytes()), "{refused}");
+        }
+        let with_port = b"https://*.example.com:8443";
+        assert!(allows_origin(with_port, b"https://a.example.com:8443"));
+        assert!(!allows_origin(with_port, b"https://a.example.com"));
+    }
+
+    #[test]
+    fn a_wildcard_port_is_any_port_or_none() {
+        let pattern = b"http://localhost:*";
+        for allowed in [
+            "http://localhost",
+            "http://localhost:80",
+            "http://localhost:5173",
+        ] {
+            assert!(allows_origin(pattern, allowed.as_bytes()), "{allowed}");
+        }
+        for refused in [
+            "https://localhost:5173",
+            "http://localhost:",
+            "http://localhost:x",
+            "http://localhost:65536",
+            "http://localhost.evil.test",
+            "http://localhost:*",
+        ] {
+            assert!(!allows_origin(pattern, refused.as_bytes()), "{refused}");
+        }
+        assert!(allows_origin(b"http://*.test:*", b"http://a.test:1"));
+    }
+
+    #[test]
+    fn opaque_origins_and_those_of_files_and_apps_are_compared_as_they_are() {
+        for origin in ["null", "file://", "app://-"] {
+            assert!(
+                allows_origin(origin.as_bytes(), origin.as_bytes()),
+                "{origin}"
+            );
+            assert!(
+                !allows_origin(origin.as_bytes(), b"https://a.example"),
+                "{origin}"
+            );
+        }
+        assert!(!allows_origin(b"file://", b"file:///etc"));
     }
 }

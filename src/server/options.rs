@@ -457,8 +457,12 @@ fn is_name(text: &str) -> bool {
     text.len() <= 253 && text.split('.').all(is_label) && !ends_in_number
 }
 
-/// `scheme://host[:port]` (RFC 6454 section 6.2).
+/// `scheme://host[:port]` (RFC 6454 section 6.2), where the host may be `*.` and a domain and the port `*`; or
+/// one of those that are not of this form.
 fn check_origin(text: &str) -> ServerResult {
+    if ["null", "file://", "app://-"].contains(&text) {
+        return Ok(());
+    }
     let (scheme, authority) = text.split_once("://").ok_or(ServerError::Argument)?;
     let scheme_is_name = scheme.starts_with(|first: char| first.is_ascii_alphabetic())
         && scheme
@@ -470,17 +474,18 @@ fn check_origin(text: &str) -> ServerResult {
         Some((host, port)) if !port.ends_with(']') => (host, Some(port)),
         _ => (authority, None),
     };
-    let host_is_known = match host.strip_prefix('[') {
-        Some(rest) => rest
+    let host_is_known = match (host.strip_prefix('['), host.strip_prefix("*.")) {
+        (Some(rest), _) => rest
             .strip_suffix(']')
             .is_some_and(|address| address.parse::<Ipv6Addr>().is_ok()),
-        None => host.parse::<Ipv4Addr>().is_ok() || is_name(host),
+        (_, Some(domain)) => is_name(domain),
+        _ => host.parse::<Ipv4Addr>().is_ok() || is_name(host),
     };
-    let port_is_number = port.is_none_or(|port| {
-        port.bytes().all(|byte| byte.is_ascii_digit())
-            && port.parse::<u16>().is_ok_and(|port| port != 0)
+    let port_is_known = port.is_none_or(|port| {
+        let is_number = port.bytes().all(|byte| byte.is_ascii_digit());
+        port == "*" || is_number && port.parse::<u16>().is_ok_and(|port| port != 0)
     });
-    require(scheme_is_name && host_is_known && port_is_number)
+    require(scheme_is_name && host_is_known && port_is_known)
 }
 
 /// A token (RFC 9110 section 5.6.2).
@@ -840,6 +845,11 @@ mod tests {
             .as_slice())
         );
 
+        let patterns =
+            "null,file://,app://-,https://*.example.org,http://localhost:*,http://*.test:*";
+        let origins = set_text("ORIGINS", patterns).map(|options| options.origins.join(","));
+        assert_eq!(origins.as_deref(), Ok(patterns));
+
         for bad in [
             "example.org",
             "https://",
@@ -851,8 +861,17 @@ mod tests {
             "https://a:+1",
             "://a",
             "1a://b",
-            "null",
+            "Null",
+            "file:///",
+            "app://-/",
             "*",
+            "https://*",
+            "https://*.",
+            "https://*.*.example.org",
+            "https://a.*",
+            "https://*.127.0.0.1",
+            "*://example.org",
+            "https://a:*:1",
             "https://a,",
             ",https://a",
             "https://a,,https://b",

@@ -143,7 +143,7 @@ impl Loop {
         let is_one = |origin: &[u8]| {
             allowed
                 .iter()
-                .any(|one| proto::is_same_origin(one.as_bytes(), origin))
+                .any(|one| proto::allows_origin(one.as_bytes(), origin))
         };
         allowed.is_empty() || request.origin().is_none_or(is_one)
     }
