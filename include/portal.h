@@ -1407,6 +1407,37 @@ PORTAL_API const char *portal_request_header_value(const portal_request *request
 PORTAL_API const char *portal_request_param(const portal_request *request, const char *name);
 
 /**
+ * Returns a parameter of the query, decoded: percent-encoding, and "+" for a space.
+ *
+ * @param request  May be NULL.
+ * @param name     The name, decoded, NUL-terminated. Borrowed until the call returns. May be NULL.
+ *
+ * @return The value of the first parameter of that name, which is UTF-8; NULL when absent, and when
+ *         the decoded value is not UTF-8 or contains U+0000.
+ *
+ * @threads  Inside `upgrade` and `connect`, or the thread that pulled.
+ * @since    0.2
+ */
+PORTAL_API const char *portal_request_query_param(const portal_request *request, const char *name);
+
+/**
+ * Returns a cookie (RFC 6265 section 4.2.1). Double quotes around the value are removed; nothing else is
+ * decoded.
+ *
+ * @param request  May be NULL.
+ * @param name     The name, NUL-terminated. Borrowed until the call returns. May be NULL.
+ *
+ * @return The value of the first cookie of that name, which is UTF-8; NULL when absent, and when the
+ *         value is not UTF-8.
+ *
+ * @threads  Inside `upgrade` and `connect`, or the thread that pulled.
+ * @since    0.2
+ */
+PORTAL_API
+const char *portal_request_cookie(const portal_request *request,
+                                  const char *name);
+
+/**
  * Returns the address of the peer: "192.0.2.1:5000", "[2001:db8::1]:5000" or "unix".
  *
  * @param request  May be NULL.

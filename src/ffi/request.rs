@@ -152,6 +152,45 @@ pub unsafe extern "C" fn portal_request_param(
     unsafe { find(request, name, Request::param) }
 }
 
+/// Returns a parameter of the query, decoded: percent-encoding, and "+" for a space.
+///
+/// @param request  May be NULL.
+/// @param name     The name, decoded, NUL-terminated. Borrowed until the call returns. May be NULL.
+///
+/// @return The value of the first parameter of that name, which is UTF-8; NULL when absent, and when
+///         the decoded value is not UTF-8 or contains U+0000.
+///
+/// @threads  Inside `upgrade` and `connect`, or the thread that pulled.
+/// @since    0.2
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn portal_request_query_param(
+    request: *const portal_request,
+    name: *const c_char,
+) -> *const c_char {
+    // SAFETY: the caller's request and string, or NULL.
+    unsafe { find(request, name, Request::query_param) }
+}
+
+/// Returns a cookie (RFC 6265 section 4.2.1). Double quotes around the value are removed; nothing else is
+/// decoded.
+///
+/// @param request  May be NULL.
+/// @param name     The name, NUL-terminated. Borrowed until the call returns. May be NULL.
+///
+/// @return The value of the first cookie of that name, which is UTF-8; NULL when absent, and when the
+///         value is not UTF-8.
+///
+/// @threads  Inside `upgrade` and `connect`, or the thread that pulled.
+/// @since    0.2
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn portal_request_cookie(
+    request: *const portal_request,
+    name: *const c_char,
+) -> *const c_char {
+    // SAFETY: the caller's request and string, or NULL.
+    unsafe { find(request, name, Request::cookie) }
+}
+
 /// Returns the address of the peer: "192.0.2.1:5000", "[2001:db8::1]:5000" or "unix".
 ///
 /// @param request  May be NULL.
@@ -321,6 +360,8 @@ mod tests {
                 portal_request_header_name(none, 0),
                 portal_request_header_value(none, 0),
                 portal_request_param(none, c"name".as_ptr()),
+                portal_request_query_param(none, c"q".as_ptr()),
+                portal_request_cookie(none, c"sid".as_ptr()),
             ] {
                 assert_eq!(seen(text), None);
             }
@@ -356,6 +397,12 @@ mod tests {
                 Some(c"a b")
             );
             assert_eq!(seen(portal_request_param(c, ptr::null())), None);
+            assert_eq!(
+                seen(portal_request_query_param(c, c"q".as_ptr())),
+                Some(c"")
+            );
+            assert_eq!(seen(portal_request_query_param(c, ptr::null())), None);
+            assert_eq!(seen(portal_request_cookie(c, c"sid".as_ptr())), None);
             assert_eq!(seen(portal_request_peer(c)), Some(c"unix"));
 
             let c = c.cast_mut();

@@ -238,9 +238,17 @@ static int32_t check_request(portal_websocket websocket, portal_request *request
     CHECK_TEXT(portal_request_param(request, "word"), "a b");
     CHECK(portal_request_param(request, "other") == NULL);
     CHECK(portal_request_param(request, NULL) == NULL);
+    CHECK_TEXT(portal_request_query_param(request, "q"), "1");
+    CHECK_TEXT(portal_request_query_param(request, "r"), "");
+    CHECK(portal_request_query_param(request, "Q") == NULL);
+    CHECK(portal_request_query_param(request, NULL) == NULL);
+    CHECK_TEXT(portal_request_cookie(request, "a"), "1");
+    CHECK_TEXT(portal_request_cookie(request, "b"), "2 3");
+    CHECK(portal_request_cookie(request, "c") == NULL);
+    CHECK(portal_request_cookie(request, NULL) == NULL);
     CHECK_TEXT(portal_request_header(request, "host"), "localhost");
     CHECK_TEXT(portal_request_header(request, "X-MANY"), "one, two");
-    CHECK_TEXT(portal_request_header(request, "cookie"), "a=1; b=2");
+    CHECK_TEXT(portal_request_header(request, "cookie"), "a=1; b=\"2 3\"");
     CHECK_TEXT(portal_request_header(request, "X-Empty"), "");
     CHECK_TEXT(portal_request_header(request, "X-Latin"), "caf\xe9");
     CHECK(portal_request_header(request, "X-Absent") == NULL);
@@ -264,7 +272,7 @@ static void the_request_shows_what_the_client_sent(void)
 
     define("/request/{word}", &handlers, NULL);
     client_shake_hands(self, "/request/a%20b?q=%31&r",
-        "x-mAnY: one\r\nx-mAnY:   two  \r\nCookie: a=1\r\nCookie: b=2\r\nX-Empty:\r\nX-Latin: caf\xe9\r\n");
+        "x-mAnY: one\r\nx-mAnY:   two  \r\nCookie: a=1\r\nCookie: b=\"2 3\"\r\nX-Empty:\r\nX-Latin: caf\xe9\r\n");
     client_farewell(self);
 }
 

@@ -8,6 +8,8 @@ use crate::net::{Peer, memory};
 use crate::proto::{self, Names, RequestHead};
 use crate::server::ServerError;
 use crate::server::error::ServerResult;
+use crate::server::handshake::pairs::Pairs;
+use crate::server::handshake::text::{Span, Text, reserve};
 
 /// What a request is made of.
 pub(crate) struct RequestParts<'a> {
@@ -34,6 +36,9 @@ pub(crate) struct Request {
     peer_name: OnceCell<[u8; PEER_NAME]>,
     headers: Vec<Header>,
     params: Vec<(Span, Span)>,
+    /// Decoded when one is asked for.
+    query_params: OnceCell<Pairs>,
+    cookies: OnceCell<Pairs>,
     offered: Vec<Span>,
     /// The one of them that is in force.
     chosen: Cell<Option<usize>>,
@@ -99,6 +104,8 @@ impl Request {
             peer_name: OnceCell::new(),
             headers,
             params,
+            query_params: OnceCell::new(),
+            cookies: OnceCell::new(),
             offered,
             chosen: Cell::new(parts.chosen),
             extra_headers: RefCell::default(),
@@ -188,6 +195,18 @@ impl Request {
             .map(|&(_, value)| self.text.at(value))
     }
 
+    /// Returns the value of the query's first parameter of that name, decoded.
+    pub(crate) fn query_param(&self, name: &[u8]) -> Option<&CStr> {
+        let decode = || Pairs::of_query(self.query().to_bytes());
+        pairs(&self.query_params, decode)?.get(name)
+    }
+
+    /// Returns the value of the first cookie of that name.
+    pub(crate) fn cookie(&self, name: &[u8]) -> Option<&CStr> {
+        let read = || Pairs::of_cookies(self.header(b"Cookie").unwrap_or_default().to_bytes());
+        pairs(&self.cookies, read)?.get(name)
+    }
+
     /// The subprotocol in force; empty when there is none.
     pub(crate) fn subprotocol(&self) -> &CStr {
         let chosen = self.chosen.get().and_then(|index| self.offered.get(index));
@@ -255,49 +274,8 @@ impl Request {
     }
 }
 
-/// A copy of a head in which a NUL stands over the byte behind each of its strings. Behind it stand
-/// strings that are not in the head as they are needed, each with its NUL.
-#[derive(Debug)]
-struct Text(Vec<u8>);
-
-/// Where a string stands in the text; its NUL follows.
-#[derive(Clone, Copy, Debug)]
-struct Span {
-    start: u32,
-    len: u32,
-}
-
-impl Span {
-    fn new(start: usize, len: usize) -> ServerResult<Self> {
-        let number = |number| u32::try_from(number).map_err(|_| ServerError::Memory);
-        Ok(Self {
-            start: number(start)?,
-            len: number(len)?,
-        })
-    }
-
-    /// The last bytes of it, of which there are so many.
-    fn last(self, len: usize) -> Self {
-        let len = self.len.min(len as u32);
-        Self {
-            start: self.start + self.len - len,
-            len,
-        }
-    }
-}
-
-impl Text {
-    fn bytes_at(&self, span: Span) -> &[u8] {
-        &self.0[span.start as usize..][..span.len as usize]
-    }
-
-    fn at(&self, span: Span) -> &CStr {
-        // Each string has its NUL, so this one ends there at the latest.
-        CStr::from_bytes_until_nul(&self.0[span.start as usize..]).unwrap_or_default()
-    }
-}
-
-/// Makes the text of a request.
+/// Makes the text of a request: a copy of its head, in which a NUL stands over the byte behind each string. Behind
+/// it stand strings that are not in the head as they are needed.
 struct Writer<'a> {
     head: &'a [u8],
     text: Text,
@@ -378,10 +356,13 @@ fn join(headers: &[(&str, &[u8])], name: &str) -> ServerResult<Vec<u8>> {
     Ok(joined)
 }
 
-fn reserve<T>(count: usize) -> ServerResult<Vec<T>> {
-    let mut room = Vec::new();
-    memory::try_reserve_exact(&mut room, count).map_err(|_| ServerError::Memory)?;
-    Ok(room)
+/// Returns the pairs, which are read when they are first asked for; None while memory is refused.
+fn pairs(cell: &OnceCell<Pairs>, read: impl FnOnce() -> ServerResult<Pairs>) -> Option<&Pairs> {
+    if cell.get().is_none() {
+        // It is empty, so it takes them.
+        let _ = cell.set(read().ok()?);
+    }
+    cell.get()
 }
 
 fn copy(bytes: &[u8]) -> ServerResult<String> {
@@ -511,6 +492,17 @@ mod tests {
         assert_eq!(request.header_value(1), Some(c"a"));
         assert_eq!(request.header_value(4), Some(c"y=2, 3"));
         assert_eq!(request.header_count(), 7);
+    }
+
+    #[test]
+    fn parameters_of_the_query_and_cookies_keep_their_addresses() {
+        let request = with_headers(b"Cookie: sid=1\r\nCookie: lang=en\r\n");
+        assert_eq!(request.query_param(b"x"), Some(c"1"));
+        assert_eq!(request.query_param(b"y"), None);
+        assert_eq!(request.cookie(b"lang"), Some(c"en"));
+        let before = request.cookie(b"sid").map(CStr::as_ptr);
+        assert_eq!(with_headers(b"").cookie(b"sid"), None);
+        assert_eq!(request.cookie(b"sid").map(CStr::as_ptr), before);
     }
 
     #[test]
