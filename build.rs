@@ -16,7 +16,7 @@ const SONAME: &str = "libportal-ws.so.0";
 
 /// The modules of `src/ffi` that C sees, in the header's order. The text on top of each opens its
 /// section; a line `# Name` in it begins a new one.
-const SECTIONS: [&str; 13] = [
+const SECTIONS: [&str; 14] = [
     "types",
     "status",
     "numbers",
@@ -27,6 +27,7 @@ const SECTIONS: [&str; 13] = [
     "options",
     "websocket",
     "request",
+    "answer",
     "page",
     "log",
     "version",

@@ -968,11 +968,9 @@ typedef enum portal_option {
    */
   PORTAL_OPTION_CLOSE_TIMEOUT = 14,
   /**
-   * The allowed origins (RFC 6455 section 10.2), separated by commas, none twice; empty = any.
-   * Each is scheme://host[:port], "null", "file://" or "app://-". The host may be "*." and a
-   * domain: every host below that domain, not the domain itself. The port may be "*": any. The
-   * default port of a scheme is equivalent to no port. Any other Origin is refused with 403; a
-   * request without an Origin header is accepted.
+   * The allowed origins (RFC 6455 section 10.2), separated by commas, none twice, each exactly
+   * scheme://host[:port]; empty = any. The default port of a scheme is equivalent to no port.
+   * Any other Origin is refused with 403; a request without an Origin header is accepted.
    *
    * Text. Default "".
    */
@@ -1405,37 +1403,6 @@ PORTAL_API const char *portal_request_header_value(const portal_request *request
  * @since    0.1
  */
 PORTAL_API const char *portal_request_param(const portal_request *request, const char *name);
-
-/**
- * Returns a parameter of the query, decoded: percent-encoding, and "+" for a space.
- *
- * @param request  May be NULL.
- * @param name     The name, decoded, NUL-terminated. Borrowed until the call returns. May be NULL.
- *
- * @return The value of the first parameter of that name, which is UTF-8; NULL when absent, and when
- *         the decoded value is not UTF-8 or contains U+0000.
- *
- * @threads  Inside `upgrade` and `connect`, or the thread that pulled.
- * @since    0.2
- */
-PORTAL_API const char *portal_request_query_param(const portal_request *request, const char *name);
-
-/**
- * Returns a cookie (RFC 6265 section 4.2.1). Double quotes around the value are removed; nothing else is
- * decoded.
- *
- * @param request  May be NULL.
- * @param name     The name, NUL-terminated. Borrowed until the call returns. May be NULL.
- *
- * @return The value of the first cookie of that name, which is UTF-8; NULL when absent, and when the
- *         value is not UTF-8.
- *
- * @threads  Inside `upgrade` and `connect`, or the thread that pulled.
- * @since    0.2
- */
-PORTAL_API
-const char *portal_request_cookie(const portal_request *request,
-                                  const char *name);
 
 /**
  * Returns the address of the peer: "192.0.2.1:5000", "[2001:db8::1]:5000" or "unix".

@@ -91,7 +91,7 @@ PATH is exact (\"/echo\"), may contain parameters (\"/room/{name}\") and may end
   :DISCONNECT  (websocket)            the websocket has ended; nothing can be sent any more
   :ERROR       (websocket condition)  a handler signalled an error, or the client violated
                                       the protocol
-  :UPGRADE     (websocket)            a client requests a websocket: an integer from 400 to 599
+  :UPGRADE     (websocket)            a client requests a websocket: an integer from 300 to 599
                                       rejects it with that HTTP status, any other value
                                       accepts it
   :DRAIN       (websocket)            the send queue has room again after SEND-QUEUE-FULL

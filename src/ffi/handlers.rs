@@ -97,7 +97,7 @@ pub struct portal_handlers {
     /// A client requests a websocket (RFC 6455 section 4.2). Its state is CONNECTING:
     /// portal_set_data, portal_data, portal_state_of and portal_abort work; send, ping, close and
     /// flush return BUSY. Return 0 to accept; `connect` is then always called, even if the client
-    /// has disconnected in the meantime. Return 400 to 599 to reject the request with that HTTP
+    /// has disconnected in the meantime. Return 300 to 599 to reject the request with that HTTP
     /// status. 1 is reserved. Any other value, also PORTAL_STATUS_GONE, is a failure and rejects
     /// the request with 500.
     pub upgrade: Option<

@@ -89,6 +89,7 @@
     reason = "each function's comment is written for callers in C"
 )]
 
+mod answer;
 mod callback;
 mod entry;
 mod guard;

@@ -46,7 +46,7 @@ pub use head::HeadScanner;
 pub use memory::Promise;
 pub use names::Names;
 pub use origin::allows_origin;
-pub use refusal::{Refusal, TLS_HANDSHAKE, TLS_REFUSAL};
+pub use refusal::{Body, Refusal, TLS_HANDSHAKE, TLS_REFUSAL};
 pub use request::{MAX_HEADERS, RequestHead, parse_head};
 pub use scratch::Scratch;
 pub use session::{Event, Payload, Session, Step};

@@ -5,22 +5,34 @@ use std::borrow::Cow;
 /// An error response. The connection is closed after it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {
-    /// From 400 to 599.
+    /// From 300 to 599.
     pub status: u16,
     /// Headers in addition to those of every refusal.
     pub headers: Vec<(String, String)>,
-    /// Human-readable.
+    /// Human-readable; the body, unless there is another.
     pub text: Cow<'static, str>,
+    /// The application's body.
+    pub body: Option<Body>,
+}
+
+/// The body of a response.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Body {
+    /// The value of `Content-Type`.
+    pub content_type: String,
+    /// The body itself.
+    pub bytes: Vec<u8>,
 }
 
 impl Refusal {
-    /// Creates a refusal with a status from 400 to 599; the text is its reason phrase.
+    /// Creates a refusal with a status from 300 to 599; the text is its reason phrase.
     #[must_use]
     pub fn new(status: u16) -> Self {
         Self {
             status,
             headers: Vec::new(),
             text: Cow::Borrowed(phrase(status)),
+            body: None,
         }
     }
 
@@ -121,15 +133,15 @@ impl Refusal {
         } else {
             "close"
         };
-        let body_len = (self.text.len() + 1).to_string();
-
         out.extend_from_slice(
             format!("HTTP/1.1 {} {}\r\n", self.status, phrase(self.status)).as_bytes(),
         );
         write_header(out, "Connection", connection);
-        write_header(out, "Content-Length", &body_len);
-        if !self.has("Content-Type") {
-            write_header(out, "Content-Type", "text/plain; charset=utf-8");
+        if self.has_body() {
+            write_header(out, "Content-Length", &self.body_len().to_string());
+            if !self.has("Content-Type") {
+                write_header(out, "Content-Type", self.content_type());
+            }
         }
         if !server_header.is_empty() && !self.has("Server") {
             write_header(out, "Server", server_header);
@@ -138,16 +150,42 @@ impl Refusal {
             write_header(out, name, value);
         }
         out.extend_from_slice(b"\r\n");
-        if !head_only {
-            out.extend_from_slice(self.text.as_bytes());
-            out.push(b'\n');
+        if head_only || !self.has_body() {
+            return;
+        }
+        match &self.body {
+            Some(body) => out.extend_from_slice(&body.bytes),
+            None => {
+                out.extend_from_slice(self.text.as_bytes());
+                out.push(b'\n');
+            }
+        }
+    }
+
+    /// 304 has none (RFC 9110 section 15.4.5).
+    fn has_body(&self) -> bool {
+        self.status != 304
+    }
+
+    fn body_len(&self) -> usize {
+        match &self.body {
+            Some(body) => body.bytes.len(),
+            None => self.text.len() + 1,
+        }
+    }
+
+    fn content_type(&self) -> &str {
+        match &self.body {
+            Some(body) => &body.content_type,
+            None => "text/plain; charset=utf-8",
         }
     }
 
     /// Returns the maximum number of bytes that [`Refusal::write`] appends.
     #[must_use]
     pub fn max_len(&self, server_header: &str) -> usize {
-        512 + server_header.len() + headers_len(&self.headers) + self.text.len()
+        let content_lens = self.content_type().len() + self.body_len();
+        512 + server_header.len() + headers_len(&self.headers) + content_lens
     }
 
     fn has(&self, name: &str) -> bool {
@@ -181,6 +219,14 @@ pub(super) fn headers_len(headers: &[(String, String)]) -> usize {
 /// Returns the reason phrase of a status.
 fn phrase(status: u16) -> &'static str {
     match status {
+        300 => "Multiple Choices",
+        301 => "Moved Permanently",
+        302 => "Found",
+        303 => "See Other",
+        304 => "Not Modified",
+        305 => "Use Proxy",
+        307 => "Temporary Redirect",
+        308 => "Permanent Redirect",
         400 => "Bad Request",
         401 => "Unauthorized",
         402 => "Payment Required",
@@ -217,6 +263,7 @@ fn phrase(status: u16) -> &'static str {
         505 => "HTTP Version Not Supported",
         507 => "Insufficient Storage",
         511 => "Network Authentication Required",
+        _ if status < 400 => "Redirection",
         _ if status < 500 => "Client Error",
         _ => "Server Error",
     }
@@ -317,6 +364,33 @@ mod tests {
         let head = written(&refusal, "", true);
         assert!(head.ends_with("\r\n\r\n"));
         assert!(whole.starts_with(&head) && whole.len() > head.len());
+    }
+
+    #[test]
+    fn the_application_may_give_the_body() {
+        let refusal = Refusal {
+            body: Some(Body {
+                content_type: "application/json".into(),
+                bytes: b"{\"retry\":1}".into(),
+            }),
+            ..Refusal::new(429)
+        };
+        let text = written(&refusal, "", false);
+        assert!(text.contains("\r\nContent-Length: 11\r\nContent-Type: application/json\r\n"));
+        assert!(text.ends_with("\r\n\r\n{\"retry\":1}"));
+        assert!(text.len() <= refusal.max_len(""));
+    }
+
+    #[test]
+    fn a_redirect_has_its_phrase_and_304_no_body_9110_15_4() {
+        let text = written(&Refusal::new(308).with_header("Location", "/b"), "", false);
+        assert!(text.starts_with("HTTP/1.1 308 Permanent Redirect\r\n"));
+        assert!(text.contains("\r\nLocation: /b\r\n"));
+        let text = written(&Refusal::new(304), "", false);
+        assert_eq!(
+            text,
+            "HTTP/1.1 304 Not Modified\r\nConnection: close\r\n\r\n"
+        );
     }
 
     #[test]

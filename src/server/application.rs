@@ -87,7 +87,7 @@ impl Failure {
 ///
 /// The value is dropped when the definition has been replaced or undefined and nothing uses it any more.
 pub(crate) trait Application: Send + Sync {
-    /// 0 accepts, 400 to 599 rejects with that status, else 500. Without a handler: 0.
+    /// 0 accepts, 300 to 599 rejects with that status, else 500. Without a handler: 0.
     fn upgrade(&self, websocket: u64, request: &Request) -> i32;
     fn connect(&self, websocket: u64, request: &Request) -> i32;
     /// `terminated` is the payload and one NUL behind it.

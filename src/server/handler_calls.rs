@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::log::ConnectionName;
-use super::{Application, EventKind, Failure, Request};
+use super::{Application, EventKind, Failure, Request, handshake};
 use crate::net::process;
 
 thread_local! {
@@ -76,7 +76,7 @@ pub(crate) fn has_failed(code: i32) -> bool {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
     Accept,
-    /// With a status from 400 to 599.
+    /// With a status from 300 to 599.
     Reject(u16),
     Failed(i32),
 }
@@ -85,7 +85,7 @@ impl From<i32> for Verdict {
     fn from(code: i32) -> Self {
         match u16::try_from(code) {
             Ok(0) => Self::Accept,
-            Ok(status @ 400..=599) => Self::Reject(status),
+            Ok(status @ 300..=599) => Self::Reject(status),
             _ => Self::Failed(code),
         }
     }
@@ -110,7 +110,8 @@ pub(crate) fn upgrade_only(
     websocket: u64,
     request: &Request,
 ) -> Verdict {
-    let verdict = Verdict::from(application.upgrade(websocket, request));
+    let upgrade = || application.upgrade(websocket, request);
+    let verdict = Verdict::from(handshake::deciding::with(websocket, request, upgrade));
     request.seal();
     verdict
 }
@@ -152,10 +153,10 @@ mod tests {
     #[test]
     fn upgrade_accepts_rejects_or_fails() {
         assert_eq!(Verdict::from(0), Verdict::Accept);
-        for status in [400, 403, 599] {
+        for status in [300, 308, 400, 403, 599] {
             assert_eq!(Verdict::from(i32::from(status)), Verdict::Reject(status));
         }
-        for code in [1, 399, 600, -3, GONE, 65_536, 65_536 + 400] {
+        for code in [1, 299, 600, -3, GONE, 65_536, 65_536 + 400] {
             assert_eq!(Verdict::from(code), Verdict::Failed(code));
         }
     }

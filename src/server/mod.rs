@@ -3,6 +3,7 @@
 //! The functions here are what C can do; every one may be called from any thread.
 
 mod admission;
+mod answering;
 mod application;
 mod dispatch;
 mod error;
@@ -24,6 +25,9 @@ mod slot;
 mod sync;
 mod websocket;
 
+pub(crate) use answering::{
+    set_body as set_answer_body, set_deflate as set_answer_deflate, set_header as set_answer_header,
+};
 pub(crate) use application::{
     Application, EventKind, Failure, FailureKind, Record, RecordBytes, RecordEvent, Records,
 };

@@ -19,7 +19,7 @@ pub(crate) enum Dispatch {
 }
 
 /// How messages are compressed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Deflate {
     /// Not at all.
     Off,
@@ -27,6 +27,19 @@ pub(crate) enum Deflate {
     WithoutTakeover,
     /// So that they may refer to earlier ones, where the client agrees.
     WithTakeover,
+}
+
+impl TryFrom<u32> for Deflate {
+    type Error = ServerError;
+
+    fn try_from(mode: u32) -> Result<Self, ServerError> {
+        match mode {
+            0 => Ok(Self::Off),
+            1 => Ok(Self::WithoutTakeover),
+            2 => Ok(Self::WithTakeover),
+            _ => Err(ServerError::Argument),
+        }
+    }
 }
 
 /// How loops talk to the system.
@@ -301,13 +314,11 @@ impl Options {
                 }
             }
             Field::DeflateMode => {
-                self.deflate = match value {
-                    0 => Deflate::Off,
-                    _ if !DEFLATES => return Err(ServerError::Unsupported),
-                    1 => Deflate::WithoutTakeover,
-                    2 => Deflate::WithTakeover,
-                    _ => return Err(ServerError::Argument),
+                if value != 0 && !DEFLATES {
+                    return Err(ServerError::Unsupported);
                 }
+                let mode = u32::try_from(value).map_err(|_| ServerError::Argument)?;
+                self.deflate = Deflate::try_from(mode)?;
             }
             Field::Backend => {
                 self.backend = match value {

@@ -27,9 +27,9 @@ static void zero_accepts(void)
     journal_expect(PORTAL_EVENT_DISCONNECT);
 }
 
-static void four_hundred_to_599_rejects_with_it(void)
+static void three_hundred_to_599_rejects_with_it(void)
 {
-    static const int32_t statuses[] = { 400, 401, 403, 418, 429, 451, 499, 500, 503, 599 };
+    static const int32_t statuses[] = { 300, 307, 399, 400, 401, 403, 418, 429, 451, 499, 500, 503, 599 };
 
     for (size_t i = 0; i < COUNT(statuses); ++i) {
         client *self = client_dial(port);
@@ -49,7 +49,7 @@ static void four_hundred_to_599_rejects_with_it(void)
 
 static void anything_else_is_a_failure_and_answers_500(void)
 {
-    static const int32_t failures[] = { 1, -1, 200, 399, 600, INT32_MIN, INT32_MAX, PORTAL_STATUS_GONE };
+    static const int32_t failures[] = { 1, -1, 200, 299, 600, INT32_MIN, INT32_MAX, PORTAL_STATUS_GONE };
 
     for (size_t i = 0; i < COUNT(failures); ++i) {
         struct happening error;
@@ -192,6 +192,116 @@ static void the_setters_are_busy_outside_upgrade(void)
     client_farewell(self);
 }
 
+/* ---- the answer by the websocket's id ---- */
+
+static int32_t redirect(portal_websocket websocket, portal_request *request, void *user_data)
+{
+    static const char body[] = "{\"moved\":true}";
+
+    CHECK_OK(portal_set_answer_header(websocket, "Location", "wss://other.example/feed"));
+    CHECK_OK(portal_set_answer_header(websocket, "X-Told", "first"));
+    CHECK_OK(portal_request_set_header(request, "X-Told", "second"));
+    CHECK_OK(portal_set_answer_body(websocket, "text/plain", "first", 5));
+    CHECK_OK(portal_set_answer_body(websocket, "application/json", body, sizeof body - 1));
+
+    CHECK_STATUS(portal_set_answer_header(websocket, "Upgrade", "x"), PORTAL_STATUS_ARGUMENT);
+    CHECK_STATUS(portal_set_answer_header(websocket, "X-Bad", "a\nb"), PORTAL_STATUS_ARGUMENT);
+    CHECK_STATUS(portal_set_answer_header(websocket, NULL, "x"), PORTAL_STATUS_ARGUMENT);
+    CHECK_STATUS(portal_set_answer_header(websocket, "X-Bad", NULL), PORTAL_STATUS_ARGUMENT);
+    CHECK_STATUS(portal_set_answer_body(websocket, "", "x", 1), PORTAL_STATUS_ARGUMENT);
+    CHECK_STATUS(portal_set_answer_body(websocket, NULL, "x", 1), PORTAL_STATUS_ARGUMENT);
+    CHECK_STATUS(portal_set_answer_body(websocket, "text/plain", NULL, 1), PORTAL_STATUS_ARGUMENT);
+    CHECK_STATUS(portal_set_answer_body(websocket, "text/plain", "x", SIZE_MAX), PORTAL_STATUS_TOO_BIG);
+    CHECK_STATUS(portal_set_answer_header(0, "X-Bad", "x"), PORTAL_STATUS_GONE);
+    CHECK_STATUS(portal_set_answer_body(websocket + 1, "text/plain", "x", 1), PORTAL_STATUS_GONE);
+    return verdict;
+}
+
+static void a_rejection_may_have_a_location_and_a_body(void)
+{
+    static const int32_t verdicts[] = { 307, 401, 304 };
+    const portal_handlers handlers = { .size = sizeof handlers, .upgrade = redirect };
+
+    define("/redirect", &handlers, NULL);
+    for (size_t i = 0; i < COUNT(verdicts); ++i) {
+        client *self = client_dial(port);
+        struct response response;
+
+        verdict = verdicts[i];
+        client_request(self, "/redirect", "");
+        response = client_response(self);
+        CHECK_NUMBER(response.status, verdict);
+        CHECK(response_has(&response, "Location: wss://other.example/feed"));
+        CHECK(response_has(&response, "X-Told: second"));
+        CHECK(!response_has(&response, "X-Told: first"));
+        CHECK(strstr(response.head, "X-Bad") == NULL);
+        if (verdict == 304) {
+            CHECK_NUMBER(response.body_len, 0);
+            CHECK(strstr(response.head, "Content-") == NULL);
+        } else {
+            CHECK(response_has(&response, "Content-Type: application/json"));
+            CHECK(response_has(&response, "Content-Length: 14"));
+            CHECK_TEXT(response.body, "{\"moved\":true}");
+        }
+        client_destroy(self);
+    }
+}
+
+static int32_t accept_with_a_body(portal_websocket websocket, portal_request *request, void *user_data)
+{
+    CHECK_OK(portal_set_answer_header(websocket, "X-Node", "7"));
+    return portal_set_answer_body(websocket, "text/plain", "never sent", 10);
+}
+
+static int32_t answer_too_late(portal_websocket websocket, const portal_request *request, void *user_data)
+{
+    CHECK_STATUS(portal_set_answer_header(websocket, "X-Late", "x"), PORTAL_STATUS_BUSY);
+    CHECK_STATUS(portal_set_answer_body(websocket, "text/plain", "x", 1), PORTAL_STATUS_BUSY);
+    CHECK_STATUS(portal_set_deflate(websocket, 0), PORTAL_STATUS_BUSY);
+    return portal_send(websocket, PORTAL_MESSAGE_TEXT, "checked", 7);
+}
+
+static void the_body_of_an_accepted_websocket_is_dropped(void)
+{
+    const portal_handlers handlers = { .size = sizeof handlers, .upgrade = accept_with_a_body, .connect = answer_too_late };
+    client *self = client_dial(port);
+    struct response response;
+
+    define("/accepted", &handlers, NULL);
+    client_request(self, "/accepted", "");
+    response = client_response(self);
+    CHECK_NUMBER(response.status, 101);
+    CHECK(response_has(&response, "X-Node: 7"));
+    client_expect_text(self, "checked");
+    client_farewell(self);
+}
+
+static int32_t mode;
+
+static int32_t restrict_deflate(portal_websocket websocket, portal_request *request, void *user_data)
+{
+    CHECK_STATUS(portal_set_deflate(websocket, 2), PORTAL_STATUS_ARGUMENT);
+    CHECK_STATUS(portal_set_deflate(websocket, 3), PORTAL_STATUS_ARGUMENT);
+    return portal_set_deflate(websocket, (uint32_t)mode);
+}
+
+static void compression_may_be_turned_off_for_one_websocket(void)
+{
+    const portal_handlers handlers = { .size = sizeof handlers, .upgrade = restrict_deflate };
+
+    define("/deflate", &handlers, NULL);
+    for (mode = 0; mode <= 1; ++mode) {
+        client *self = client_dial(port);
+        struct response response;
+
+        client_request(self, "/deflate", "Sec-WebSocket-Extensions: permessage-deflate\r\n");
+        response = client_response(self);
+        CHECK_NUMBER(response.status, 101);
+        CHECK_NUMBER(strstr(response.head, "permessage-deflate") != NULL, mode);
+        client_farewell(self);
+    }
+}
+
 /* ---- subprotocols ---- */
 
 static int32_t choose(portal_websocket websocket, portal_request *request, void *user_data)
@@ -289,12 +399,15 @@ int main(void)
         server = serve(NULL);
         port = portal_server_port(server);
         RUN(zero_accepts);
-        RUN(four_hundred_to_599_rejects_with_it);
+        RUN(three_hundred_to_599_rejects_with_it);
         RUN(anything_else_is_a_failure_and_answers_500);
         RUN(data_goes_along_and_sending_is_too_early);
         RUN(an_aborted_candidate_still_connects_and_disconnects);
         RUN(headers_are_replaced_and_cookies_added);
         RUN(the_setters_are_busy_outside_upgrade);
+        RUN(a_rejection_may_have_a_location_and_a_body);
+        RUN(the_body_of_an_accepted_websocket_is_dropped);
+        RUN(compression_may_be_turned_off_for_one_websocket);
         RUN(one_of_the_offered_subprotocols_may_be_chosen);
         RUN(the_request_shows_what_the_client_sent);
         CHECK_OK(portal_server_close(server));

@@ -34,6 +34,16 @@ impl Agreement {
         (!self.server_takeover).then_some(self.server_window_bits)
     }
 
+    /// Returns it without references to earlier messages.
+    #[must_use]
+    pub fn without_takeover(self) -> Self {
+        Self {
+            server_takeover: false,
+            client_takeover: false,
+            ..self
+        }
+    }
+
     /// Appends the value of `Sec-WebSocket-Extensions` for the response.
     pub(in crate::proto) fn write(self, out: &mut Vec<u8>) {
         out.extend_from_slice(NAME.as_bytes());

@@ -168,6 +168,7 @@ impl Loop {
             params: &entered.params,
             offered: &offer.subprotocols,
             chosen,
+            deflate: self.server.options.deflate,
         };
         Request::new(&parts)
     }
@@ -319,7 +320,10 @@ impl Loop {
         conn.phase_started_tick = now;
         let extra = conn.extra();
         let accept = extra.accept.take().unwrap_or([b'='; 28]);
-        let agreement = extra.agreement.take();
+        let agreement = extra
+            .agreement
+            .take()
+            .and_then(|agreement| request.restrict(agreement));
         conn.session = Session::with_agreement(agreement);
         conn.drop_idle_extra();
         // Fails if another thread has aborted it; its mail is under way.
@@ -337,6 +341,7 @@ impl Loop {
 
     fn reject(&self, token: Token, mut refusal: Refusal, request: &Request) {
         refusal.headers = request.take_extra_headers();
+        refusal.body = request.take_body();
         let mut core = self.core.borrow_mut();
         let Some(conn) = core.conns.get_mut(token) else {
             return;

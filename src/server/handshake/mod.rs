@@ -1,5 +1,6 @@
 //! What a client may ask for: paths, each with its application, and pages; and the request that asks.
 
+pub(crate) mod deciding;
 pub(crate) mod page;
 mod pairs;
 pub(crate) mod paths;

@@ -5,11 +5,12 @@ use std::ffi::CStr;
 use std::io::Write as _;
 
 use crate::net::{Peer, memory};
-use crate::proto::{self, Names, RequestHead};
+use crate::proto::{self, Agreement, Body, Names, RequestHead};
 use crate::server::ServerError;
 use crate::server::error::ServerResult;
 use crate::server::handshake::pairs::Pairs;
 use crate::server::handshake::text::{Span, Text, reserve};
+use crate::server::options::Deflate;
 
 /// What a request is made of.
 pub(crate) struct RequestParts<'a> {
@@ -21,6 +22,8 @@ pub(crate) struct RequestParts<'a> {
     pub offered: &'a [String],
     /// Which of them the options chose.
     pub chosen: Option<usize>,
+    /// How the server compresses.
+    pub deflate: Deflate,
 }
 
 /// One request. It owns every string that it lends, each with a NUL behind it and at an address
@@ -44,6 +47,11 @@ pub(crate) struct Request {
     chosen: Cell<Option<usize>>,
     /// What the application adds to the answer.
     extra_headers: RefCell<Vec<(String, String)>>,
+    /// The application's body of a rejection.
+    body: RefCell<Option<Body>>,
+    /// How messages are compressed at most, as the application and the server say it.
+    deflate: Cell<Deflate>,
+    server_deflate: Deflate,
     /// Whether the answer is out of the application's hands.
     sealed: Cell<bool>,
 }
@@ -109,6 +117,9 @@ impl Request {
             offered,
             chosen: Cell::new(parts.chosen),
             extra_headers: RefCell::default(),
+            body: RefCell::default(),
+            deflate: Cell::new(parts.deflate),
+            server_deflate: parts.deflate,
             sealed: Cell::new(false),
         }))
     }
@@ -123,6 +134,7 @@ impl Request {
             params: &[("name".into(), "a b".into())],
             offered: &["chat".into()],
             chosen: None,
+            deflate: Deflate::WithoutTakeover,
         };
         Self::new(&parts).expect("memory for a small request")
     }
@@ -268,7 +280,57 @@ impl Request {
         self.extra_headers.take()
     }
 
-    /// Takes the answer out of the application's hands: from now on both setters answer Busy.
+    /// Sets the body of a rejection, in place of one that was set before.
+    ///
+    /// # Errors
+    ///
+    /// Busy once sealed; Argument for a content type that may not stand in a header; Memory.
+    pub(crate) fn set_body(&self, content_type: &str, body: &[u8]) -> ServerResult {
+        if self.sealed.get() {
+            return Err(ServerError::Busy);
+        }
+        let is_type = proto::may_set_header(b"Content-Type", content_type.as_bytes());
+        if !is_type || content_type.is_empty() {
+            return Err(ServerError::Argument);
+        }
+        *self.body.borrow_mut() = Some(Body {
+            content_type: copy(content_type.as_bytes())?,
+            bytes: memory::copy(body)?,
+        });
+        Ok(())
+    }
+
+    /// Takes the body of a rejection, if the application has set one.
+    pub(crate) fn take_body(&self) -> Option<Body> {
+        self.body.take()
+    }
+
+    /// Lets messages be compressed at most in this way.
+    ///
+    /// # Errors
+    ///
+    /// Busy once sealed; Argument for more than the server's DEFLATE.
+    pub(crate) fn set_deflate(&self, mode: Deflate) -> ServerResult {
+        if self.sealed.get() {
+            return Err(ServerError::Busy);
+        }
+        if mode > self.server_deflate {
+            return Err(ServerError::Argument);
+        }
+        self.deflate.set(mode);
+        Ok(())
+    }
+
+    /// Returns what is left of an agreement on compression.
+    pub(crate) fn restrict(&self, agreement: Agreement) -> Option<Agreement> {
+        match self.deflate.get() {
+            Deflate::Off => None,
+            Deflate::WithoutTakeover => Some(agreement.without_takeover()),
+            Deflate::WithTakeover => Some(agreement),
+        }
+    }
+
+    /// Takes the answer out of the application's hands: from now on the setters answer Busy.
     pub(crate) fn seal(&self) {
         self.sealed.set(true);
     }
@@ -387,6 +449,7 @@ mod tests {
             params: &[("name".into(), "caf\u{e9}".into())],
             offered: &offered,
             chosen,
+            deflate: Deflate::WithoutTakeover,
         };
         Request::new(&parts).expect("memory for a small request")
     }
@@ -430,6 +493,7 @@ mod tests {
                 params: &[],
                 offered: &[],
                 chosen: None,
+                deflate: Deflate::WithoutTakeover,
             };
             let request = Request::new(&parts).expect("memory for a small request");
             assert_eq!(
@@ -597,11 +661,37 @@ mod tests {
     }
 
     #[test]
-    fn once_sealed_both_setters_are_busy() {
+    fn once_sealed_the_setters_are_busy() {
         let request = with_offered(&["chat"], None);
         request.seal();
         assert_eq!(request.set_header(b"X-One", b"1"), Err(Busy));
+        assert_eq!(request.set_body("text/plain", b""), Err(Busy));
+        assert_eq!(request.set_deflate(Deflate::Off), Err(Busy));
         assert_eq!(request.select_subprotocol(b"chat"), Err(Busy));
         assert_eq!(request.chosen(), None);
+    }
+
+    #[test]
+    fn a_body_has_a_content_type_and_the_last_counts() {
+        let request = with_headers(b"");
+        for bad in ["", "a\r\nb"] {
+            assert_eq!(request.set_body(bad, b"x"), Err(Argument), "{bad:?}");
+        }
+        assert_eq!(request.set_body("text/html", b"one"), Ok(()));
+        assert_eq!(request.set_body("application/json", b"{}\0"), Ok(()));
+        let body = request.take_body().expect("the body that was set");
+        assert_eq!(
+            (body.content_type.as_str(), &body.bytes[..]),
+            ("application/json", &b"{}\0"[..])
+        );
+        assert_eq!(request.take_body(), None);
+    }
+
+    #[test]
+    fn compression_may_be_less_than_the_servers_and_not_more() {
+        let request = with_headers(b"");
+        assert_eq!(request.set_deflate(Deflate::WithTakeover), Err(Argument));
+        assert_eq!(request.set_deflate(Deflate::Off), Ok(()));
+        assert_eq!(request.set_deflate(Deflate::WithoutTakeover), Ok(()));
     }
 }
