@@ -7,7 +7,7 @@
 
 (defun answer-to (value)
   "Returns the result for C of a handler's VALUE: 0 accepts the client."
-  (if (typep value '(integer 400 599)) value 0))
+  (if (typep value '(integer 300 599)) value 0))
 
 (defun ask-upgrade (websocket request)
   "Runs WEBSOCKET's :UPGRADE; returns the result for C."
