@@ -82,7 +82,7 @@ impl Outbox {
 
     /// Queues a whole frame, counted in the slot, without a copy if it is large.
     pub(crate) fn append_owned(&mut self, frame: Vec<u8>) -> Result<(), TryReserveError> {
-        if frame.len() < MAX_SEGMENT_BYTES / 4 {
+        if frame.len() < MAX_SEGMENT_BYTES / 2 {
             return self.append(&frame, &[]);
         }
         let len = frame.len();
@@ -179,7 +179,7 @@ impl Outbox {
             return Ok(last);
         }
         let mut segment = Vec::new();
-        memory::try_reserve(&mut segment, len.max(4096))?;
+        memory::try_reserve_exact(&mut segment, len.max(MAX_SEGMENT_BYTES))?;
         self.rest.try_reserve(1)?;
         self.rest.push_back(Segment::new(segment));
         Ok(self.rest.back_mut().unwrap_or(&mut self.front))

@@ -4,7 +4,7 @@ use std::io;
 use std::sync::atomic::Ordering;
 
 use super::Core;
-use crate::net::Token;
+use crate::net::{Token, memory};
 use crate::proto;
 use crate::server::event_loop::core::clock::{ROUND, Ticks};
 use crate::server::websocket::connections::{Conn, Phase};
@@ -40,7 +40,8 @@ impl Core {
         }
         let groups = self.conns.groups() as u32;
         if self.conns.live() == 0 {
-            return self.input.scratch.keeps_large().then_some(ROUND);
+            let keeps_memory = self.input.scratch.keeps_large() || memory::has_kept_blocks();
+            return keeps_memory.then_some(ROUND);
         }
         let next = self.clock.now().wrapping_add(1) % ROUND;
         // Groups are checked in the first ticks of a round.
@@ -62,6 +63,7 @@ impl Core {
         self.acceptor.check_recovery(&self.clock);
         if ticks.first / ROUND != ticks.first.wrapping_add(ticks.count) / ROUND {
             self.input.scratch.shed();
+            memory::trim();
         }
         for passed in 0..ticks.count.min(ROUND) {
             let mut group = (ticks.first.wrapping_add(passed) % ROUND) as usize;

@@ -12,6 +12,8 @@ use std::ptr::{self, NonNull};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use super::mapped;
+pub(crate) use super::mapped::{has_kept_blocks, trim};
 use crate::locks;
 
 /// Size of the reserve. Pages that were never used cost nothing.
@@ -28,8 +30,8 @@ const UNITS: usize = RESERVE_BYTES / UNIT_BYTES;
 /// While more of the reserve is in use, nothing new is begun.
 const SHORT_BYTES: usize = RESERVE_BYTES / 4;
 
-/// Size of a trial allocation that shows whether the system has memory.
-const PROBE_BYTES: usize = 64 << 10;
+/// The system has memory if its heap has so much.
+const PROBE_BYTES: usize = mapped::MIN_BYTES / 2;
 
 #[global_allocator]
 static ALLOCATOR: Allocator = Allocator;
@@ -51,8 +53,8 @@ thread_local! {
 unsafe impl GlobalAlloc for Allocator {
     #[inline]
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        // SAFETY: the caller guarantees what `System` requires.
-        let block = unsafe { System.alloc(layout) };
+        // SAFETY: the caller guarantees what this requires.
+        let block = unsafe { alloc_from_system(layout) };
         if block.is_null() {
             return refused(layout);
         }
@@ -61,8 +63,12 @@ unsafe impl GlobalAlloc for Allocator {
 
     #[inline]
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
-        // SAFETY: the caller guarantees what `System` requires.
-        let block = unsafe { System.alloc_zeroed(layout) };
+        let block = if mapped::takes(layout) {
+            mapped::alloc_zeroed(layout.size())
+        } else {
+            // SAFETY: the caller guarantees what `System` requires.
+            unsafe { System.alloc_zeroed(layout) }
+        };
         if !block.is_null() {
             return block;
         }
@@ -79,6 +85,10 @@ unsafe impl GlobalAlloc for Allocator {
         if BLOCKS.holds(block) {
             return BLOCKS.give_back(block, layout.size());
         }
+        if mapped::takes(layout) {
+            // SAFETY: a block of this size that is not the reserve's.
+            return unsafe { mapped::free(block, layout.size()) };
+        }
         // SAFETY: it is not the reserve's, so it is `System`'s.
         unsafe { System.dealloc(block, layout) };
     }
@@ -86,29 +96,50 @@ unsafe impl GlobalAlloc for Allocator {
     #[inline]
     unsafe fn realloc(&self, block: *mut u8, layout: Layout, size: usize) -> *mut u8 {
         if !BLOCKS.holds(block) {
-            // SAFETY: it is not the reserve's, so it is `System`'s.
-            let grown = unsafe { System.realloc(block, layout, size) };
-            if !grown.is_null() {
-                return grown;
+            let was_mapped = mapped::takes(layout);
+            let resized = match (was_mapped, size >= mapped::MIN_BYTES) {
+                // SAFETY: it is not the reserve's, so it is `System`'s.
+                (false, false) => unsafe { System.realloc(block, layout, size) },
+                // SAFETY: it is not the reserve's, so it is mapped.
+                (true, true) => unsafe { mapped::resize(block, layout.size(), size) },
+                _ => ptr::null_mut(),
+            };
+            if !resized.is_null() {
+                return resized;
             }
         }
         // SAFETY: the caller guarantees the block.
-        unsafe { move_refused(block, layout, size) }
+        unsafe { move_block(block, layout, size) }
     }
 }
 
-/// Grows a block that the system cannot resize, by moving it.
+/// Allocates a block without the reserve. Large ones are mapped.
+///
+/// # Safety
+///
+/// As of [`GlobalAlloc::alloc`].
+#[inline]
+unsafe fn alloc_from_system(layout: Layout) -> *mut u8 {
+    if mapped::takes(layout) {
+        return mapped::alloc(layout.size());
+    }
+    // SAFETY: the caller guarantees what `System` requires.
+    unsafe { System.alloc(layout) }
+}
+
+/// Moves a block that cannot be resized where it is.
 ///
 /// # Safety
 ///
 /// As of [`GlobalAlloc::realloc`].
 #[cold]
-unsafe fn move_refused(block: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-    if size <= layout.size() {
-        if BLOCKS.holds(block) {
-            BLOCKS.shrink(block, layout.size(), size);
-        }
-        // The block is large enough.
+unsafe fn move_block(block: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+    if size <= layout.size() && BLOCKS.holds(block) {
+        BLOCKS.shrink(block, layout.size(), size);
+        return block;
+    }
+    if size <= layout.size() && !mapped::takes(layout) {
+        // A larger block does.
         return block;
     }
     let Ok(new_layout) = Layout::from_size_align(size, layout.align()) else {
@@ -118,16 +149,28 @@ unsafe fn move_refused(block: *mut u8, layout: Layout, size: usize) -> *mut u8 {
     let moved = unsafe { ALLOCATOR.alloc(new_layout) };
     if !moved.is_null() {
         // SAFETY: both blocks have so many bytes, and do not overlap.
-        unsafe { moved.copy_from_nonoverlapping(block, layout.size()) };
+        unsafe { moved.copy_from_nonoverlapping(block, layout.size().min(size)) };
         // SAFETY: the block and its layout are the caller's.
         unsafe { ALLOCATOR.dealloc(block, layout) };
     }
     moved
 }
 
-/// Allocates without the system: a promised block, or one from the reserve; null if there is neither.
+/// Allocates what the system has just refused; null if that is not possible.
 #[cold]
 fn refused(layout: Layout) -> *mut u8 {
+    if mapped::release_kept() {
+        // SAFETY: the caller of the allocator guarantees what this requires.
+        let block = unsafe { alloc_from_system(layout) };
+        if !block.is_null() {
+            return block;
+        }
+    }
+    fallback(layout)
+}
+
+/// Allocates what the system cannot: a promised block, or one from the reserve; null if there is neither.
+fn fallback(layout: Layout) -> *mut u8 {
     if let Some(block) = take_promised(layout) {
         return block;
     }
@@ -272,9 +315,8 @@ fn grow_exactly<T>(list: &mut Vec<T>, more: usize) -> Result<(), TryReserveError
     frugal(|| list.try_reserve_exact(more))
 }
 
-/// Size of a block that gets a memory mapping of its own: in C libraries from 128 KiB on, unless so much is
-/// free on the heap.
-const MAPPED_BYTES: usize = 256 << 10;
+/// A list of this size has a mapping of its own.
+const LONG_BYTES: usize = 256 << 10;
 
 /// Creates an empty queue that may have to hold an entry for each client.
 ///
@@ -283,14 +325,14 @@ const MAPPED_BYTES: usize = 256 << 10;
 /// several bytes for each client.
 pub(crate) fn long_queue<T>() -> Result<VecDeque<T>, TryReserveError> {
     let mut queue = VecDeque::new();
-    frugal(|| queue.try_reserve_exact(MAPPED_BYTES / size_of::<T>()))?;
+    frugal(|| queue.try_reserve_exact(LONG_BYTES / size_of::<T>()))?;
     Ok(queue)
 }
 
 /// Creates such a list.
 pub(crate) fn long_list<T>() -> Result<Vec<T>, TryReserveError> {
     let mut list = Vec::new();
-    try_reserve_exact(&mut list, MAPPED_BYTES / size_of::<T>())?;
+    try_reserve_exact(&mut list, LONG_BYTES / size_of::<T>())?;
     Ok(list)
 }
 
@@ -383,7 +425,7 @@ impl Blocks {
     fn add(&mut self, size: usize) -> Result<(), Refused> {
         let layout = Self::layout(size).ok_or(Refused)?;
         // SAFETY: the size is not 0.
-        let block = unsafe { System.alloc(layout) };
+        let block = unsafe { alloc_from_system(layout) };
         let block = NonNull::new(block.cast::<Block>()).ok_or(Refused)?;
         let next = PROMISED.get();
         let size = layout.size();
@@ -402,25 +444,32 @@ impl Drop for Blocks {
             let Block { size, next: rest } = unsafe { block.read() };
             if let Some(layout) = Self::layout(size) {
                 // SAFETY: `add` has allocated it with this layout.
-                unsafe { System.dealloc(block.as_ptr().cast(), layout) };
+                unsafe { ALLOCATOR.dealloc(block.as_ptr().cast(), layout) };
             }
             next = rest;
         }
     }
 }
 
-/// Takes a promised block for this layout. It may be larger than the layout, because the system frees a block
-/// by its address alone.
+/// Takes a promised block for this layout. One of the system's heap may be larger than the layout, because it is
+/// freed by its address alone; a mapped one is cut to size.
 fn take_promised(layout: Layout) -> Option<*mut u8> {
     let block = PROMISED.get()?;
     // SAFETY: a block in the list was initialised with this header.
     let Block { size, next } = unsafe { block.read() };
     // Much smaller allocations use the reserve.
     let fits = layout.size() <= size && layout.size() > size / 8 && layout.align() <= UNIT_BYTES;
-    fits.then(|| {
-        PROMISED.set(next);
-        block.as_ptr().cast()
-    })
+    let is_mapped = size >= mapped::MIN_BYTES;
+    if !fits || is_mapped != mapped::takes(layout) {
+        return None;
+    }
+    PROMISED.set(next);
+    let block = block.as_ptr().cast();
+    if is_mapped {
+        // SAFETY: a mapped block of this size, which is ours.
+        unsafe { mapped::cut(block, size, layout.size()) };
+    }
+    Some(block)
 }
 
 #[cfg(test)]
@@ -467,7 +516,7 @@ mod tests {
 
     #[test]
     fn what_is_refused_comes_from_the_reserve_unless_it_is_large_or_not_wanted() {
-        let block = refused(layout(100));
+        let block = fallback(layout(100));
         assert!(BLOCKS.holds(block));
         // SAFETY: the block was allocated for this layout.
         let grown = unsafe { ALLOCATOR.realloc(block, layout(100), 5000) };
@@ -475,15 +524,15 @@ mod tests {
         // SAFETY: so was this one.
         unsafe { ALLOCATOR.dealloc(grown, layout(5000)) };
 
-        let block = refused(layout(5000));
-        // SAFETY: the block was allocated for this layout.
+        let block = fallback(layout(5000));
+        // SAFETY: the block was handed out for this layout.
         let shrunk = unsafe { ALLOCATOR.realloc(block, layout(5000), 100) };
         assert_eq!(shrunk, block);
         // SAFETY: and is now one for this.
         unsafe { ALLOCATOR.dealloc(shrunk, layout(100)) };
 
-        assert!(refused(layout(MAX_BLOCK_BYTES + 1)).is_null());
-        assert!(frugal(|| refused(layout(100))).is_null());
+        assert!(fallback(layout(MAX_BLOCK_BYTES + 1)).is_null());
+        assert!(frugal(|| fallback(layout(100))).is_null());
         assert!(!FRUGAL.get());
         assert!(!is_short());
     }
@@ -491,9 +540,9 @@ mod tests {
     #[test]
     fn what_was_promised_is_kept_once_each_and_the_rest_goes_back() {
         let used = promise([1 << 20, 1 << 20, 1 << 20], || {
-            let blocks = [refused(layout(1 << 20)), refused(layout(900_000))];
+            let blocks = [fallback(layout(1 << 20)), fallback(layout(900_000))];
             assert!(blocks.iter().all(|block| !block.is_null()));
-            assert!(refused(layout(1 << 21)).is_null());
+            assert!(fallback(layout(1 << 21)).is_null());
             blocks
         });
         let used = used.expect("three megabytes");

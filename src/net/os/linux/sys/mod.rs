@@ -2,6 +2,7 @@
 #![allow(unsafe_code, reason = "system calls, and memory of its own")]
 
 pub(crate) mod epoll_wait;
+mod mapped;
 pub(crate) mod memory;
 pub(crate) mod process;
 pub(crate) mod ring;
