@@ -13,8 +13,10 @@
 #include <malloc.h>
 #include <poll.h>
 #include <stdatomic.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -46,6 +48,19 @@ void *calloc(size_t count, size_t size) { return is_refused() ? NULL : __libc_ca
 void *realloc(void *old, size_t size) { return is_refused() ? NULL : __libc_realloc(old, size); }
 void *memalign(size_t alignment, size_t size) { return is_refused() ? NULL : __libc_memalign(alignment, size); }
 void *aligned_alloc(size_t alignment, size_t size) { return memalign(alignment, size); }
+
+/* Large blocks are mapped. */
+void *mmap(void *address, size_t len, int protection, int flags, int descriptor, off_t offset)
+{
+    if (descriptor == -1 && is_refused())
+        return MAP_FAILED;
+    return (void *)syscall(SYS_mmap, address, len, protection, flags, descriptor, offset);
+}
+
+void *mremap(void *old, size_t old_len, size_t len, int flags, ...)
+{
+    return len > old_len && is_refused() ? MAP_FAILED : (void *)syscall(SYS_mremap, old, old_len, len, flags);
+}
 
 int posix_memalign(void **place, size_t alignment, size_t size)
 {
