@@ -492,6 +492,36 @@ portal_status portal_define_path(const char *path,
                                  void *user_data);
 
 /**
+ * Defines the handlers of a path, or replaces them, for the servers that are started with these
+ * options from then on, and for no other.
+ *
+ * A server copies its paths at its start. A request is looked up there first, then among the
+ * process's paths, unless SHARED_PATHS is 0. `release` is called when neither the options nor a
+ * server uses the definition any more; this may happen inside this call.
+ *
+ * @param options    Borrowed until the call returns.
+ * @param path       As for portal_define_path. Borrowed until the call returns.
+ * @param handlers   As for portal_define_path. Borrowed until the call returns.
+ * @param user_data  As for portal_define_path.
+ *
+ * @return PORTAL_STATUS_OK
+ * @return PORTAL_STATUS_ARGUMENT     NULL, an invalid `size`, an invalid path, or one that
+ *                                    conflicts.
+ * @return PORTAL_STATUS_UNSUPPORTED  A handler that this library does not know is set, or the
+ *                                    process is a child forked after a start.
+ * @return PORTAL_STATUS_MEMORY       An allocation failed.
+ *         On failure, `release` is not called and the previous definition stays.
+ *
+ * @threads  Any thread, one at a time for the same options, and inside any callback.
+ * @since    0.2
+ */
+PORTAL_API
+portal_status portal_options_define_path(portal_options *options,
+                                         const char *path,
+                                         const portal_handlers *handlers,
+                                         void *user_data);
+
+/**
  * Removes a path. New requests for it are answered with 404; connected websockets stay.
  *
  * `release` is called when the last of them has ended; this may happen inside this call.
@@ -1039,7 +1069,15 @@ typedef enum portal_option {
    *
    * Number. Default 0. Range 0 to 2.
    */
-  PORTAL_OPTION_BACKEND = 24
+  PORTAL_OPTION_BACKEND = 24,
+  /**
+   * Whether the server serves the process's paths and pages, after its own of
+   * portal_options_define_path and portal_options_define_page: 1 yes, 0 no, as for the port of
+   * an administrator.
+   *
+   * Number. Default 1. Range 0 to 1.
+   */
+  PORTAL_OPTION_SHARED_PATHS = 34
 } portal_option;
 
 /**
@@ -1506,6 +1544,33 @@ portal_status portal_define_page(const char *path,
                                  const char *content_type,
                                  const void *body,
                                  size_t len);
+
+/**
+ * Defines the response to GET and HEAD requests for a path, or replaces it, for the servers that are
+ * started with these options from then on, and for no other.
+ *
+ * @param options       Borrowed until the call returns.
+ * @param path          As for portal_define_path. Borrowed until the call returns.
+ * @param content_type  The value of the "Content-Type" header, NUL-terminated. Copied.
+ * @param body          `len` bytes. Copied. May be NULL when `len` is 0.
+ * @param len           Bytes in `body`.
+ *
+ * @return PORTAL_STATUS_OK
+ * @return PORTAL_STATUS_ARGUMENT     NULL, an invalid path or one that conflicts, or an invalid
+ *                                    content type.
+ * @return PORTAL_STATUS_TOO_BIG      `len` is over PTRDIFF_MAX.
+ * @return PORTAL_STATUS_MEMORY       An allocation failed.
+ * @return PORTAL_STATUS_UNSUPPORTED  The process is a child forked after a start.
+ *
+ * @threads  Any thread, one at a time for the same options, and inside any callback.
+ * @since    0.2
+ */
+PORTAL_API
+portal_status portal_options_define_page(portal_options *options,
+                                         const char *path,
+                                         const char *content_type,
+                                         const void *body,
+                                         size_t len);
 
 /**
  * Removes a page.

@@ -11,7 +11,7 @@ use super::guard::guard_or;
 use super::pointer::{borrow_mut, text};
 use super::status::portal_status;
 use super::types::portal_options;
-use crate::server::Options;
+use crate::server::{Options, OwnPaths};
 
 /// The settings of a server. Each is validated when it is set.
 #[repr(C)]
@@ -144,6 +144,12 @@ pub enum portal_option {
     ///
     /// Number. Default 0. Range 0 to 2.
     PORTAL_OPTION_BACKEND = 24,
+    /// Whether the server serves the process's paths and pages, after its own of
+    /// portal_options_define_path and portal_options_define_page: 1 yes, 0 no, as for the port of
+    /// an administrator.
+    ///
+    /// Number. Default 1. Range 0 to 1.
+    PORTAL_OPTION_SHARED_PATHS = 34,
 }
 
 /// Creates options, all at their defaults.
@@ -157,6 +163,7 @@ pub extern "C" fn portal_options_create() -> *mut portal_options {
     guard_or(ptr::null_mut(), || {
         Box::into_raw(Box::new(portal_options {
             options: Options::default(),
+            paths: OwnPaths::default(),
         }))
     })
 }

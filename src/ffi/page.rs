@@ -3,8 +3,9 @@
 use std::ffi::{c_char, c_void};
 
 use super::entry::guard;
-use super::pointer::{bytes, text};
+use super::pointer::{borrow_mut, bytes, text};
 use super::status::portal_status;
+use super::types::portal_options;
 use crate::server;
 
 /// Defines the response to GET and HEAD requests for a path, or replaces it: for a health check or
@@ -47,6 +48,50 @@ pub unsafe extern "C" fn portal_define_page(
         // SAFETY: the comment requires of `body` and `len` what `bytes` requires.
         let body = unsafe { bytes(body, len) }?;
         Ok(server::define_page(path, content_type, body)?)
+    })
+}
+
+/// Defines the response to GET and HEAD requests for a path, or replaces it, for the servers that are
+/// started with these options from then on, and for no other.
+///
+/// @param options       Borrowed until the call returns.
+/// @param path          As for portal_define_path. Borrowed until the call returns.
+/// @param content_type  The value of the "Content-Type" header, NUL-terminated. Copied.
+/// @param body          `len` bytes. Copied. May be NULL when `len` is 0.
+/// @param len           Bytes in `body`.
+///
+/// @return PORTAL_STATUS_OK
+/// @return PORTAL_STATUS_ARGUMENT     NULL, an invalid path or one that conflicts, or an invalid
+///                                    content type.
+/// @return PORTAL_STATUS_TOO_BIG      `len` is over PTRDIFF_MAX.
+/// @return PORTAL_STATUS_MEMORY       An allocation failed.
+/// @return PORTAL_STATUS_UNSUPPORTED  The process is a child forked after a start.
+///
+/// @threads  Any thread, one at a time for the same options, and inside any callback.
+/// @since    0.2
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn portal_options_define_page(
+    options: *mut portal_options,
+    path: *const c_char,
+    content_type: *const c_char,
+    body: *const c_void,
+    len: usize,
+) -> portal_status {
+    guard(|| {
+        // SAFETY: the caller's options, or NULL, and no other thread uses them.
+        let options = unsafe { borrow_mut(options) }?;
+        // SAFETY: a string that ends in NUL, or NULL, as the comment asks.
+        let path = unsafe { text(path) }?;
+        // SAFETY: a string that ends in NUL, or NULL, as the comment asks.
+        let content_type = unsafe { text(content_type) }?;
+        // SAFETY: what the comment asks of `body` and `len` is what `bytes` asks.
+        let body = unsafe { bytes(body, len) }?;
+        Ok(server::define_own_page(
+            &mut options.paths,
+            path,
+            content_type,
+            body,
+        )?)
     })
 }
 

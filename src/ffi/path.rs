@@ -21,9 +21,10 @@ use std::sync::Arc;
 use super::callback::Handlers;
 use super::entry::guard;
 use super::handlers::portal_handlers;
-use super::pointer::{place, text};
+use super::pointer::{borrow_mut, place, text};
 use super::status::portal_status_value::{PORTAL_STATUS_ARGUMENT, PORTAL_STATUS_UNSUPPORTED};
 use super::status::{Outcome, portal_status};
+use super::types::portal_options;
 use crate::server;
 
 /// sizeof(portal_handlers) in version 0.1.
@@ -68,6 +69,50 @@ pub unsafe extern "C" fn portal_define_path(
         let application = Arc::new(Handlers::new(path, functions, user_data)?);
         server::define_path(path, application.clone())?;
         application.arm();
+        Ok(())
+    })
+}
+
+/// Defines the handlers of a path, or replaces them, for the servers that are started with these
+/// options from then on, and for no other.
+///
+/// A server copies its paths at its start. A request is looked up there first, then among the
+/// process's paths, unless SHARED_PATHS is 0. `release` is called when neither the options nor a
+/// server uses the definition any more; this may happen inside this call.
+///
+/// @param options    Borrowed until the call returns.
+/// @param path       As for portal_define_path. Borrowed until the call returns.
+/// @param handlers   As for portal_define_path. Borrowed until the call returns.
+/// @param user_data  As for portal_define_path.
+///
+/// @return PORTAL_STATUS_OK
+/// @return PORTAL_STATUS_ARGUMENT     NULL, an invalid `size`, an invalid path, or one that
+///                                    conflicts.
+/// @return PORTAL_STATUS_UNSUPPORTED  A handler that this library does not know is set, or the
+///                                    process is a child forked after a start.
+/// @return PORTAL_STATUS_MEMORY       An allocation failed.
+///         On failure, `release` is not called and the previous definition stays.
+///
+/// @threads  Any thread, one at a time for the same options, and inside any callback.
+/// @since    0.2
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn portal_options_define_path(
+    options: *mut portal_options,
+    path: *const c_char,
+    handlers: *const portal_handlers,
+    user_data: *mut c_void,
+) -> portal_status {
+    guard(|| {
+        // SAFETY: the caller's options, or NULL, and no other thread uses them.
+        let options = unsafe { borrow_mut(options) }?;
+        // SAFETY: a string that ends in NUL, or NULL, as the comment asks.
+        let path = unsafe { text(path) }?;
+        // SAFETY: `size` bytes, or NULL, as the comment asks.
+        let functions = unsafe { read_handlers(handlers) }?;
+        let application = Arc::new(Handlers::new(path, functions, user_data)?);
+        let before = server::define_own_path(&mut options.paths, path, application.clone())?;
+        application.arm();
+        drop(before);
         Ok(())
     })
 }

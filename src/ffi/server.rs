@@ -28,7 +28,7 @@ use super::pointer::{borrow, place};
 use super::status::portal_status_value::PORTAL_STATUS_ARGUMENT;
 use super::status::{Outcome, portal_status};
 use super::types::{portal_options, portal_server};
-use crate::server::{self, Call, Options, Step};
+use crate::server::{self, Call, Options, OwnPaths, Step};
 
 /// The metrics of portal_server_metric. Totals count from the server's start.
 #[repr(C)]
@@ -86,14 +86,17 @@ pub unsafe extern "C" fn portal_server_start(
         unsafe { server_out.write(0) };
         let port = u16::try_from(port).map_err(|_| PORTAL_STATUS_ARGUMENT)?;
         let defaults;
-        let options = if options.is_null() {
-            defaults = Options::default();
+        let given = if options.is_null() {
+            defaults = portal_options {
+                options: Options::default(),
+                paths: OwnPaths::default(),
+            };
             &defaults
         } else {
             // SAFETY: the caller's options, which no other thread uses.
-            &unsafe { borrow(options) }?.options
+            unsafe { borrow(options) }?
         };
-        let started = server::start(port, options, &mut |server| {
+        let started = server::start(port, &given.options, &given.paths, &mut |server| {
             // SAFETY: as above; the call has not returned yet.
             unsafe { server_out.write(server) }
         });

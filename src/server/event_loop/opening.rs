@@ -12,7 +12,7 @@ use crate::server::event_loop::core::Pending;
 use crate::server::event_loop::{Loop, Turn};
 use crate::server::handler_calls::{self, Verdict};
 use crate::server::handshake::page::{Page, Wish};
-use crate::server::handshake::paths::{self, Entered, Found, Place};
+use crate::server::handshake::paths::{Entered, Found, Place};
 use crate::server::handshake::request::RequestParts;
 use crate::server::log::ConnectionName;
 use crate::server::options::Deflate;
@@ -113,7 +113,7 @@ impl Loop {
 
     /// Decides on the response to a request, before the application does.
     fn route(&self, request: &RequestHead<'_>, peer: &Peer) -> Result<Route, Refusal> {
-        let found = paths::enter(request.route());
+        let found = self.server.paths.enter(request.route());
         let Found { entered, page } = found.map_err(|_| Refusal::unavailable())?;
         if entered.is_none() && page.is_none() {
             return Err(Refusal::not_found());

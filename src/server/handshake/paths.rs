@@ -5,17 +5,17 @@
 //! version has risen. A definition is dropped with the last snapshot that holds it: so it is
 //! dropped when nothing of it runs or will run, and never while the lock is held.
 
-use std::collections::BTreeMap;
 use std::mem::{self, ManuallyDrop};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use matchit::{Params, Router};
+use matchit::Params;
 use once_cell::sync::Lazy;
 
 use crate::locks;
 use crate::net::memory;
 use crate::server::handshake::page::Page;
+use crate::server::handshake::patterns::{Patterns, blocks, check_path};
 use crate::server::{Application, ServerError};
 
 static TABLE: Lazy<Mutex<Table>> = Lazy::new(Mutex::default);
@@ -129,6 +129,19 @@ pub(crate) fn enter(route: &str) -> Result<Found, ServerError> {
     Ok(Found { entered, page })
 }
 
+/// Counts a client of the application with this number, if it is still there.
+///
+/// # Errors
+///
+/// Memory; then nobody is counted.
+pub(crate) fn enter_number(
+    number: u32,
+    params: &Params<'_, '_>,
+) -> Result<Option<Entered>, ServerError> {
+    let params = copy_params(params)?;
+    Ok(table().count(number, params))
+}
+
 /// Uncounts a client. May run `release`, so nothing may be borrowed.
 pub(crate) fn leave(number: u32) {
     let mut table = table();
@@ -157,17 +170,6 @@ pub(crate) fn define_path(
     memory::promise(blocks(path), || define(path, application))?
 }
 
-/// What may be allocated for a path that is so long that the reserve has none of it: copies, of which
-/// the router makes some, and the ranks of its segments.
-fn blocks(path: &str) -> impl Iterator<Item = usize> {
-    const COPIES: usize = 8;
-    /// Shorter paths are the reserve's matter.
-    const LONG: usize = 16 << 10;
-
-    let copies = if path.len() > LONG { COPIES } else { 0 };
-    std::iter::repeat_n(path.len() + 64, copies)
-}
-
 fn define(path: &str, application: Arc<dyn Application>) -> Result<(), ServerError> {
     let mut table = table();
     let Table {
@@ -184,15 +186,9 @@ fn define(path: &str, application: Arc<dyn Application>) -> Result<(), ServerErr
             place.map(|place| mem::replace(&mut place.application, definition.application))
         }
         None => {
-            let free = definitions
-                .iter()
-                .position(Option::is_none)
-                .unwrap_or(definitions.len());
+            let free = free_place(definitions);
             let number = u32::try_from(free).map_err(|_| ServerError::Argument)?;
             paths.insert(path, number)?;
-            if free == definitions.len() {
-                definitions.push(None);
-            }
             definitions[free] = Some(definition);
             None
         }
@@ -202,6 +198,38 @@ fn define(path: &str, application: Arc<dyn Application>) -> Result<(), ServerErr
     drop((replaced, old));
     warn_of_literals(path);
     Ok(())
+}
+
+/// The first place without a definition.
+fn free_place(definitions: &mut Vec<Option<Definition>>) -> usize {
+    let free = definitions.iter().position(Option::is_none);
+    free.unwrap_or_else(|| {
+        definitions.push(None);
+        definitions.len() - 1
+    })
+}
+
+/// Gives a number to an application whose path is none of the process's. [`leave`] must follow.
+///
+/// # Errors
+///
+/// Memory.
+pub(crate) fn hold(application: Arc<dyn Application>) -> Result<u32, ServerError> {
+    if memory::is_short() {
+        return Err(ServerError::Memory);
+    }
+    let mut table = table();
+    let free = free_place(&mut table.definitions);
+    let number = u32::try_from(free).map_err(|_| ServerError::Memory)?;
+    table.definitions[free] = Some(Definition {
+        application,
+        clients: 1,
+        undefined: true,
+    });
+    let old = table.change();
+    drop(table);
+    drop(old);
+    Ok(number)
 }
 
 /// Undefines a path; its clients keep their last application until they leave.
@@ -243,12 +271,6 @@ pub(crate) fn undefine_page(path: &str) -> Result<(), ServerError> {
     table().pages.remove(path).map(drop)
 }
 
-/// A request's path never holds a query or a fragment.
-fn check_path(path: &str) -> Result<(), ServerError> {
-    let fine = path.starts_with('/') && !path.contains(['\0', '?', '#']);
-    fine.then_some(()).ok_or(ServerError::Argument)
-}
-
 /// Tells the log what of a path, which is defined now, is literal although other routers would take
 /// it for a pattern.
 fn warn_of_literals(path: &str) {
@@ -268,22 +290,17 @@ impl Table {
         let Some(found) = self.paths.find(route) else {
             return Ok(None);
         };
-        let number = *found.value;
-        let mut params = Vec::new();
-        memory::try_reserve_exact(&mut params, found.params.len())?;
-        for (name, value) in found.params.iter() {
-            // An escaped slash stays inside its parameter: it was kept apart as NUL.
-            params.push((copy(name, None)?, copy(value, Some('/'))?));
-        }
-        let definition = self.definitions.get_mut(number as usize);
-        let Some(definition) = definition.and_then(Option::as_mut) else {
-            return Ok(None);
-        };
+        let params = copy_params(&found.params)?;
+        Ok(self.count(*found.value, params))
+    }
+
+    fn count(&mut self, number: u32, params: Vec<(String, String)>) -> Option<Entered> {
+        let definition = self.definitions.get_mut(number as usize)?.as_mut()?;
         definition.clients += 1;
-        Ok(Some(Entered {
+        Some(Entered {
             place: Place(number),
             params,
-        }))
+        })
     }
 
     /// Raises the version; the snapshot that it answers is to be dropped without the lock.
@@ -291,6 +308,16 @@ impl Table {
         VERSION.fetch_add(1, Ordering::SeqCst);
         self.snapshot.take()
     }
+}
+
+/// Copies names and values. An escaped slash, which was kept apart as NUL, stays inside its parameter.
+fn copy_params(params: &Params<'_, '_>) -> Result<Vec<(String, String)>, ServerError> {
+    let mut copies = Vec::new();
+    memory::try_reserve_exact(&mut copies, params.len())?;
+    for (name, value) in params.iter() {
+        copies.push((copy(name, None)?, copy(value, Some('/'))?));
+    }
+    Ok(copies)
 }
 
 /// A copy of a text, with something for each NUL.
@@ -302,176 +329,4 @@ fn copy(text: &str, for_nul: Option<char>) -> Result<String, ServerError> {
         _ => sign,
     }));
     Ok(copy)
-}
-
-/// Patterns such as `/echo`, `/room/{name}` and `/files/{*rest}`, and what they lead to.
-///
-/// Catch-alls have a router of their own: in one router they may not lie beside a parameter.
-struct Patterns<T> {
-    plain: Router<Leaf<T>>,
-    catch_alls: Router<Leaf<T>>,
-    all: BTreeMap<String, T>,
-}
-
-#[derive(Clone)]
-struct Leaf<T> {
-    ranks: Vec<Rank>,
-    value: T,
-}
-
-/// What a path leads to.
-struct Hit<'p, T> {
-    value: &'p T,
-    params: Params<'p, 'p>,
-}
-
-impl<T> Default for Patterns<T> {
-    fn default() -> Self {
-        Self {
-            plain: Router::new(),
-            catch_alls: Router::new(),
-            all: BTreeMap::new(),
-        }
-    }
-}
-
-impl<T: Clone> Patterns<T> {
-    fn get(&self, pattern: &str) -> Option<&T> {
-        self.all.get(pattern)
-    }
-
-    /// Finds the pattern that is the most exact in the first segment in which patterns differ.
-    fn find<'p>(&'p self, path: &'p str) -> Option<Hit<'p, T>> {
-        if self.all.is_empty() {
-            return None;
-        }
-        let hits = [self.plain.at(path), self.catch_alls.at(path)];
-        let best = hits
-            .into_iter()
-            .flatten()
-            .min_by(|one, other| one.value.ranks.cmp(&other.value.ranks))?;
-        Some(Hit {
-            value: &best.value.value,
-            params: best.params,
-        })
-    }
-
-    /// Fails when the pattern is malformed or conflicts with another.
-    fn insert(&mut self, pattern: &str, value: T) -> Result<(), ServerError> {
-        self.route(pattern, value.clone())?;
-        self.all.insert(pattern.to_owned(), value);
-        Ok(())
-    }
-
-    fn route(&mut self, pattern: &str, value: T) -> Result<(), ServerError> {
-        let ranks = ranks(pattern);
-        let router = if ranks.contains(&Rank::CatchAll) {
-            &mut self.catch_alls
-        } else {
-            &mut self.plain
-        };
-        router
-            .insert(pattern, Leaf { ranks, value })
-            .map_err(|_| ServerError::Argument)
-    }
-
-    /// Fails when there is none, or when memory is refused for the others, which are routed anew.
-    fn remove(&mut self, pattern: &str) -> Result<T, ServerError> {
-        if !self.all.contains_key(pattern) {
-            return Err(ServerError::Argument);
-        }
-        let mut all = mem::take(&mut self.all);
-        let others = all.keys().filter(|other| *other != pattern);
-        let promised = memory::promise(others.flat_map(|other| blocks(other)), || {
-            (self.plain, self.catch_alls) = (Router::new(), Router::new());
-            for (other, value) in all.iter().filter(|(other, _)| *other != pattern) {
-                // What stood beside each other before, does so again.
-                let routed = self.route(other, value.clone());
-                debug_assert!(routed.is_ok());
-            }
-        });
-        let removed = all.remove(pattern);
-        self.all = all;
-        promised?;
-        removed.ok_or(ServerError::Argument)
-    }
-}
-
-/// How exact a segment of a pattern is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Rank {
-    Exact,
-    Parameter,
-    CatchAll,
-}
-
-/// The ranks of a pattern's segments. A doubled brace is a literal one.
-fn ranks(pattern: &str) -> Vec<Rank> {
-    let rank = |segment: &str| {
-        let single = segment.replace("{{", "");
-        match single.find('{') {
-            Some(at) if single[at..].starts_with("{*") => Rank::CatchAll,
-            Some(_) => Rank::Parameter,
-            None => Rank::Exact,
-        }
-    };
-    pattern.split('/').map(rank).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn patterns(all: &[&'static str]) -> Patterns<&'static str> {
-        let mut patterns = Patterns::default();
-        for &pattern in all {
-            patterns.insert(pattern, pattern).unwrap();
-        }
-        patterns
-    }
-
-    #[test]
-    fn exact_beats_parameter_beats_catch_all_in_the_first_segment_that_differs() {
-        let patterns = patterns(&[
-            "/{*rest}",
-            "/room/{*rest}",
-            "/room/{name}",
-            "/room/lobby",
-            "/{x}/door",
-            "/files/{*rest}",
-        ]);
-        for (path, pattern) in [
-            ("/room/lobby", "/room/lobby"),
-            ("/room/ann", "/room/{name}"),
-            ("/room/ann/door", "/room/{*rest}"),
-            ("/files/door", "/files/{*rest}"),
-            ("/hall/door", "/{x}/door"),
-            ("/else", "/{*rest}"),
-        ] {
-            assert_eq!(
-                patterns.find(path).map(|hit| *hit.value),
-                Some(pattern),
-                "{path}"
-            );
-        }
-    }
-
-    #[test]
-    fn patterns_that_mean_the_same_conflict_until_one_goes() {
-        let mut patterns = patterns(&["/a/{x}"]);
-        assert_eq!(patterns.insert("/a/{y}", ""), Err(ServerError::Argument));
-        assert_eq!(patterns.remove("/a/{y}"), Err(ServerError::Argument));
-        assert_eq!(patterns.remove("/a/{x}"), Ok("/a/{x}"));
-        patterns.insert("/a/{y}", "").unwrap();
-    }
-
-    #[test]
-    fn a_doubled_brace_is_a_brace() {
-        use Rank::{CatchAll, Exact, Parameter};
-        assert_eq!(ranks("/{*rest}"), [Exact, CatchAll]);
-        assert_eq!(ranks("/{{{*rest}"), [Exact, CatchAll]);
-        assert_eq!(ranks("/{{*}}/{x}"), [Exact, Exact, Parameter]);
-        let patterns = patterns(&["/{{x}}"]);
-        assert!(patterns.find("/{x}").is_some() && patterns.find("/y").is_none());
-    }
 }
