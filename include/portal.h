@@ -420,7 +420,7 @@ typedef struct portal_handlers {
    * A client requests a websocket (RFC 6455 section 4.2). Its state is CONNECTING:
    * portal_set_data, portal_data, portal_state_of and portal_abort work; send, ping, close and
    * flush return BUSY. Return 0 to accept; `connect` is then always called, even if the client
-   * has disconnected in the meantime. Return 400 to 599 to reject the request with that HTTP
+   * has disconnected in the meantime. Return 300 to 599 to reject the request with that HTTP
    * status. 1 is reserved. Any other value, also PORTAL_STATUS_GONE, is a failure and rejects
    * the request with 500.
    */
@@ -609,7 +609,15 @@ typedef enum portal_metric {
   /**
    * Handlers that failed.
    */
-  PORTAL_METRIC_HANDLER_ERRORS = 10
+  PORTAL_METRIC_HANDLER_ERRORS = 10,
+  /**
+   * Handshakes that were not complete within HANDSHAKE_TIMEOUT.
+   */
+  PORTAL_METRIC_HANDSHAKE_TIMEOUTS = 14,
+  /**
+   * Connections that were dropped because nothing was received from the peer by the next ping.
+   */
+  PORTAL_METRIC_PING_TIMEOUTS = 15
 } portal_metric;
 
 /**
@@ -998,9 +1006,11 @@ typedef enum portal_option {
    */
   PORTAL_OPTION_CLOSE_TIMEOUT = 14,
   /**
-   * The allowed origins (RFC 6455 section 10.2), separated by commas, none twice, each exactly
-   * scheme://host[:port]; empty = any. The default port of a scheme is equivalent to no port.
-   * Any other Origin is refused with 403; a request without an Origin header is accepted.
+   * The allowed origins (RFC 6455 section 10.2), separated by commas, none twice; empty = any.
+   * Each is scheme://host[:port], "null", "file://" or "app://-". The host may be "*." and a
+   * domain: every host below that domain, not the domain itself. The port may be "*": any. The
+   * default port of a scheme is equivalent to no port. Any other Origin is refused with 403; a
+   * request without an Origin header is accepted.
    *
    * Text. Default "".
    */
@@ -1070,6 +1080,15 @@ typedef enum portal_option {
    * Number. Default 0. Range 0 to 2.
    */
   PORTAL_OPTION_BACKEND = 24,
+  /**
+   * A path, such as "/metrics", at which GET returns the metrics of all servers of the process, with
+   * the labels "server" (the id) and "port": in OpenMetrics 1.0 when the request accepts
+   * application/openmetrics-text, else in Prometheus's text format. It takes precedence over a
+   * page. Empty = none.
+   *
+   * Text. Default "".
+   */
+  PORTAL_OPTION_METRICS_PATH = 33,
   /**
    * Whether the server serves the process's paths and pages, after its own of
    * portal_options_define_path and portal_options_define_page: 1 yes, 0 no, as for the port of
@@ -1443,6 +1462,37 @@ PORTAL_API const char *portal_request_header_value(const portal_request *request
 PORTAL_API const char *portal_request_param(const portal_request *request, const char *name);
 
 /**
+ * Returns a parameter of the query, decoded: percent-encoding, and "+" for a space.
+ *
+ * @param request  May be NULL.
+ * @param name     The name, decoded, NUL-terminated. Borrowed until the call returns. May be NULL.
+ *
+ * @return The value of the first parameter of that name, which is UTF-8; NULL when absent, and when
+ *         the decoded value is not UTF-8 or contains U+0000.
+ *
+ * @threads  Inside `upgrade` and `connect`, or the thread that pulled.
+ * @since    0.2
+ */
+PORTAL_API const char *portal_request_query_param(const portal_request *request, const char *name);
+
+/**
+ * Returns a cookie (RFC 6265 section 4.2.1). Double quotes around the value are removed; nothing else is
+ * decoded.
+ *
+ * @param request  May be NULL.
+ * @param name     The name, NUL-terminated. Borrowed until the call returns. May be NULL.
+ *
+ * @return The value of the first cookie of that name, which is UTF-8; NULL when absent, and when the
+ *         value is not UTF-8.
+ *
+ * @threads  Inside `upgrade` and `connect`, or the thread that pulled.
+ * @since    0.2
+ */
+PORTAL_API
+const char *portal_request_cookie(const portal_request *request,
+                                  const char *name);
+
+/**
  * Returns the address of the peer: "192.0.2.1:5000", "[2001:db8::1]:5000" or "unix".
  *
  * @param request  May be NULL.
@@ -1505,6 +1555,83 @@ portal_status portal_request_set_header(portal_request *request,
 PORTAL_API
 portal_status portal_request_select_subprotocol(portal_request *request,
                                                 const char *name);
+
+/*
+ * ================================================================================================
+ * Answering a handshake
+ * ================================================================================================
+ *
+ * Inside `upgrade` these set what the response to the handshake contains beside what `upgrade`
+ * returns.
+ */
+
+/**
+ * Sets a header of the response, which is the 101 or the rejection.
+ *
+ * It replaces a header of the same name that was set before; "Set-Cookie" is added instead.
+ *
+ * @param websocket  The websocket whose handshake waits for `upgrade`.
+ * @param name       A token, NUL-terminated. Copied. Not Connection, Upgrade, Sec-WebSocket-*,
+ *                   Content-Length or Transfer-Encoding.
+ * @param value      UTF-8, NUL-terminated, without CR and LF. Copied.
+ *
+ * @return PORTAL_STATUS_OK
+ * @return PORTAL_STATUS_GONE      The websocket has closed, or there is none with this id.
+ * @return PORTAL_STATUS_BUSY      Outside `upgrade`.
+ * @return PORTAL_STATUS_ARGUMENT  NULL, or a name or value that may not be set.
+ * @return PORTAL_STATUS_MEMORY    An allocation failed.
+ *
+ * @threads  Inside `upgrade`.
+ * @since    0.2
+ */
+PORTAL_API
+portal_status portal_set_answer_header(portal_websocket websocket,
+                                       const char *name,
+                                       const char *value);
+
+/**
+ * Sets the body of a rejection, in place of a sentence about its status.
+ *
+ * It replaces a body that was set before, and is dropped if the websocket is accepted. A response
+ * with status 304 has no body.
+ *
+ * @param websocket     The websocket whose handshake waits for `upgrade`.
+ * @param content_type  The value of the "Content-Type" header, NUL-terminated. Copied.
+ * @param body          `len` bytes. Copied. May be NULL when `len` is 0.
+ * @param len           Bytes in `body`.
+ *
+ * @return PORTAL_STATUS_OK
+ * @return PORTAL_STATUS_GONE      The websocket has closed, or there is none with this id.
+ * @return PORTAL_STATUS_BUSY      Outside `upgrade`.
+ * @return PORTAL_STATUS_ARGUMENT  NULL, or an invalid content type.
+ * @return PORTAL_STATUS_TOO_BIG   `len` is over PTRDIFF_MAX.
+ * @return PORTAL_STATUS_MEMORY    An allocation failed.
+ *
+ * @threads  Inside `upgrade`.
+ * @since    0.2
+ */
+PORTAL_API
+portal_status portal_set_answer_body(portal_websocket websocket,
+                                     const char *content_type,
+                                     const void *body,
+                                     size_t len);
+
+/**
+ * Restricts permessage-deflate for one websocket (RFC 7692).
+ *
+ * @param websocket  The websocket whose handshake waits for `upgrade`.
+ * @param mode       0 off, 1 on without context takeover, 2 on with context takeover where the
+ *                   client agrees; at most DEFLATE.
+ *
+ * @return PORTAL_STATUS_OK
+ * @return PORTAL_STATUS_GONE      The websocket has closed, or there is none with this id.
+ * @return PORTAL_STATUS_BUSY      Outside `upgrade`.
+ * @return PORTAL_STATUS_ARGUMENT  Another mode, or one above DEFLATE.
+ *
+ * @threads  Inside `upgrade`.
+ * @since    0.2
+ */
+PORTAL_API portal_status portal_set_deflate(portal_websocket websocket, uint32_t mode);
 
 /*
  * ================================================================================================

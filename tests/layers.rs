@@ -30,7 +30,7 @@ const ROOMS: [&[&str]; 22] = [
     &["server/parked.rs"],
     &["server/event_loop/"],
     &["server/event_loop/core/"],
-    &["server/shared.rs"],
+    &["server/shared.rs", "server/scrape.rs"],
     &["server/admission.rs", "server/host_threads.rs"],
     &["server/websocket/"],
     &["server/dispatch/"],

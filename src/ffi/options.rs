@@ -144,6 +144,13 @@ pub enum portal_option {
     ///
     /// Number. Default 0. Range 0 to 2.
     PORTAL_OPTION_BACKEND = 24,
+    /// A path, such as "/metrics", at which GET returns the metrics of all servers of the process, with
+    /// the labels "server" (the id) and "port": in OpenMetrics 1.0 when the request accepts
+    /// application/openmetrics-text, else in Prometheus's text format. It takes precedence over a
+    /// page. Empty = none.
+    ///
+    /// Text. Default "".
+    PORTAL_OPTION_METRICS_PATH = 33,
     /// Whether the server serves the process's paths and pages, after its own of
     /// portal_options_define_path and portal_options_define_page: 1 yes, 0 no, as for the port of
     /// an administrator.

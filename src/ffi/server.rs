@@ -55,6 +55,10 @@ pub enum portal_metric {
     PORTAL_METRIC_PROTOCOL_ERRORS = 9,
     /// Handlers that failed.
     PORTAL_METRIC_HANDLER_ERRORS = 10,
+    /// Handshakes that were not complete within HANDSHAKE_TIMEOUT.
+    PORTAL_METRIC_HANDSHAKE_TIMEOUTS = 14,
+    /// Connections that were dropped because nothing was received from the peer by the next ping.
+    PORTAL_METRIC_PING_TIMEOUTS = 15,
 }
 
 /// Starts a server. It listens at once; with IO or PER_CLIENT dispatch it also serves at once.

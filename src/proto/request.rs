@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::mem::MaybeUninit;
 
 use super::head::line_len;
-use super::token::{elements, is_same};
+use super::token::{elements, is_same, trim};
 use super::{Names, Refusal, path};
 
 /// Maximum number of headers; a request with more is refused with 431.
@@ -63,6 +63,24 @@ impl<'a> RequestHead<'a> {
         let is_token = |element: &[u8]| is_same(element, token.as_bytes());
         self.header(name)
             .any(|value| is_token(value) || elements(value).any(is_token))
+    }
+
+    /// Whether `Accept` names the media type, with any parameters but `q=0` (RFC 9110 section 12.5.1).
+    #[must_use]
+    pub fn accepts(&self, media_type: &str) -> bool {
+        let is_named = |element: &[u8]| {
+            let mut parts = element.split(|&byte| byte == b';').map(trim);
+            let is_type = parts
+                .next()
+                .is_some_and(|name| is_same(name, media_type.as_bytes()));
+            let is_refused = |part: &[u8]| {
+                let weight = part.strip_prefix(b"q=").or(part.strip_prefix(b"Q="));
+                weight.is_some_and(|weight| weight.iter().all(|byte| b"0.".contains(byte)))
+            };
+            is_type && !parts.any(is_refused)
+        };
+        self.header("Accept")
+            .any(|value| elements(value).any(is_named))
     }
 
     /// Whether it requests an upgrade to WebSocket. HTTP/1.0 has no upgrade (RFC 9110 section 7.8).

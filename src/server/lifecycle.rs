@@ -3,14 +3,13 @@
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use super::dispatch::sink::Sink;
 use super::event_loop::Loop;
 use super::handshake::own_paths::OwnPaths;
 use super::registry::{Server, find, find_or_join, join_ending, register};
 use super::shared::{Shared, refused};
-use super::{Dispatch, Options, ServerError, handler_calls, host};
+use super::{Dispatch, Options, ServerError, handler_calls, host, scrape};
 use crate::net::{self, Address, Listener, memory, process};
 
 /// Refuses what would take a lock in a forked child: it may have been held at the fork, by a thread that
@@ -70,6 +69,7 @@ fn start_now(
     }
     drop(listener);
     let id = register(&server)?;
+    scrape::add(&server.shared);
     log::info!("listening on {} port {}", options.host, server.port());
     publish(id);
     if hosted {
@@ -129,22 +129,7 @@ pub(crate) fn wait(server: u64) -> Result<(), ServerError> {
 
 /// A metric by its number in `enum portal_metric`; 0 when the server is gone or it is unknown.
 pub(crate) fn metric(server: u64, which: u32) -> u64 {
-    let Ok(server) = find(server) else { return 0 };
-    let traffic = || server.loops.iter().map(|place| place.traffic.read());
-    let metrics = &server.metrics;
-    match which {
-        1 => metrics.open.load(Ordering::Relaxed),
-        2 => metrics.connections_total.load(Ordering::Relaxed),
-        3 => metrics.rejected.load(Ordering::Relaxed),
-        4 => traffic().map(|traffic| traffic.messages_in).sum(),
-        5 => traffic().map(|traffic| traffic.messages_out).sum(),
-        6 => traffic().map(|traffic| traffic.bytes_in).sum(),
-        7 => traffic().map(|traffic| traffic.bytes_out).sum(),
-        8 => server.queued(),
-        9 => metrics.protocol_errors.load(Ordering::Relaxed),
-        10 => metrics.handler_errors.load(Ordering::Relaxed),
-        _ => 0,
-    }
+    find(server).map_or(0, |server| server.metric(which))
 }
 
 /// Waits until nothing of a server runs any more.

@@ -11,6 +11,8 @@ pub(crate) struct Metrics {
     pub rejected: AtomicU64,
     pub protocol_errors: AtomicU64,
     pub handler_errors: AtomicU64,
+    pub handshake_timeouts: AtomicU64,
+    pub ping_timeouts: AtomicU64,
 }
 
 /// Counted by a loop for itself, and published once a turn.

@@ -19,6 +19,7 @@ mod metrics;
 mod options;
 mod parked;
 mod registry;
+mod scrape;
 mod sending;
 mod shared;
 mod slot;

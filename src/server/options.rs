@@ -87,6 +87,8 @@ pub(crate) struct Options {
     /// Empty: no such header.
     pub(crate) server_header: String,
     pub(crate) backend: Backend,
+    /// Where the metrics of all servers are served; empty: nowhere.
+    pub(crate) metrics_path: String,
     /// Whether the paths and pages of the process are served.
     pub(crate) shared_paths: bool,
 }
@@ -143,7 +145,7 @@ const MIB: i64 = 1 << 20;
 const DEFLATES: bool = cfg!(feature = "deflate");
 
 #[rustfmt::skip] // one setting a line
-pub(crate) const SETTINGS: [Setting; 25] = [
+pub(crate) const SETTINGS: [Setting; 26] = [
     text(1, "HOST", "::", Field::Text(|to| &mut to.host, check_host)),
     number(2, "THREADS", "", 1, 0..=1024, Field::U32(|to| &mut to.threads)),
     number(3, "DISPATCH", "", 0, 0..=2, Field::Dispatch),
@@ -168,6 +170,7 @@ pub(crate) const SETTINGS: [Setting; 25] = [
     text(22, "TLS_CLIENT_CA", "", if_encrypts(Field::Text(|to| &mut to.tls.client_ca, check_file))),
     text(23, "SERVER_HEADER", "", Field::Text(|to| &mut to.server_header, check_header_value)),
     number(24, "BACKEND", "", 0, 0..=2, Field::Backend),
+    text(33, "METRICS_PATH", "", Field::Text(|to| &mut to.metrics_path, check_literal_path)),
     number(34, "SHARED_PATHS", "", 1, 0..=1, Field::Bool(|to| &mut to.shared_paths)),
 ];
 
@@ -239,6 +242,7 @@ impl Default for Options {
             tls: IdentityFiles::default(),
             server_header: String::new(),
             backend: Backend::Auto,
+            metrics_path: String::new(),
             shared_paths: false,
         };
         for setting in &SETTINGS {
@@ -370,7 +374,7 @@ impl Options {
         const COPIES: usize = 4;
         const LONG: usize = 64 << 10;
 
-        let texts = [&self.host, &self.server_header].map(String::len);
+        let texts = [&self.host, &self.server_header, &self.metrics_path].map(String::len);
         let files = self.tls.lens();
         let lists = [&self.origins, &self.subprotocols].map(|list| size_of_val(&**list));
         let items = self.origins.iter().chain(&self.subprotocols);
@@ -516,6 +520,11 @@ fn check_token(text: &str) -> ServerResult {
 /// The name of a file, or none.
 fn check_file(text: &str) -> ServerResult {
     require(!text.contains('\0'))
+}
+
+/// A path that is compared as it is, or none.
+fn check_literal_path(text: &str) -> ServerResult {
+    require(text.is_empty() || text.starts_with('/') && !text.contains(['\0', '?', '#']))
 }
 
 /// What may stand behind `Server: `; nothing may, too.

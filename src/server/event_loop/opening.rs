@@ -19,7 +19,7 @@ use crate::server::options::Deflate;
 use crate::server::slot::State;
 use crate::server::websocket::client_thread::{Client, ClientEvent, ClientQueue};
 use crate::server::websocket::connections::{Conn, Phase};
-use crate::server::{EventKind, Failure, Request, ServerError};
+use crate::server::{EventKind, Failure, Request, ServerError, scrape};
 
 /// Memory for copies of a longer request is promised.
 const MIN_PROMISED_HEAD_BYTES: usize = 64 << 10;
@@ -113,6 +113,10 @@ impl Loop {
 
     /// Decides on the response to a request, before the application does.
     fn route(&self, request: &RequestHead<'_>, peer: &Peer) -> Result<Route, Refusal> {
+        if let Some(metrics) = self.metrics(request)? {
+            let wish = metrics.wish(request);
+            return Ok(Route::Page(Arc::new(metrics), wish));
+        }
         let found = self.server.paths.enter(request.route());
         let Found { entered, page } = found.map_err(|_| Refusal::unavailable())?;
         if entered.is_none() && page.is_none() {
@@ -136,6 +140,23 @@ impl Loop {
         let request = self.prepare(request, peer, &entered, &offer);
         let request = request.map_err(|_| Refusal::unavailable())?;
         Ok(Route::Upgrade(entered.place, request, offer))
+    }
+
+    /// The metrics of all servers, if they are requested.
+    fn metrics(&self, request: &RequestHead<'_>) -> Result<Option<Page>, Refusal> {
+        let path = &self.server.options.metrics_path;
+        if path.is_empty() || request.wants_websocket() || request.path() != path.as_str() {
+            return Ok(None);
+        }
+        check_method(request.method, true)?;
+        let is_open_metrics = request.accepts("application/openmetrics-text");
+        let content_type = match is_open_metrics {
+            true => scrape::OPEN_METRICS,
+            false => scrape::TEXT,
+        };
+        let metrics = scrape::metrics(is_open_metrics).map_err(|_| Refusal::unavailable())?;
+        let page = Page::new(content_type, &metrics).map_err(|_| Refusal::unavailable())?;
+        Ok(Some(page))
     }
 
     fn is_allowed_origin(&self, request: &RequestHead<'_>) -> bool {

@@ -105,7 +105,9 @@ impl Core {
                     log::debug!("{}: next request timed out", self.name(token));
                 } else {
                     log::info!("{}: handshake timed out", self.name(token));
-                    self.server.metrics.rejected.fetch_add(1, Ordering::Relaxed);
+                    let metrics = &self.server.metrics;
+                    metrics.rejected.fetch_add(1, Ordering::Relaxed);
+                    metrics.handshake_timeouts.fetch_add(1, Ordering::Relaxed);
                 }
                 self.end(token, None);
             }
@@ -124,6 +126,8 @@ impl Core {
                     self.ping(token);
                 } else if age >= periods.ping && !self.peer_is_acknowledging(token) {
                     log::info!("{}: ping timed out", self.name(token));
+                    let timeouts = &self.server.metrics.ping_timeouts;
+                    timeouts.fetch_add(1, Ordering::Relaxed);
                     self.end(token, None);
                 }
             }
