@@ -31,7 +31,11 @@ const ROOMS: [&[&str]; 22] = [
     &["server/event_loop/"],
     &["server/event_loop/core/"],
     &["server/shared.rs", "server/scrape.rs"],
-    &["server/admission.rs", "server/host_threads.rs"],
+    &[
+        "server/admission.rs",
+        "server/host_threads.rs",
+        "server/memory_budget.rs",
+    ],
     &["server/websocket/"],
     &["server/dispatch/"],
     &["server/event.rs"],

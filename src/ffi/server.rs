@@ -59,6 +59,10 @@ pub enum portal_metric {
     PORTAL_METRIC_HANDSHAKE_TIMEOUTS = 14,
     /// Connections that were dropped because nothing was received from the peer by the next ping.
     PORTAL_METRIC_PING_TIMEOUTS = 15,
+    /// Bytes of memory held for connections now; see MAX_MEMORY.
+    PORTAL_METRIC_MEMORY_BYTES = 17,
+    /// Connections that were ended because of MAX_MEMORY.
+    PORTAL_METRIC_MEMORY_CLOSED = 18,
 }
 
 /// Starts a server. It listens at once; with IO or PER_CLIENT dispatch it also serves at once.

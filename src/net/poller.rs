@@ -236,6 +236,12 @@ impl Poller {
         encrypted.map_or(0, |encrypted| encrypted.channel.committed())
     }
 
+    /// Returns how many bytes of memory are held for pieces of records of this connection.
+    pub(crate) fn held_bytes(&mut self, token: Token) -> usize {
+        let encrypted = self.encrypted(token);
+        encrypted.map_or(0, |encrypted| encrypted.channel.held_bytes())
+    }
+
     /// Returns how many bytes of ciphertext the kernel has accepted, wrapping; None without TLS.
     pub(crate) fn accepted_ciphertext(&mut self, token: Token) -> Option<u32> {
         self.encrypted(token).map(|encrypted| encrypted.accepted)

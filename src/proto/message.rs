@@ -17,6 +17,11 @@ pub(super) struct Assembly {
 }
 
 impl Assembly {
+    /// Returns how many bytes of memory it holds.
+    pub(crate) fn held_bytes(&self) -> usize {
+        self.bytes.capacity()
+    }
+
     /// Begins a message in an empty buffer.
     pub(crate) fn new(kind: Kind, is_compressed: bool, buffer: Vec<u8>) -> Self {
         Self {

@@ -74,6 +74,13 @@ impl Partial {
         self.header_len == 0 && self.frame.is_none() && self.message.is_none()
     }
 
+    /// Returns how many bytes of memory it holds.
+    pub(crate) fn held_bytes(&self) -> usize {
+        let message = self.message.as_ref().map_or(0, Assembly::held_bytes);
+        let inflater = self.inflater.as_ref().map_or(0, |_| Inflater::HELD_BYTES);
+        self.control.capacity() + message + inflater
+    }
+
     /// Discards the payload of an incomplete message, but not that it has begun.
     pub(crate) fn discard_message(&mut self) {
         if let Some(message) = &mut self.message {

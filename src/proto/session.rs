@@ -171,6 +171,14 @@ impl Session {
         }
     }
 
+    /// Returns how many bytes of memory it holds for an incomplete message, and for the context of later ones.
+    #[inline]
+    #[must_use]
+    pub fn held_bytes(&self) -> usize {
+        let partial = self.partial.as_deref();
+        partial.map_or(0, |[partial]| partial.held_bytes())
+    }
+
     /// Whether it holds no incomplete frame or message.
     #[must_use]
     pub fn is_idle(&self) -> bool {

@@ -13,6 +13,7 @@ pub(crate) struct Metrics {
     pub handler_errors: AtomicU64,
     pub handshake_timeouts: AtomicU64,
     pub ping_timeouts: AtomicU64,
+    pub memory_closed: AtomicU64,
 }
 
 /// Counted by a loop for itself, and published once a turn.
@@ -31,9 +32,19 @@ pub(crate) struct PublishedTraffic {
     messages_out: AtomicU64,
     bytes_in: AtomicU64,
     bytes_out: AtomicU64,
+    held_bytes: AtomicU64,
 }
 
 impl PublishedTraffic {
+    /// Publishes how many bytes of memory the loop holds for its connections.
+    pub(crate) fn publish_held_bytes(&self, bytes: u64) {
+        self.held_bytes.store(bytes, Ordering::Relaxed);
+    }
+
+    pub(crate) fn held_bytes(&self) -> u64 {
+        self.held_bytes.load(Ordering::Relaxed)
+    }
+
     pub(crate) fn publish(&self, traffic: &Traffic) {
         self.messages_in
             .store(traffic.messages_in, Ordering::Relaxed);

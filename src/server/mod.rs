@@ -15,6 +15,7 @@ mod host;
 mod host_threads;
 mod lifecycle;
 mod log;
+mod memory_budget;
 mod metrics;
 mod options;
 mod parked;

@@ -70,6 +70,8 @@ pub(crate) struct Options {
     pub(crate) max_fragments: u32,
     pub(crate) max_header_size: usize,
     pub(crate) max_queued: u64,
+    /// 0: a share of what the process may have.
+    pub(crate) max_memory: u64,
     pub(crate) handshake_timeout: u32,
     /// 0: never.
     pub(crate) idle_timeout: u32,
@@ -145,7 +147,7 @@ const MIB: i64 = 1 << 20;
 const DEFLATES: bool = cfg!(feature = "deflate");
 
 #[rustfmt::skip] // one setting a line
-pub(crate) const SETTINGS: [Setting; 26] = [
+pub(crate) const SETTINGS: [Setting; 27] = [
     text(1, "HOST", "::", Field::Text(|to| &mut to.host, check_host)),
     number(2, "THREADS", "", 1, 0..=1024, Field::U32(|to| &mut to.threads)),
     number(3, "DISPATCH", "", 0, 0..=2, Field::Dispatch),
@@ -172,6 +174,7 @@ pub(crate) const SETTINGS: [Setting; 26] = [
     number(24, "BACKEND", "", 0, 0..=2, Field::Backend),
     text(33, "METRICS_PATH", "", Field::Text(|to| &mut to.metrics_path, check_literal_path)),
     number(34, "SHARED_PATHS", "", 1, 0..=1, Field::Bool(|to| &mut to.shared_paths)),
+    number(40, "MAX_MEMORY", "bytes", 0, 0..=MAX_CONNECTIONS, Field::U64(|to| &mut to.max_memory)),
 ];
 
 const fn number(
@@ -230,6 +233,7 @@ impl Default for Options {
             max_fragments: 0,
             max_header_size: 0,
             max_queued: 0,
+            max_memory: 0,
             handshake_timeout: 0,
             idle_timeout: 0,
             ping_interval: 0,

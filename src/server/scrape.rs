@@ -55,7 +55,7 @@ const fn counter(number: u32, name: &'static str, help: &'static str) -> Metric 
 }
 
 #[rustfmt::skip] // one metric a line
-const METRICS: [Metric; 12] = [
+const METRICS: [Metric; 14] = [
     gauge(1, "portal_websockets_open", "Websockets open now."),
     counter(2, "portal_websockets_opened", "Websockets opened."),
     counter(3, "portal_handshakes_rejected", "Handshakes that did not end in a 101 response."),
@@ -68,6 +68,8 @@ const METRICS: [Metric; 12] = [
     counter(10, "portal_handler_errors", "Handlers that failed."),
     counter(14, "portal_handshake_timeouts", "Handshakes that were not complete within HANDSHAKE_TIMEOUT."),
     counter(15, "portal_ping_timeouts", "Connections that were dropped because nothing was received from the peer."),
+    gauge(17, "portal_memory_bytes", "Bytes of memory held for connections now."),
+    counter(18, "portal_memory_closed", "Connections that were ended because of MAX_MEMORY."),
 ];
 
 impl Shared {
@@ -88,6 +90,8 @@ impl Shared {
             10 => &metrics.handler_errors,
             14 => &metrics.handshake_timeouts,
             15 => &metrics.ping_timeouts,
+            17 => return self.loops.iter().map(|one| one.traffic.held_bytes()).sum(),
+            18 => &metrics.memory_closed,
             _ => return 0,
         };
         count.load(Ordering::Relaxed)

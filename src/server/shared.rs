@@ -9,6 +9,7 @@ use std::time::Duration;
 use super::admission::Admission;
 use super::handshake::own_paths::{OwnPaths, ServedPaths};
 use super::host_threads::HostThreads;
+use super::memory_budget::Budget;
 use super::metrics::{Metrics, PublishedTraffic};
 use super::websocket::mailbox::Mailbox;
 use super::websocket::slot_arena;
@@ -21,6 +22,8 @@ use crate::proto::Refusal;
 pub(crate) struct Shared {
     pub options: Options,
     pub paths: ServedPaths,
+    /// MAX_MEMORY.
+    pub budget: Arc<Budget>,
     pub metrics: Arc<Metrics>,
     pub loops: Vec<LoopShare>,
     pub host: HostThreads,
@@ -62,6 +65,7 @@ impl Shared {
         Ok(Self {
             options: options.clone(),
             paths: ServedPaths::new(paths, options.shared_paths)?,
+            budget: Budget::of(options),
             metrics: Arc::default(),
             loops: std::iter::repeat_with(LoopShare::default)
                 .take(count)

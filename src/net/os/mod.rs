@@ -19,7 +19,7 @@ use self::linux as system;
 pub(crate) use in_memory::{Failing, Network, RemoteEnd, Write};
 pub(crate) use linux::{
     Backend, Descriptor, PollSet, Readiness, Signal, Union, Wait, Waited, Waker, lacks_resources,
-    memory, process,
+    memory, memory_limit, process,
 };
 
 #[cfg(test)]

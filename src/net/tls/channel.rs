@@ -51,6 +51,11 @@ impl Channel {
         })
     }
 
+    /// Returns how many bytes of memory it holds for pieces of records.
+    pub(crate) fn held_bytes(&self) -> usize {
+        self.cut.capacity() + self.unsent.capacity()
+    }
+
     /// Whether the handshake is complete.
     pub(crate) fn is_established(&self) -> bool {
         self.state.established

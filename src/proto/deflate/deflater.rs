@@ -98,6 +98,12 @@ impl Deflater {
         attempt.map(|_| false)
     }
 
+    /// Returns how many bytes of memory it needs.
+    #[must_use]
+    pub fn held_bytes(&self) -> usize {
+        self.zlib.as_ref().map_or(0, |_| size(&self.config))
+    }
+
     fn attempt(
         &mut self,
         message: &[u8],

@@ -33,6 +33,9 @@ impl Inflater {
         })
     }
 
+    /// The bytes of memory that one needs.
+    pub(in crate::proto) const HELD_BYTES: usize = MAX_MEMORY_BYTES;
+
     /// Discards the context.
     pub(crate) fn reset(&mut self) {
         self.zlib.reset(false);

@@ -12,6 +12,8 @@ impl Inflater {
         Ok(Self)
     }
 
+    pub(in crate::proto) const HELD_BYTES: usize = 0;
+
     pub(crate) fn reset(&mut self) {}
 
     pub(crate) fn push(
@@ -39,6 +41,12 @@ impl Deflater {
 
     pub(super) fn own(_level: u32, _window_bits: u8, _promise: Promise) -> Self {
         Self
+    }
+
+    /// Returns how many bytes of memory it needs.
+    #[must_use]
+    pub fn held_bytes(&self) -> usize {
+        0
     }
 
     /// Does nothing.

@@ -121,9 +121,9 @@ impl Loop {
         drop(turn);
         let mut core = self.core.borrow_mut();
         core.write_scheduled();
-        self.server.loops[self.number]
-            .traffic
-            .publish(&core.traffic);
+        let traffic = &self.server.loops[self.number].traffic;
+        traffic.publish(&core.traffic);
+        traffic.publish_held_bytes(core.held_bytes());
     }
 
     /// Writes what was queued, outside a turn and without a callback.
@@ -154,6 +154,7 @@ impl Loop {
             self.server.begin_close();
         }
         self.mailbox.stay_awake();
+        core.check_memory();
         let now = core.poller.now();
         let ticks = core.clock.advance(now);
         if self.server.is_closing() && !core.closing {

@@ -121,6 +121,9 @@ impl Loop {
             conn.awaits_pong = false;
         }
         let (consumed, pause) = self.process_input(turn, token, input);
+        if pause.is_none() {
+            self.core.borrow_mut().count_held(token);
+        }
         if let Some(pause) = pause {
             let rest = memory::copy(&input[consumed..]);
             let mut core = self.core.borrow_mut();
@@ -131,6 +134,7 @@ impl Loop {
             if pause == Pause::NextTurn {
                 core.schedule_backlog(token);
             }
+            core.count_held(token);
         }
     }
 
@@ -176,6 +180,7 @@ impl Loop {
                 }
                 None => core.resume_reading(token),
             }
+            core.count_held(token);
         }
     }
 

@@ -125,6 +125,11 @@ impl ClientQueue {
         })
     }
 
+    /// Returns how many bytes of messages wait for the thread.
+    pub(crate) fn held_bytes(&self) -> usize {
+        self.load.bytes.load(Ordering::Relaxed)
+    }
+
     pub(crate) fn push(&self, event: ClientEvent) {
         if let Some(bytes) = event.bytes() {
             self.load.messages.fetch_add(1, Ordering::SeqCst);

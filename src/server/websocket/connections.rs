@@ -114,6 +114,24 @@ pub(crate) struct Extra {
     pub client_queue: Option<ClientQueue>,
 }
 
+impl Extra {
+    fn held_bytes(&self) -> usize {
+        let head = self
+            .opening
+            .as_ref()
+            .map_or(0, |opening| opening.head.capacity());
+        let deflater = self
+            .deflater
+            .as_ref()
+            .map_or(0, |deflater| deflater.held_bytes());
+        let events = self
+            .client_queue
+            .as_ref()
+            .map_or(0, ClientQueue::held_bytes);
+        self.backlog.capacity() + head + deflater + events
+    }
+}
+
 /// A request that is being read.
 pub(crate) struct Opening {
     pub peer: Peer,
@@ -203,6 +221,13 @@ impl Conn {
         self.phase == Phase::Open || self.phase == Phase::Closing && !self.has_queued_close()
     }
 
+    /// Returns how many bytes of memory the connection holds for what is queued, received in part, and buffered.
+    pub(crate) fn held_bytes(&self) -> usize {
+        let outbox = self.outbox.as_ref().map_or(0, |outbox| outbox.held_bytes());
+        let extra = self.extra.as_ref().map_or(0, |extra| extra.held_bytes());
+        self.session.held_bytes() + outbox + extra
+    }
+
     /// Whether our close frame has been queued.
     pub(crate) fn has_queued_close(&self) -> bool {
         self.extra.as_ref().is_some_and(|extra| extra.close_queued)
@@ -268,6 +293,16 @@ impl Conns {
             last_free: NO_INDEX,
             live: 0,
         }
+    }
+
+    /// Returns the token of the connection with this index, if there is one.
+    pub(crate) fn token(&self, index: u32) -> Option<Token> {
+        let at = index as usize;
+        let conn = &self.chunks.get(at / Chunk::SLOTS)?[at % Chunk::SLOTS];
+        (conn.phase != Phase::Free).then_some(Token {
+            index,
+            generation: conn.generation,
+        })
     }
 
     pub(crate) fn slot_arena(&self) -> &SlotArena {

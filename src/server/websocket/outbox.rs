@@ -38,6 +38,8 @@ pub(crate) struct Outbox {
     control: Vec<u8>,
     /// The application's pings.
     pings: Pings,
+    /// Segments were added since [`Outbox::take_growth`] was last called.
+    has_grown: bool,
     /// Where the last inserted control frame, or the last bytes that are no whole frames, end, counted from
     /// the beginning of `front`.
     control_end: usize,
@@ -47,6 +49,30 @@ impl Outbox {
     #[cfg(test)]
     fn is_empty(&self) -> bool {
         self.unsent == 0
+    }
+
+    /// Returns how many bytes of memory it holds.
+    pub(crate) fn held_bytes(&self) -> usize {
+        let front = self.front.bytes.capacity();
+        let front_unsent = self.front.bytes.len() - self.sent;
+        let rest = self.unsent.saturating_sub(front_unsent);
+        let last = if self.rest.is_empty() {
+            0
+        } else {
+            MAX_SEGMENT_BYTES
+        };
+        front + rest + last
+    }
+
+    /// Returns how many bytes have not been sent.
+    pub(crate) fn unsent(&self) -> usize {
+        self.unsent
+    }
+
+    /// Whether it holds much more memory than when this was last asked.
+    #[inline]
+    pub(crate) fn take_growth(&mut self) -> bool {
+        std::mem::take(&mut self.has_grown)
     }
 
     /// Returns how many of the unsent bytes are counted in the slot.
@@ -86,6 +112,7 @@ impl Outbox {
             return self.append(&frame, &[]);
         }
         let len = frame.len();
+        self.has_grown = true;
         if self.front.bytes.is_empty() {
             self.front = Segment::new(frame);
         } else {
@@ -182,7 +209,43 @@ impl Outbox {
         memory::try_reserve_exact(&mut segment, len.max(MAX_SEGMENT_BYTES))?;
         self.rest.try_reserve(1)?;
         self.rest.push_back(Segment::new(segment));
+        self.has_grown = true;
         Ok(self.rest.back_mut().unwrap_or(&mut self.front))
+    }
+
+    /// Drops everything behind the frame that is being sent; the first `committed` unsent bytes can no longer change.
+    /// Returns how many of the dropped bytes, and of the dropped pings, are counted in the slot, and whether
+    /// anything was dropped.
+    pub(crate) fn drop_unstarted(&mut self, committed: usize) -> (usize, u32, bool) {
+        self.note_sent_pings();
+        let (unsent, counted) = (self.unsent, self.counted);
+        let from = self.sent + committed;
+        let (mut before, mut number) = (0, 0);
+        let segments = 1 + self.rest.len();
+        let end = loop {
+            let segment = match number {
+                0 => &mut self.front,
+                _ => &mut self.rest[number - 1],
+            };
+            let len = segment.bytes.len();
+            if from <= before + len || number + 1 == segments {
+                let at = segment.boundary_from(from.saturating_sub(before));
+                segment.bytes.truncate(at);
+                break before + at;
+            }
+            before += len;
+            number += 1;
+        };
+        self.rest.truncate(number);
+        self.control = Vec::new();
+        let mut dropped_pings = std::mem::take(&mut self.pings.queued);
+        if self.control_end > end {
+            self.control_end = end;
+            dropped_pings += std::mem::take(&mut self.pings.inserted);
+        }
+        self.unsent = end - self.sent;
+        self.counted = counted.min(self.unsent);
+        (counted - self.counted, dropped_pings, self.unsent < unsent)
     }
 
     /// Returns the bytes that are sent next, unless control frames come before them.
@@ -326,6 +389,7 @@ impl Outbox {
         }
         (self.sent, self.unsent, self.counted) = (0, 0, 0);
         (self.pings, self.control_end) = (Pings::default(), 0);
+        self.has_grown = false;
     }
 }
 
@@ -356,6 +420,19 @@ mod tests {
         all.truncate(step);
         outbox.advance(all.len());
         all
+    }
+
+    /// Sends so many bytes of messages, before any control frame.
+    fn take_messages(outbox: &mut Outbox, mut len: usize) -> Vec<u8> {
+        let mut sent = Vec::new();
+        while len > 0 {
+            let front = &outbox.front.bytes[outbox.sent..];
+            let count = len.min(front.len());
+            sent.extend_from_slice(&front[..count]);
+            outbox.advance(count);
+            len -= count;
+        }
+        sent
     }
 
     fn queue_message(outbox: &mut Outbox, body: &[u8]) {
@@ -570,5 +647,60 @@ mod tests {
         outbox.append_owned(vec![0; 1 << 20]).unwrap();
         outbox.clear();
         assert!(outbox.is_empty() && outbox.front.bytes.capacity() <= MAX_SEGMENT_BYTES);
+    }
+
+    #[test]
+    fn only_the_frame_that_is_being_sent_survives_a_drop() {
+        for messages in [1, 3, 400] {
+            for sent in [0, 1, 500, 1004, 1005, 150_000] {
+                for committed in [0, 700, 80_000] {
+                    let mut outbox = Outbox::default();
+                    for n in 0..messages {
+                        queue_message(&mut outbox, &[n as u8; 1000]);
+                    }
+                    queue_ping(&mut outbox, b"p");
+                    outbox.count_ping();
+                    let total = messages * 1004;
+                    if sent + committed > total {
+                        continue;
+                    }
+                    let before = take_messages(&mut outbox, sent);
+                    let counted = outbox.counted();
+                    let (bytes, pings, dropped) = outbox.drop_unstarted(committed);
+                    // Up to the end of the frame in which the last byte is that cannot change.
+                    let kept = (sent + committed).next_multiple_of(1004);
+                    assert_eq!(
+                        outbox.unsent(),
+                        kept - sent,
+                        "{messages} {sent} {committed}"
+                    );
+                    assert_eq!(
+                        (bytes + outbox.counted(), pings, dropped),
+                        (counted, 1, true)
+                    );
+                    assert!(outbox.counted() <= outbox.unsent());
+                    outbox
+                        .append_uncounted(4, |out| proto::write_close(out, Some(1013), b""))
+                        .unwrap();
+                    let all = [before, drain(&mut outbox, 10_000, 0)].concat();
+                    let frames = frames(&all);
+                    assert_eq!(frames.len(), kept / 1004 + 1);
+                    assert_eq!(frames.last(), Some(&(0x88, Some((1013 >> 8) as u8))));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_was_counted_for_a_dropped_queue_is_what_it_held() {
+        let mut outbox = Outbox::default();
+        for _ in 0..200 {
+            queue_message(&mut outbox, &[0; 1000]);
+        }
+        assert!(outbox.take_growth() && !outbox.take_growth());
+        assert!((200_000..400_000).contains(&outbox.held_bytes()));
+        assert_eq!(outbox.drop_unstarted(0), (200 * 1004, 0, true));
+        assert!(outbox.held_bytes() <= 2 * MAX_SEGMENT_BYTES);
+        assert_eq!(outbox.drop_unstarted(0), (0, 0, false));
     }
 }

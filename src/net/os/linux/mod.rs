@@ -3,6 +3,7 @@
 mod batch;
 mod epoll;
 mod listener;
+mod memory_limit;
 mod ring;
 mod signal;
 mod socket;
@@ -11,6 +12,7 @@ mod sys;
 mod waker;
 
 pub(crate) use listener::{Listener, lacks_resources};
+pub(crate) use memory_limit::memory_limit;
 #[cfg(test)]
 pub(crate) use ring::RingSockets;
 pub(crate) use signal::Signal;

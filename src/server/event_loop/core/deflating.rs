@@ -67,7 +67,12 @@ impl Core {
     fn deflate(&mut self, token: Token, kind: Kind, body: &[u8]) -> Option<(FrameHead, Vec<u8>)> {
         let Self {
             conns,
-            output: Output { deflaters, .. },
+            output:
+                Output {
+                    deflaters,
+                    made_deflater,
+                    ..
+                },
             ..
         } = self;
         let conn = conns.get_mut(token)?;
@@ -75,10 +80,10 @@ impl Core {
         let deflated = match agreement.shared_window_bits() {
             Some(window_bits) => deflaters.deflate(window_bits, body),
             None => {
-                let own = conn
-                    .extra()
-                    .deflater
-                    .get_or_insert_with(|| Box::new(deflaters.own(agreement.server_window_bits)));
+                let own = conn.extra().deflater.get_or_insert_with(|| {
+                    *made_deflater = true;
+                    Box::new(deflaters.own(agreement.server_window_bits))
+                });
                 deflaters.deflate_by(own, body)
             }
         }?;

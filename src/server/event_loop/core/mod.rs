@@ -10,6 +10,7 @@ mod closing;
 mod deflating;
 pub(crate) mod input;
 mod mail;
+mod memory_limit;
 mod output;
 mod peers;
 mod periods;
@@ -36,6 +37,7 @@ use crate::server::event_loop::core::periods::Periods;
 use crate::server::event_loop::core::waits::Waits;
 use crate::server::handler_calls::Verdict;
 use crate::server::log::ConnectionName;
+use crate::server::memory_budget::Account;
 use crate::server::metrics::Traffic;
 use crate::server::shared::Shared;
 use crate::server::slot::Slot;
@@ -65,6 +67,7 @@ pub(crate) struct Core {
     periods: Periods,
     waits: Waits,
     peers: Peers,
+    account: Account,
     pub pending: VecDeque<(Token, Pending)>,
     /// Ended connections whose ids cannot be freed yet, because mail to them is under way.
     pending_frees: Vec<Token>,
@@ -85,8 +88,9 @@ impl Core {
     ) -> io::Result<Self> {
         let options = &server.options;
         let clock = Clock::new(options, poller.now());
+        let mailbox = conns.slot_arena().mailbox;
         Ok(Self {
-            mailbox: conns.slot_arena().mailbox,
+            mailbox,
             poller,
             conns,
             input: Input::new(options)?,
@@ -96,6 +100,7 @@ impl Core {
             clock,
             waits: Waits::default(),
             peers: Peers::default(),
+            account: Account::new(Arc::clone(&server.budget), mailbox),
             pending: memory::long_queue()?,
             pending_frees: memory::long_list()?,
             traffic: Traffic::default(),

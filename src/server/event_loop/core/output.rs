@@ -18,6 +18,8 @@ pub(super) struct Output {
     #[expect(clippy::vec_box, reason = "boxes are moved, not their content")]
     spare_outboxes: Vec<Box<Outbox>>,
     pub deflaters: Deflaters,
+    /// A connection got a compressor of its own since its memory was last counted.
+    pub made_deflater: bool,
     /// Messages of so many bytes are compressed where that was agreed on.
     pub deflate_min_bytes: usize,
 }
@@ -27,6 +29,7 @@ impl Output {
         Ok(Self {
             scheduled: memory::long_list()?,
             spare_outboxes: Vec::new(),
+            made_deflater: false,
             deflaters: Deflaters::new(options.deflate_level).on_promise(memory::promise_one),
             // Nothing becomes shorter than nothing.
             deflate_min_bytes: options.deflate_min_size.max(1),

@@ -80,6 +80,7 @@ impl Core {
         conn.reading.paused = false;
         self.poller.remove(token);
         self.drop_outbox(token);
+        self.uncount_held(token);
         let slot = self.slot(token);
         slot.uncount_pings(unsent.1);
         // Fails if it is closing already.

@@ -42,7 +42,18 @@ impl Core {
         reservation.queued();
         self.schedule_write(token);
         self.queue_close_frame(token);
+        self.count_growth(token);
         true
+    }
+
+    /// Counts what a connection holds, if its outbox has grown by a segment, or if it got a compressor.
+    fn count_growth(&mut self, token: Token) {
+        let made_deflater = std::mem::take(&mut self.output.made_deflater);
+        let conn = self.conns.get_mut(token);
+        let outbox = conn.and_then(|conn| conn.outbox.as_mut());
+        if outbox.is_some_and(|outbox| outbox.take_growth()) || made_deflater {
+            self.count_all_held(token);
+        }
     }
 
     /// Queues one message whose bytes are counted; a large one is sent at once if possible.
@@ -104,6 +115,7 @@ impl Core {
         if closing {
             self.queue_close_frame(token);
         }
+        self.count_growth(token);
         sent
     }
 
@@ -382,9 +394,13 @@ impl Core {
         match result {
             Ok(()) => self.outbox_drained(token),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                self.await_writability(token)
+                self.await_writability(token);
+                return self.count_all_held(token);
             }
             Err(error) => self.end(token, Some(error)),
+        }
+        if !self.account.is_empty() {
+            self.count_all_held(token);
         }
     }
 

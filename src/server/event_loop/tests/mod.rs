@@ -10,6 +10,7 @@ mod closing;
 #[cfg(feature = "deflate")]
 mod deflate;
 mod mail;
+mod memory;
 mod opening;
 mod per_client;
 mod phases;
@@ -33,6 +34,7 @@ use crate::net::{Listener, Network, RemoteEnd, Write};
 use crate::proto::Kind;
 use crate::server::dispatch::pull::{Batch, Puller};
 use crate::server::error::ServerResult;
+use crate::server::handshake::own_paths::OwnPaths;
 use crate::server::handshake::page::Page;
 use crate::server::handshake::paths;
 use crate::server::metrics::Metrics;
@@ -83,7 +85,8 @@ impl Server {
         change(&mut options);
         let network = Network::new();
         let listener = Arc::new(Listener::InMemory(network.listener()));
-        let shared = Shared::new(&options, Arc::clone(&listener), count).expect("no TLS");
+        let shared = Shared::new(&options, &OwnPaths::default(), Arc::clone(&listener), count)
+            .expect("no TLS");
         let shared = Arc::new(shared);
         let mut loops = (0..count).map(|number| {
             let (poller, waker) = Poller::in_memory(&network).expect("a waker");
