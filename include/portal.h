@@ -625,7 +625,12 @@ typedef enum portal_metric {
   /**
    * Connections that were ended because of MAX_MEMORY.
    */
-  PORTAL_METRIC_MEMORY_CLOSED = 18
+  PORTAL_METRIC_MEMORY_CLOSED = 18,
+  /**
+   * When the first of the server's certificates expires, in seconds since 1970; 0 without TLS. In
+   * the last 14 days the log warns of it, at level 2, at the start, at a reload and once a day.
+   */
+  PORTAL_METRIC_CERTIFICATE_EXPIRES = 19
 } portal_metric;
 
 /**
@@ -638,8 +643,8 @@ typedef enum portal_metric {
  * @return PORTAL_STATUS_OK
  * @return PORTAL_STATUS_ARGUMENT     NULL, or a port out of range.
  * @return PORTAL_STATUS_ADDRESS      Cannot listen: address in use, not permitted, malformed.
- * @return PORTAL_STATUS_TLS          Certificate or key missing or unreadable, or they do not
- *                                    match.
+ * @return PORTAL_STATUS_TLS          A certificate, a key or another file for TLS is missing or
+ *                                    unreadable, or they do not match.
  * @return PORTAL_STATUS_IO           The system could not provide a descriptor or a thread.
  * @return PORTAL_STATUS_UNSUPPORTED  The process is a child forked after a start.
  * @return PORTAL_STATUS_MEMORY       An allocation failed.
@@ -797,13 +802,17 @@ PORTAL_API int32_t portal_server_fd(portal_server server);
 PORTAL_API portal_status portal_server_wake(portal_server server);
 
 /**
- * Reads the certificate and key again, from the same files. New connections use the new pair.
+ * Reads certificates, keys, authorities and revocation lists again, from the same files. New
+ * connections use the new ones.
+ *
+ * Clients can resume earlier sessions, unless TLS_CLIENT_CA is set: then each must present its
+ * certificate again.
  *
  * @param server  Any id.
  *
  * @return PORTAL_STATUS_OK
- * @return PORTAL_STATUS_TLS          Missing or unreadable, or they do not match; the old pair
- *                                    stays in use.
+ * @return PORTAL_STATUS_TLS          A file is missing, unreadable or does not match; everything
+ *                                    stays as it was.
  * @return PORTAL_STATUS_GONE         The server has ended, or never existed.
  * @return PORTAL_STATUS_UNSUPPORTED  This build has no TLS.
  * @return PORTAL_STATUS_MEMORY       An allocation failed.
@@ -1055,7 +1064,7 @@ typedef enum portal_option {
   PORTAL_OPTION_DEFLATE_MIN_SIZE = 19,
   /**
    * A PEM file with the certificate and its chain, read at the start. Together with TLS_KEY it
-   * enables wss://.
+   * enables wss://. See also portal_options_add_certificate.
    *
    * Text. Default "".
    */
@@ -1115,7 +1124,16 @@ typedef enum portal_option {
    *
    * Number, bytes. Default 0. Range 0 to 9,007,199,254,740,991.
    */
-  PORTAL_OPTION_MAX_MEMORY = 40
+  PORTAL_OPTION_MAX_MEMORY = 40,
+  /**
+   * A PEM file with revocation lists (RFC 5280 section 5) for TLS_CLIENT_CA, which must be set. A
+   * client whose certificate is on one of them is refused. So is one for whose certificate there
+   * is no list of its issuer, or for an intermediate certificate that it presents, and one for
+   * which that list is out of date: this is how nginx treats its lists, too.
+   *
+   * Text. Default "".
+   */
+  PORTAL_OPTION_TLS_CLIENT_CRL = 41
 } portal_option;
 
 /**
@@ -1168,6 +1186,34 @@ PORTAL_API
 portal_status portal_options_set_text(portal_options *options,
                                       uint32_t option,
                                       const char *value);
+
+/**
+ * Adds a certificate for clients that ask for one of its names (SNI, RFC 6066 section 3): its DNS
+ * names in subjectAltName, in which "*." stands for one label.
+ *
+ * The certificate of TLS_CERTIFICATE, which must be set, is for all other names. Of several
+ * certificates for one name, the first is presented that the client can verify: one of them may
+ * have an EC key, and one an RSA key. The files are read at the start and by
+ * portal_server_reload_tls; what is wrong with them is reported there.
+ *
+ * @param options      Borrowed until the call returns.
+ * @param certificate  The name of a PEM file with the certificate and its chain, NUL-terminated.
+ *                     Copied.
+ * @param key          The name of a PEM file with the certificate's private key, NUL-terminated.
+ *                     Copied.
+ *
+ * @return PORTAL_STATUS_OK
+ * @return PORTAL_STATUS_ARGUMENT     NULL or empty.
+ * @return PORTAL_STATUS_UNSUPPORTED  This build has no TLS.
+ * @return PORTAL_STATUS_MEMORY       An allocation failed.
+ *
+ * @threads  Any thread, one at a time for the same options, and inside any callback.
+ * @since    0.2
+ */
+PORTAL_API
+portal_status portal_options_add_certificate(portal_options *options,
+                                             const char *certificate,
+                                             const char *key);
 
 /**
  * Destroys the options. Servers that were started with them are not affected.
@@ -1379,6 +1425,32 @@ PORTAL_API void *portal_data(portal_websocket websocket);
 #define PORTAL_MAX_HEADERS 100
 
 /**
+ * What portal_request_tls returns.
+ */
+typedef enum portal_tls {
+  /**
+   * "TLSv1.2" or "TLSv1.3".
+   */
+  PORTAL_TLS_VERSION = 1,
+  /**
+   * The cipher suite by its registered name, for example "TLS_AES_128_GCM_SHA256".
+   */
+  PORTAL_TLS_CIPHER = 2,
+  /**
+   * The name of the server that the client asked for (SNI, RFC 6066 section 3), in lower case.
+   */
+  PORTAL_TLS_SERVER_NAME = 3,
+  /**
+   * The certificate that the client presented, in PEM. It was verified: see TLS_CLIENT_CA.
+   */
+  PORTAL_TLS_CLIENT_CERTIFICATE = 4,
+  /**
+   * The subject of that certificate (RFC 4514), for example "CN=alice,O=Example,C=DE".
+   */
+  PORTAL_TLS_CLIENT_SUBJECT = 5
+} portal_tls;
+
+/**
  * Returns the path and query as the client sent them.
  *
  * @param request  May be NULL.
@@ -1522,6 +1594,20 @@ const char *portal_request_cookie(const portal_request *request,
  * @since    0.1
  */
 PORTAL_API const char *portal_request_peer(const portal_request *request);
+
+/**
+ * Returns what is known of the connection's encryption.
+ *
+ * @param request  May be NULL.
+ * @param what     A number of enum portal_tls.
+ *
+ * @return The text, which is UTF-8; "" when there is none: without TLS, or without a certificate of
+ *         the client. "" for NULL, for an unknown number, and when an allocation failed.
+ *
+ * @threads  Inside `upgrade` and `connect`, or the thread that pulled.
+ * @since    0.2
+ */
+PORTAL_API const char *portal_request_tls(const portal_request *request, uint32_t what);
 
 /**
  * Returns the selected subprotocol.

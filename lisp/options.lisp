@@ -25,7 +25,8 @@
     (:tls-key 21 :text)
     (:tls-client-ca 22 :text)
     (:server-header 23 :text)
-    (:backend 24 :number))
+    (:backend 24 :number)
+    (:tls-client-crl 41 :text))
   "Keywords, with number and kind of the option in C. DISPATCH is not among them: Portal for Lisp pulls.")
 
 (defconstant +option-dispatch+ 3)

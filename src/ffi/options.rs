@@ -120,7 +120,7 @@ pub enum portal_option {
     /// Number, bytes. Default 256. Range 0 to 2,147,483,647.
     PORTAL_OPTION_DEFLATE_MIN_SIZE = 19,
     /// A PEM file with the certificate and its chain, read at the start. Together with TLS_KEY it
-    /// enables wss://.
+    /// enables wss://. See also portal_options_add_certificate.
     ///
     /// Text. Default "".
     PORTAL_OPTION_TLS_CERTIFICATE = 20,
@@ -166,6 +166,13 @@ pub enum portal_option {
     ///
     /// Number, bytes. Default 0. Range 0 to 9,007,199,254,740,991.
     PORTAL_OPTION_MAX_MEMORY = 40,
+    /// A PEM file with revocation lists (RFC 5280 section 5) for TLS_CLIENT_CA, which must be set. A
+    /// client whose certificate is on one of them is refused. So is one for whose certificate there
+    /// is no list of its issuer, or for an intermediate certificate that it presents, and one for
+    /// which that list is out of date: this is how nginx treats its lists, too.
+    ///
+    /// Text. Default "".
+    PORTAL_OPTION_TLS_CLIENT_CRL = 41,
 }
 
 /// Creates options, all at their defaults.
@@ -239,6 +246,44 @@ pub unsafe extern "C" fn portal_options_set_text(
     })
 }
 
+/// Adds a certificate for clients that ask for one of its names (SNI, RFC 6066 section 3): its DNS
+/// names in subjectAltName, in which "*." stands for one label.
+///
+/// The certificate of TLS_CERTIFICATE, which must be set, is for all other names. Of several
+/// certificates for one name, the first is presented that the client can verify: one of them may
+/// have an EC key, and one an RSA key. The files are read at the start and by
+/// portal_server_reload_tls; what is wrong with them is reported there.
+///
+/// @param options      Borrowed until the call returns.
+/// @param certificate  The name of a PEM file with the certificate and its chain, NUL-terminated.
+///                     Copied.
+/// @param key          The name of a PEM file with the certificate's private key, NUL-terminated.
+///                     Copied.
+///
+/// @return PORTAL_STATUS_OK
+/// @return PORTAL_STATUS_ARGUMENT     NULL or empty.
+/// @return PORTAL_STATUS_UNSUPPORTED  This build has no TLS.
+/// @return PORTAL_STATUS_MEMORY       An allocation failed.
+///
+/// @threads  Any thread, one at a time for the same options, and inside any callback.
+/// @since    0.2
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn portal_options_add_certificate(
+    options: *mut portal_options,
+    certificate: *const c_char,
+    key: *const c_char,
+) -> portal_status {
+    guard(|| {
+        // SAFETY: the caller's options, or NULL, and no other thread uses them.
+        let options = unsafe { borrow_mut(options) }?;
+        // SAFETY: a string that ends in NUL, or NULL, as the comment asks.
+        let certificate = unsafe { text(certificate) }?;
+        // SAFETY: a string that ends in NUL, or NULL, as the comment asks.
+        let key = unsafe { text(key) }?;
+        Ok(options.options.add_certificate(certificate, key)?)
+    })
+}
+
 /// Destroys the options. Servers that were started with them are not affected.
 ///
 /// @param options  Must not be used again. May be NULL.
@@ -259,6 +304,7 @@ pub unsafe extern "C" fn portal_options_destroy(options: *mut portal_options) {
 mod tests {
     use super::*;
     use portal_option::*;
+    use std::ffi::CStr;
 
     #[test]
     fn settings_go_in_until_the_options_are_destroyed() {
@@ -295,6 +341,45 @@ mod tests {
 
             let kept = &(*options).options;
             assert_eq!((kept.threads, kept.host.as_str()), (4, "127.0.0.1"));
+            portal_options_destroy(options);
+        }
+    }
+
+    #[test]
+    fn certificates_are_added_by_the_names_of_their_files() {
+        let options = portal_options_create();
+        let add = |certificate: &CStr, key: &CStr| {
+            // SAFETY: options that this test made, and literals.
+            unsafe { portal_options_add_certificate(options, certificate.as_ptr(), key.as_ptr()) }
+        };
+        let taken = if cfg!(feature = "tls") { 0 } else { -10 };
+        assert_eq!(add(c"a.pem", c"a.key"), taken);
+        assert_eq!(add(c"b.pem", c"b.key"), taken);
+        for (certificate, key) in [(c"", c"key"), (c"pem", c""), (c"\xff", c"key")] {
+            assert_eq!(add(certificate, key), -1);
+        }
+        // SAFETY: options that this test made, a literal and NULL.
+        unsafe {
+            let file = c"file".as_ptr();
+            assert_eq!(
+                portal_options_add_certificate(options, file, ptr::null()),
+                -1
+            );
+            assert_eq!(
+                portal_options_add_certificate(options, ptr::null(), file),
+                -1
+            );
+            assert_eq!(
+                portal_options_add_certificate(ptr::null_mut(), file, file),
+                -1
+            );
+            let kept = &(*options).options.tls.more;
+            let names: Vec<_> = kept
+                .iter()
+                .map(|pair| (&*pair.certificate, &*pair.key))
+                .collect();
+            let added = [("a.pem", "a.key"), ("b.pem", "b.key")];
+            assert_eq!(names, added[..if taken == 0 { 2 } else { 0 }]);
             portal_options_destroy(options);
         }
     }

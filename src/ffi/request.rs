@@ -12,7 +12,7 @@ use super::pointer::{borrow, string};
 use super::status::portal_status;
 use super::types::portal_request;
 use crate::proto;
-use crate::server::Request;
+use crate::server::{Request, TlsFact};
 
 /// The maximum number of headers in a request; a request with more is refused with 431.
 pub const PORTAL_MAX_HEADERS: u32 = 100;
@@ -205,6 +205,50 @@ pub unsafe extern "C" fn portal_request_peer(request: *const portal_request) -> 
     unsafe { read_or_empty(request, Request::peer) }
 }
 
+/// What portal_request_tls returns.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(dead_code, reason = "C programs use these names")]
+pub enum portal_tls {
+    /// "TLSv1.2" or "TLSv1.3".
+    PORTAL_TLS_VERSION = 1,
+    /// The cipher suite by its registered name, for example "TLS_AES_128_GCM_SHA256".
+    PORTAL_TLS_CIPHER = 2,
+    /// The name of the server that the client asked for (SNI, RFC 6066 section 3), in lower case.
+    PORTAL_TLS_SERVER_NAME = 3,
+    /// The certificate that the client presented, in PEM. It was verified: see TLS_CLIENT_CA.
+    PORTAL_TLS_CLIENT_CERTIFICATE = 4,
+    /// The subject of that certificate (RFC 4514), for example "CN=alice,O=Example,C=DE".
+    PORTAL_TLS_CLIENT_SUBJECT = 5,
+}
+
+/// Returns what is known of the connection's encryption.
+///
+/// @param request  May be NULL.
+/// @param what     A number of enum portal_tls.
+///
+/// @return The text, which is UTF-8; "" when there is none: without TLS, or without a certificate of
+///         the client. "" for NULL, for an unknown number, and when an allocation failed.
+///
+/// @threads  Inside `upgrade` and `connect`, or the thread that pulled.
+/// @since    0.2
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn portal_request_tls(
+    request: *const portal_request,
+    what: u32,
+) -> *const c_char {
+    let fact = match what {
+        1 => TlsFact::Version,
+        2 => TlsFact::Cipher,
+        3 => TlsFact::ServerName,
+        4 => TlsFact::ClientCertificate,
+        5 => TlsFact::ClientSubject,
+        _ => return c"".as_ptr(),
+    };
+    // SAFETY: the caller's request, or NULL.
+    unsafe { read_or_empty(request, |request| request.tls(fact)) }
+}
+
 /// Returns the selected subprotocol.
 ///
 /// @param request  May be NULL.
@@ -352,6 +396,7 @@ mod tests {
                 portal_request_query(none),
                 portal_request_peer(none),
                 portal_request_subprotocol(none),
+                portal_request_tls(none, 1),
             ] {
                 assert_eq!(seen(text), Some(c""));
             }
@@ -404,6 +449,9 @@ mod tests {
             assert_eq!(seen(portal_request_query_param(c, ptr::null())), None);
             assert_eq!(seen(portal_request_cookie(c, c"sid".as_ptr())), None);
             assert_eq!(seen(portal_request_peer(c)), Some(c"unix"));
+            for what in (0..=6).chain([u32::MAX]) {
+                assert_eq!(seen(portal_request_tls(c, what)), Some(c""));
+            }
 
             let c = c.cast_mut();
             assert_eq!(portal_request_select_subprotocol(c, c"other".as_ptr()), -1);

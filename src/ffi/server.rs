@@ -63,6 +63,9 @@ pub enum portal_metric {
     PORTAL_METRIC_MEMORY_BYTES = 17,
     /// Connections that were ended because of MAX_MEMORY.
     PORTAL_METRIC_MEMORY_CLOSED = 18,
+    /// When the first of the server's certificates expires, in seconds since 1970; 0 without TLS. In
+    /// the last 14 days the log warns of it, at level 2, at the start, at a reload and once a day.
+    PORTAL_METRIC_CERTIFICATE_EXPIRES = 19,
 }
 
 /// Starts a server. It listens at once; with IO or PER_CLIENT dispatch it also serves at once.
@@ -74,8 +77,8 @@ pub enum portal_metric {
 /// @return PORTAL_STATUS_OK
 /// @return PORTAL_STATUS_ARGUMENT     NULL, or a port out of range.
 /// @return PORTAL_STATUS_ADDRESS      Cannot listen: address in use, not permitted, malformed.
-/// @return PORTAL_STATUS_TLS          Certificate or key missing or unreadable, or they do not
-///                                    match.
+/// @return PORTAL_STATUS_TLS          A certificate, a key or another file for TLS is missing or
+///                                    unreadable, or they do not match.
 /// @return PORTAL_STATUS_IO           The system could not provide a descriptor or a thread.
 /// @return PORTAL_STATUS_UNSUPPORTED  The process is a child forked after a start.
 /// @return PORTAL_STATUS_MEMORY       An allocation failed.
@@ -269,13 +272,17 @@ pub extern "C" fn portal_server_wake(server: portal_server) -> portal_status {
     guard(|| Ok(server::wake(server)?))
 }
 
-/// Reads the certificate and key again, from the same files. New connections use the new pair.
+/// Reads certificates, keys, authorities and revocation lists again, from the same files. New
+/// connections use the new ones.
+///
+/// Clients can resume earlier sessions, unless TLS_CLIENT_CA is set: then each must present its
+/// certificate again.
 ///
 /// @param server  Any id.
 ///
 /// @return PORTAL_STATUS_OK
-/// @return PORTAL_STATUS_TLS          Missing or unreadable, or they do not match; the old pair
-///                                    stays in use.
+/// @return PORTAL_STATUS_TLS          A file is missing, unreadable or does not match; everything
+///                                    stays as it was.
 /// @return PORTAL_STATUS_GONE         The server has ended, or never existed.
 /// @return PORTAL_STATUS_UNSUPPORTED  This build has no TLS.
 /// @return PORTAL_STATUS_MEMORY       An allocation failed.

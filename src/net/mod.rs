@@ -16,4 +16,4 @@ pub(crate) use os::{
 #[cfg(test)]
 pub(crate) use os::{Failing, Network, RemoteEnd, Write};
 pub(crate) use poller::Poller;
-pub(crate) use tls::{Identity, IdentityFiles};
+pub(crate) use tls::{Identity, IdentityFiles, Pair, TlsFact, TlsFacts};

@@ -14,7 +14,7 @@ use super::event::{IoEvent, Token};
 use super::os::Network;
 use super::os::{AnySockets, Backend, Descriptor, Listener, Socket, Waker, memory};
 use super::sockets::Sockets;
-use super::tls::{self, Channel, Identity};
+use super::tls::{self, Channel, Identity, TlsFacts};
 
 pub(crate) struct Poller {
     sockets: AnySockets,
@@ -218,6 +218,11 @@ impl Poller {
     pub(crate) fn is_encrypted(&self, token: Token) -> bool {
         let channel = self.channels.get(token.index as usize);
         channel.is_some_and(Option::is_some)
+    }
+
+    /// Returns what the application may ask of an encrypted connection, once in its life.
+    pub(crate) fn take_tls_facts(&mut self, token: Token) -> Option<TlsFacts> {
+        self.encrypted(token)?.channel.take_facts()
     }
 
     /// Sends to several connections without encryption, and reports for each what [`Poller::send`] would
@@ -574,12 +579,12 @@ mod encrypted_tests {
     use std::process::{Command, Stdio};
 
     use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-    use rustls::crypto::ring;
     use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
     use rustls::{ClientConfig, ClientConnection, DigitallySignedStruct, SignatureScheme};
 
     use super::*;
-    use crate::net::{Address, IdentityFiles};
+    use crate::net::Address;
+    use crate::net::tls::{IdentityFiles, Pair, provider};
 
     const DEADLINE: Duration = Duration::from_secs(60);
 
@@ -601,11 +606,10 @@ mod encrypted_tests {
             .status();
         assert!(made.unwrap().success());
         let files = IdentityFiles {
-            certificate,
-            key,
-            client_ca: String::new(),
+            pair: Pair { certificate, key },
+            ..IdentityFiles::default()
         };
-        let identity = Identity::read(&files).unwrap();
+        let identity = Identity::read(&files, None).unwrap();
         std::fs::remove_dir_all(folder).unwrap();
         identity
     }
@@ -653,7 +657,7 @@ mod encrypted_tests {
     fn shake_hands(port: u16) -> TcpStream {
         let mut socket = TcpStream::connect(("127.0.0.1", port)).unwrap();
         socket.set_read_timeout(Some(DEADLINE)).unwrap();
-        let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        let config = ClientConfig::builder_with_provider(Arc::new(provider::default_provider()))
             .with_safe_default_protocol_versions()
             .unwrap()
             .dangerous()

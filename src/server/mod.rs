@@ -27,6 +27,7 @@ mod slot;
 mod sync;
 mod websocket;
 
+pub(crate) use crate::net::TlsFact;
 pub(crate) use answering::{
     set_body as set_answer_body, set_deflate as set_answer_deflate, set_header as set_answer_header,
 };

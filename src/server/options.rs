@@ -5,7 +5,7 @@ use std::ops::RangeInclusive;
 
 use super::ServerError;
 use super::error::ServerResult;
-use crate::net::{self, Address, IdentityFiles};
+use crate::net::{self, Address, IdentityFiles, Pair};
 
 /// On which threads the application is told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -147,7 +147,7 @@ const MIB: i64 = 1 << 20;
 const DEFLATES: bool = cfg!(feature = "deflate");
 
 #[rustfmt::skip] // one setting a line
-pub(crate) const SETTINGS: [Setting; 27] = [
+pub(crate) const SETTINGS: [Setting; 28] = [
     text(1, "HOST", "::", Field::Text(|to| &mut to.host, check_host)),
     number(2, "THREADS", "", 1, 0..=1024, Field::U32(|to| &mut to.threads)),
     number(3, "DISPATCH", "", 0, 0..=2, Field::Dispatch),
@@ -167,14 +167,15 @@ pub(crate) const SETTINGS: [Setting; 27] = [
     number(17, "DEFLATE", "", DEFLATES as i64, 0..=2, Field::DeflateMode),
     number(18, "DEFLATE_LEVEL", "", 1, 1..=9, if_deflates(Field::U32(|to| &mut to.deflate_level))),
     number(19, "DEFLATE_MIN_SIZE", "bytes", 256, 0..=MAX_COUNT, if_deflates(Field::Size(|to| &mut to.deflate_min_size))),
-    text(20, "TLS_CERTIFICATE", "", if_encrypts(Field::Text(|to| &mut to.tls.certificate, check_file))),
-    text(21, "TLS_KEY", "", if_encrypts(Field::Text(|to| &mut to.tls.key, check_file))),
+    text(20, "TLS_CERTIFICATE", "", if_encrypts(Field::Text(|to| &mut to.tls.pair.certificate, check_file))),
+    text(21, "TLS_KEY", "", if_encrypts(Field::Text(|to| &mut to.tls.pair.key, check_file))),
     text(22, "TLS_CLIENT_CA", "", if_encrypts(Field::Text(|to| &mut to.tls.client_ca, check_file))),
     text(23, "SERVER_HEADER", "", Field::Text(|to| &mut to.server_header, check_header_value)),
     number(24, "BACKEND", "", 0, 0..=2, Field::Backend),
     text(33, "METRICS_PATH", "", Field::Text(|to| &mut to.metrics_path, check_literal_path)),
     number(34, "SHARED_PATHS", "", 1, 0..=1, Field::Bool(|to| &mut to.shared_paths)),
     number(40, "MAX_MEMORY", "bytes", 0, 0..=MAX_CONNECTIONS, Field::U64(|to| &mut to.max_memory)),
+    text(41, "TLS_CLIENT_CRL", "", if_encrypts(Field::Text(|to| &mut to.tls.client_crl, check_file))),
 ];
 
 const fn number(
@@ -294,6 +295,29 @@ impl Options {
             Value::Text { .. } => self.keep_text(&setting.field, value),
             Value::Number { .. } => Err(ServerError::Argument),
         }
+    }
+
+    /// Adds a certificate, with its key, for clients that ask for one of its names.
+    ///
+    /// # Errors
+    ///
+    /// Argument for what cannot be the name of a file; Unsupported in a build without TLS; Memory.
+    pub(crate) fn add_certificate(&mut self, certificate: &str, key: &str) -> ServerResult {
+        for file in [certificate, key] {
+            check_file(file)?;
+            require(!file.is_empty())?;
+        }
+        if cfg!(not(feature = "tls")) {
+            return Err(ServerError::Unsupported);
+        }
+        let pair = Pair {
+            certificate: copy(certificate)?,
+            key: copy(key)?,
+        };
+        let more = &mut self.tls.more;
+        more.try_reserve(1).map_err(|_| ServerError::Memory)?;
+        more.push(pair);
+        Ok(())
     }
 
     /// The backend of each loop. A loop of a HOST server moves from thread to thread, which io_uring
@@ -789,7 +813,12 @@ mod tests {
         } else {
             Some(Unsupported)
         };
-        for name in ["TLS_CERTIFICATE", "TLS_KEY", "TLS_CLIENT_CA"] {
+        for name in [
+            "TLS_CERTIFICATE",
+            "TLS_KEY",
+            "TLS_CLIENT_CA",
+            "TLS_CLIENT_CRL",
+        ] {
             assert_eq!(set_text(name, "/some/file.pem").err(), taken, "{name}");
         }
     }

@@ -54,8 +54,11 @@ const fn counter(number: u32, name: &'static str, help: &'static str) -> Metric 
     }
 }
 
+/// Without TLS it has no sample: else alerts would take the certificate for an expired one.
+const CERTIFICATE_EXPIRES: u32 = 19;
+
 #[rustfmt::skip] // one metric a line
-const METRICS: [Metric; 14] = [
+const METRICS: [Metric; 15] = [
     gauge(1, "portal_websockets_open", "Websockets open now."),
     counter(2, "portal_websockets_opened", "Websockets opened."),
     counter(3, "portal_handshakes_rejected", "Handshakes that did not end in a 101 response."),
@@ -70,6 +73,7 @@ const METRICS: [Metric; 14] = [
     counter(15, "portal_ping_timeouts", "Connections that were dropped because nothing was received from the peer."),
     gauge(17, "portal_memory_bytes", "Bytes of memory held for connections now."),
     counter(18, "portal_memory_closed", "Connections that were ended because of MAX_MEMORY."),
+    gauge(CERTIFICATE_EXPIRES, "portal_certificate_expiry_timestamp_seconds", "When the first of the server's certificates expires."),
 ];
 
 impl Shared {
@@ -92,6 +96,7 @@ impl Shared {
             15 => &metrics.ping_timeouts,
             17 => return self.loops.iter().map(|one| one.traffic.held_bytes()).sum(),
             18 => &metrics.memory_closed,
+            CERTIFICATE_EXPIRES => return self.certificate_expires(),
             _ => return 0,
         };
         count.load(Ordering::Relaxed)
@@ -140,6 +145,9 @@ fn write(page: &mut Page, servers: &[Arc<Shared>], is_open_metrics: bool) -> fmt
         writeln!(page, "# TYPE {name}{described} {kind}")?;
         for server in servers {
             let (id, port, value) = (server.id(), server.port(), server.metric(metric.number));
+            if metric.number == CERTIFICATE_EXPIRES && value == 0 {
+                continue;
+            }
             writeln!(
                 page,
                 "{name}{total}{{server=\"{id}\",port=\"{port}\"}} {value}"

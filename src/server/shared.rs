@@ -60,7 +60,7 @@ impl Shared {
     ) -> Result<Self, ServerError> {
         let identity = match options.tls.is_empty() {
             true => None,
-            false => Some(RwLock::new(read_identity(options)?)),
+            false => Some(RwLock::new(read_identity(options, None)?)),
         };
         Ok(Self {
             options: options.clone(),
@@ -182,7 +182,25 @@ impl Shared {
         Some(current.clone())
     }
 
-    /// Reads certificate and key again; if they are of no use, those from before are kept.
+    /// When the first of the certificates ends, in seconds since 1970; 0 without TLS.
+    pub(crate) fn certificate_expires(&self) -> u64 {
+        let expires = self.identity().and_then(|identity| identity.expires());
+        expires.unwrap_or(0)
+    }
+
+    /// Logs which certificates are not valid, or soon will not be.
+    pub(crate) fn warn_of_certificates(&self) {
+        if let Some(identity) = self.identity() {
+            identity.warn_of_ends();
+        }
+    }
+
+    /// Whether clients are to speak TLS.
+    pub(crate) fn has_identity(&self) -> bool {
+        self.identity.is_some()
+    }
+
+    /// Reads certificates and keys again; if they are of no use, those from before are kept.
     pub(crate) fn reload_tls(&self) -> Result<(), ServerError> {
         if cfg!(not(feature = "tls")) {
             return Err(ServerError::Unsupported);
@@ -190,8 +208,16 @@ impl Shared {
         if memory::is_short() {
             return Err(ServerError::Memory);
         }
-        let new = memory::promise(self.options.long_texts(), || read_identity(&self.options))??;
-        let identity = self.identity.as_ref().ok_or(ServerError::Tls)?;
+        let Some(identity) = self.identity.as_ref() else {
+            log::error!(
+                "the server on port {} has no certificate to reload",
+                self.port
+            );
+            return Err(ServerError::Tls);
+        };
+        let earlier = self.identity();
+        let read = || read_identity(&self.options, earlier.as_ref());
+        let new = memory::promise(self.options.long_texts(), read)??;
         *locks::write(identity) = new;
         log::info!(
             "reloaded the certificate of the server on port {}",
@@ -244,8 +270,8 @@ impl Shared {
     }
 }
 
-fn read_identity(options: &Options) -> Result<Identity, ServerError> {
-    Identity::read(&options.tls).map_err(|error| {
+fn read_identity(options: &Options, earlier: Option<&Identity>) -> Result<Identity, ServerError> {
+    Identity::read(&options.tls, earlier).map_err(|error| {
         log::error!("cannot set up TLS: {error}");
         ServerError::Tls
     })

@@ -31,6 +31,7 @@ static void what_happens_is_counted(void)
         CHECK_NUMBER(metric_of(which), 0);
     CHECK_NUMBER(metric_of(0), 0);
     CHECK_NUMBER(metric_of(PORTAL_METRIC_HANDLER_ERRORS + 1), 0);
+    CHECK_NUMBER(metric_of(PORTAL_METRIC_CERTIFICATE_EXPIRES), 0);
     CHECK_NUMBER(metric_of(UINT32_MAX), 0);
 
     one = client_dial(portal_server_port(server));

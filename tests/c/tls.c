@@ -114,6 +114,26 @@ static portal_server serve_with(const char *pair, const char *authority)
         { PORTAL_OPTION_TLS_CLIENT_CA, .text = authority == NULL ? "" : file(authority, "pem") });
 }
 
+/* ---- what is known of a client ---- */
+
+enum { FACTS = 6 };
+
+static char facts[FACTS][4096];
+
+static int32_t note_facts(portal_websocket websocket, portal_request *request, void *user_data)
+{
+    for (uint32_t what = 0; what < FACTS; ++what) {
+        const char *fact = portal_request_tls(request, what);
+
+        CHECK(portal_request_tls(request, what) == fact);
+        CHECK(snprintf(facts[what], sizeof facts[what], "%s", fact) < (int)sizeof facts[what]);
+    }
+    CHECK_TEXT(portal_request_tls(request, FACTS), "");
+    CHECK_TEXT(portal_request_tls(request, UINT32_MAX), "");
+    CHECK_TEXT(portal_request_tls(NULL, PORTAL_TLS_VERSION), "");
+    return 0;
+}
+
 /* ---- tests ---- */
 
 static void converse(struct secured self)
@@ -155,6 +175,15 @@ static void every_cipher_and_group_is_spoken(void)
     CHECK_OK(portal_server_close(server));
 }
 
+/* A certificate for a client, which this pair signs. */
+static void make_client(const char *signer)
+{
+    OPENSSL("genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256", "-out", file("client", "key"));
+    OPENSSL("req", "-new", "-key", file("client", "key"), "-subj", "/O=Portal/CN=client", "-out", file("client", "csr"));
+    OPENSSL("x509", "-req", "-in", file("client", "csr"), "-CA", file(signer, "pem"), "-CAkey", file(signer, "key"),
+        "-set_serial", "1", "-extfile", file("client", "ext"), "-out", file("client", "pem"));
+}
+
 static void clients_show_certificates_of_every_kind(void)
 {
     static const char *const pairs[] = { "p256", "p384", "ed25519", "rsa" };
@@ -162,13 +191,58 @@ static void clients_show_certificates_of_every_kind(void)
     for (size_t i = 0; i < COUNT(pairs); ++i) {
         const portal_server server = serve_with("p256", pairs[i]);
 
-        OPENSSL("genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256", "-out", file("client", "key"));
-        OPENSSL("req", "-new", "-key", file("client", "key"), "-subj", "/CN=client", "-out", file("client", "csr"));
-        OPENSSL("x509", "-req", "-in", file("client", "csr"), "-CA", file(pairs[i], "pem"), "-CAkey", file(pairs[i], "key"),
-            "-set_serial", "1", "-extfile", file("client", "ext"), "-out", file("client", "pem"));
+        make_client(pairs[i]);
         converse(DIAL(server, "-cert", file("client", "pem"), "-key", file("client", "key")));
         CHECK_OK(portal_server_close(server));
     }
+}
+
+static void a_handler_is_told_of_the_encryption(void)
+{
+    portal_server server = serve_with("p256", "p256");
+    struct secured known;
+    client *plain;
+
+    make_client("p256");
+    known = DIAL(server, "-tls1_2", "-servername", "Name.Example", "-cert", file("client", "pem"), "-key",
+        file("client", "key"));
+    client_shake_hands(known.client, "/facts", "");
+    CHECK_TEXT(facts[0], "");
+    CHECK_TEXT(facts[PORTAL_TLS_VERSION], "TLSv1.2");
+    CHECK(strncmp(facts[PORTAL_TLS_CIPHER], "TLS_ECDHE_ECDSA_WITH_", 21) == 0);
+    CHECK_TEXT(facts[PORTAL_TLS_SERVER_NAME], "name.example");
+    CHECK(strncmp(facts[PORTAL_TLS_CLIENT_CERTIFICATE], "-----BEGIN CERTIFICATE-----\n", 28) == 0);
+    CHECK_TEXT(facts[PORTAL_TLS_CLIENT_SUBJECT], "CN=client,O=Portal");
+    farewell(known);
+    CHECK_OK(portal_server_close(server));
+
+    server = serve(NULL);
+    plain = client_connect(portal_server_port(server), "/facts");
+    for (size_t what = 0; what < FACTS; ++what)
+        CHECK_TEXT(facts[what], "");
+    client_farewell(plain);
+    CHECK_OK(portal_server_close(server));
+}
+
+static void a_certificate_is_chosen_by_name(void)
+{
+    portal_options *options = portal_options_create();
+    portal_server server;
+
+    CHECK_OK(portal_options_set_text(options, PORTAL_OPTION_HOST, "127.0.0.1"));
+    CHECK_OK(portal_options_add_certificate(options, file("named", "pem"), file("named", "key")));
+    CHECK_NUMBER(portal_server_start(0, options, &server), PORTAL_STATUS_TLS);
+    CHECK_OK(portal_options_set_text(options, PORTAL_OPTION_TLS_CERTIFICATE, file("p256", "pem")));
+    CHECK_OK(portal_options_set_text(options, PORTAL_OPTION_TLS_KEY, file("p256", "key")));
+    CHECK_OK(portal_server_start(0, options, &server));
+    portal_options_destroy(options);
+    CHECK_OK(portal_server_reload_tls(server));
+    CHECK(portal_server_metric(server, PORTAL_METRIC_CERTIFICATE_EXPIRES) > (uint64_t)time(NULL));
+    /* Only one of the two certificates is verified. */
+    converse(DIAL(server, "-servername", "one.named.example", "-verify_return_error", "-verify_hostname",
+        "one.named.example", "-CAfile", file("named", "pem")));
+    converse(DIAL(server, "-servername", "other.example", "-verify_return_error", "-CAfile", file("p256", "pem")));
+    CHECK_OK(portal_server_close(server));
 }
 
 static void a_reload_shows_the_pair_again(void)
@@ -219,11 +293,17 @@ int main(void)
     make_pair("rsa", "RSA", "rsa_keygen_bits:2048");
     CHECK((extensions = fopen(file("client", "ext"), "w")) != NULL);
     CHECK(fputs("extendedKeyUsage=clientAuth\n", extensions) >= 0 && fclose(extensions) == 0);
+    OPENSSL("genpkey", "-algorithm", "ED25519", "-out", file("named", "key"));
+    OPENSSL("req", "-x509", "-new", "-key", file("named", "key"), "-subj", "/CN=named", "-days", "2", "-addext",
+        "subjectAltName=DNS:*.named.example", "-out", file("named", "pem"));
     define_echo("/echo");
+    define("/facts", &(portal_handlers){ .size = sizeof(portal_handlers), .upgrade = note_facts }, NULL);
 
     RUN(every_kind_of_key_is_served_in_both_versions);
     RUN(every_cipher_and_group_is_spoken);
     RUN(clients_show_certificates_of_every_kind);
+    RUN(a_handler_is_told_of_the_encryption);
+    RUN(a_certificate_is_chosen_by_name);
     RUN(a_reload_shows_the_pair_again);
     RUN(what_is_no_tls_is_refused);
     return 0;

@@ -1,6 +1,7 @@
 /* secure-server: a server for the tests of TLS. It listens on a port that the system chooses.
  *
- *   secure-server OPTION=VALUE...     names as in portal.h without PORTAL_OPTION_; PULL=1 serves by pulling
+ *   secure-server OPTION=VALUE...     names as in portal.h without PORTAL_OPTION_; PULL=1 serves by pulling,
+ *                                     CERTIFICATE=FILE,KEY adds a certificate
  *
  * It prints `listening on ws://localhost:PORT/`, or ends with status 2 when the start fails. The log goes to
  * stderr. On SIGHUP it reads the certificate again and prints what that answered; SIGINT ends it.
@@ -10,6 +11,9 @@
  *   /flood    sends 32 MiB as fast as the client takes them, closes, and logs the most that was queued
  *   /reload   answers each message with the status of a reload from inside the callback
  *   /abort    ends the connection at the first message
+ *   /tls      tells what is known of the encryption: a header of the response has what `upgrade` saw, and the
+ *             first message what `connect` saw, with a vertical bar between two facts
+ *   /metric   answers each message, a number, with the metric of that number
  */
 #include <portal.h>
 
@@ -30,6 +34,7 @@ static const struct {
     { "TLS_KEY", PORTAL_OPTION_TLS_KEY, 1 },
     { "TLS_CLIENT_CA", PORTAL_OPTION_TLS_CLIENT_CA, 1 },
     { "METRICS_PATH", PORTAL_OPTION_METRICS_PATH, 1 },
+    { "TLS_CLIENT_CRL", PORTAL_OPTION_TLS_CLIENT_CRL, 1 },
     { "ORIGINS", PORTAL_OPTION_ORIGINS, 1 },
     { "THREADS", PORTAL_OPTION_THREADS, 0 },
     { "DISPATCH", PORTAL_OPTION_DISPATCH, 0 },
@@ -120,6 +125,42 @@ static int32_t end(portal_websocket websocket, uint32_t type, const void *data, 
     return portal_abort(websocket);
 }
 
+/* The facts from `first` to `last`. */
+static const char *facts(const portal_request *request, uint32_t first, uint32_t last)
+{
+    static _Thread_local char text[16384];
+    int len = 0;
+
+    for (uint32_t what = first; what <= last; what++)
+        len += snprintf(text + len, sizeof text - len, "%s%s", what > first ? "|" : "", portal_request_tls(request, what));
+    return text;
+}
+
+static int32_t tell_in_header(portal_websocket websocket, portal_request *request, void *user_data)
+{
+    (void)websocket, (void)user_data;
+    must(portal_request_set_header(request, "X-TLS", facts(request, PORTAL_TLS_VERSION, PORTAL_TLS_SERVER_NAME)), "header");
+    must(portal_request_set_header(request, "X-Subject", portal_request_tls(request, PORTAL_TLS_CLIENT_SUBJECT)), "header");
+    return 0;
+}
+
+static int32_t tell(portal_websocket websocket, const portal_request *request, void *user_data)
+{
+    const char *text = facts(request, PORTAL_TLS_VERSION, PORTAL_TLS_CLIENT_SUBJECT);
+
+    (void)user_data;
+    return portal_send(websocket, PORTAL_MESSAGE_TEXT, text, strlen(text));
+}
+
+static int32_t metric(portal_websocket websocket, uint32_t type, const void *data, size_t len, void *user_data)
+{
+    char text[32];
+
+    (void)len, (void)user_data;
+    snprintf(text, sizeof text, "%llu", (unsigned long long)portal_server_metric(server, (uint32_t)atoi(data)));
+    return portal_send(websocket, type, text, strlen(text));
+}
+
 static void define(const char *path, portal_handlers handlers)
 {
     handlers.size = sizeof handlers;
@@ -132,6 +173,14 @@ static void set(portal_options *options, const char *setting)
 
     if (value && strncmp(setting, "PULL", 4) == 0) {
         pulls = 1;
+        return;
+    }
+    if (value && strncmp(setting, "CERTIFICATE", 11) == 0) {
+        char *files = strdup(value + 1), *key = strchr(files, ',');
+
+        *key++ = '\0';
+        must(portal_options_add_certificate(options, files, key), setting);
+        free(files);
         return;
     }
     for (size_t at = 0; value && at < sizeof names / sizeof *names; at++) {
@@ -159,6 +208,8 @@ static void *serve_as_host(void *unused)
         for (int32_t at = 0; at < count; at++)
             if (events[at].event == PORTAL_EVENT_MESSAGE)
                 portal_send(events[at].websocket, events[at].type, events[at].data, events[at].len);
+            else if (events[at].event == PORTAL_EVENT_CONNECT && strcmp(portal_request_path(events[at].request), "/tls") == 0)
+                tell(events[at].websocket, events[at].request, NULL);
     return unused;
 }
 
@@ -182,6 +233,8 @@ int main(int argc, char **argv)
     define("/flood", (portal_handlers){ .connect = begin_flood, .drain = flood });
     define("/reload", (portal_handlers){ .message = reload });
     define("/abort", (portal_handlers){ .message = end });
+    define("/tls", (portal_handlers){ .upgrade = tell_in_header, .connect = tell });
+    define("/metric", (portal_handlers){ .message = metric });
     must(portal_define_page("/", "text/html", page, sizeof page - 1), "define the page");
     for (int at = 1; at < argc; at++) {
         set(options, argv[at]);

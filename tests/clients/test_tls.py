@@ -12,9 +12,11 @@ import time
 from pathlib import Path
 
 import pytest
+import websockets.sync.client
 
-from certificates import EC, RSA, Authority, openssl
+from certificates import EC, FOR_CLIENTS, RSA, Authority, openssl
 from program import DEADLINE, WAYS, running
+from tickets import read_tickets
 
 SERVER = os.environ["SECURE_SERVER"]
 
@@ -64,11 +66,28 @@ def trusting(authority, **settings):
 
 
 @contextlib.contextmanager
-def connected(server, context):
+def connected(server, context, name="localhost"):
     """A socket that speaks TLS, and tells an end without close_notify by an exception."""
     with socket.create_connection(("127.0.0.1", server.port), timeout=DEADLINE) as plain:
-        with context.wrap_socket(plain, server_hostname="localhost", suppress_ragged_eofs=False) as secure:
+        with context.wrap_socket(plain, server_hostname=name, suppress_ragged_eofs=False) as secure:
             yield secure
+
+
+def websocket(server, path, context, name="localhost"):
+    stream = socket.create_connection(("127.0.0.1", server.port), timeout=DEADLINE)
+    if context:
+        stream = context.wrap_socket(stream, server_hostname=name)
+        if stream.version() == "TLSv1.3":
+            read_tickets(stream)
+    # The socket speaks TLS already, so the address must not ask for it.
+    return websockets.sync.client.connect(f"ws://{name}{path}", sock=stream, open_timeout=DEADLINE, proxy=None,
+                                          compression=None)
+
+
+def metric(server, context, number):
+    with websocket(server, "/metric", context) as client:
+        client.send(str(number))
+        return int(client.recv(DEADLINE))
 
 
 def read_to_end(secure):
@@ -78,14 +97,21 @@ def read_to_end(secure):
     return answer
 
 
-def shown(server, context):
+def shown(server, context, name="localhost"):
     """The certificate that a new client is shown."""
-    with connected(server, context) as secure:
+    with connected(server, context, name) as secure:
         return secure.getpeercert(binary_form=True)
 
 
 def der_of(certificate):
     return ssl.PEM_cert_to_DER_cert(Path(certificate).read_text())
+
+
+def end_of(certificate):
+    """When it expires, in seconds since 1970."""
+    told = subprocess.run(["openssl", "x509", "-in", certificate, "-noout", "-enddate"], stdout=subprocess.PIPE, text=True,
+                          check=True).stdout
+    return ssl.cert_time_to_seconds(told.removeprefix("notAfter=").strip())
 
 
 # ---- starting ----
@@ -227,9 +253,7 @@ def test_a_client_with_a_certificate_of_version_1_is_refused_and_the_log_says_wh
 
 def test_an_expired_certificate_is_served_and_a_warning(authority, tmp_path):
     pair = authority.sign("short-lived", days=0)
-    expiry = subprocess.run(["openssl", "x509", "-in", pair[0], "-noout", "-enddate"], stdout=subprocess.PIPE, text=True,
-                            check=True).stdout.removeprefix("notAfter=").strip()
-    expires = ssl.cert_time_to_seconds(expiry)
+    expires = end_of(pair[0])
     while time.time() <= expires + 1:
         time.sleep(0.1)
     day = time.strftime("%Y-%m-%d", time.gmtime(expires))
@@ -242,11 +266,216 @@ def test_an_expired_certificate_is_served_and_a_warning(authority, tmp_path):
             shown(server, trusting(authority))
 
 
+def test_a_certificate_that_will_expire_is_warned_of_and_a_metric_tells_when(authority, tmp_path):
+    soon, later = authority.sign("soon", days=13), authority.sign("later", extension="subjectAltName=DNS:later")
+    log = tmp_path / "log"
+    with log.open("w") as stderr, serving(later, f"CERTIFICATE={soon[0]},{soon[1]}", log=stderr) as server:
+        context = trusting(authority, check_hostname=False)
+        expires = end_of(soon[0])
+        assert metric(server, context, 19) == expires
+        day = time.strftime("%Y-%m-%d", time.gmtime(expires))
+        assert f"log 2: certificate 1 in {soon[0]} expires on {day}\n" in log.read_text()
+        assert reload(server) == "PORTAL_STATUS_OK"
+        assert log.read_text().count(" expires on ") == 2
+        shutil.copy(later[0], soon[0]), shutil.copy(later[1], soon[1])
+        assert reload(server) == "PORTAL_STATUS_OK"
+        assert log.read_text().count(" expires on ") == 2
+        assert metric(server, context, 19) == end_of(later[0]) > expires
+    with running([SERVER]) as server:
+        assert metric(server, None, 19) == 0
+        server.stop()
+
+
 def test_nothing_is_said_of_a_certificate_that_is_as_it_should_be(pair, authority, tmp_path):
     log = tmp_path / "log"
     with log.open("w") as stderr, serving(pair, f"TLS_CLIENT_CA={authority.certificate}", log=stderr):
         pass
     assert not re.search("log [12]:", log.read_text())
+
+
+# ---- certificates by name ----
+
+
+def test_a_client_is_shown_the_certificate_of_the_name_that_it_asks_for(authority, pair):
+    names = {"a": "DNS:a.example,DNS:*.a.example", "b": "DNS:B.example,IP:127.0.0.2", "c": "DNS:c.a.example"}
+    pairs = {name: authority.sign(name, extension=f"subjectAltName={dns}") for name, dns in names.items()}
+    added = [f"CERTIFICATE={certificate},{key}" for certificate, key in pairs.values()]
+    with serving(pair, *added) as server:
+        context = trusting(authority, check_hostname=False)
+        for _ in range(2):
+            for name, of in [("a.example", "a"), ("x.a.example", "a"), ("b.example", "b"), ("B.Example", "b"),
+                             ("c.a.example", "c")]:
+                assert shown(server, trusting(authority), name) == der_of(pairs[of][0]), name
+            for name in ["x.y.a.example", "x.b.example", "example", "other.example", "127.0.0.1", None]:
+                assert shown(server, context, name) == der_of(pair[0]), name
+            assert shown(server, trusting(authority)) == der_of(pair[0])
+            assert reload(server) == "PORTAL_STATUS_OK"
+
+
+def test_of_two_certificates_for_one_name_that_is_shown_that_the_client_can_verify(authority):
+    rsa, ec = authority.sign("rsa", kind=RSA), authority.sign("ec")
+    with serving(rsa, f"CERTIFICATE={ec[0]},{ec[1]}") as server:
+        for version in ["-tls1_2", "-tls1_3"]:
+            for schemes, subject in [("ECDSA+SHA256:RSA-PSS+SHA256", "ec"), ("RSA-PSS+SHA256", "rsa")]:
+                said = s_client(server, version, "-servername", "localhost", "-sigalgs", schemes)
+                assert re.search(f"subject=CN ?= ?{subject}\n", said), said
+
+
+def test_all_certificates_are_read_again_or_none(authority, pair, tmp_path):
+    first, second = (authority.sign(name, extension="subjectAltName=DNS:more") for name in ["more", "even-more"])
+    default, more = (tmp_path / "default.pem", tmp_path / "default.key"), (tmp_path / "more.pem", tmp_path / "more.key")
+
+    def put(source, target):
+        for one, other in zip(source, target):
+            shutil.copy(one, other)
+
+    put(pair, default)
+    put(first, more)
+    with serving(default, f"CERTIFICATE={more[0]},{more[1]}") as server:
+        context = trusting(authority)
+        put(authority.sign("new"), default)
+        put((first[0], second[1]), more)
+        assert reload(server) == "PORTAL_STATUS_TLS"
+        assert [shown(server, context), shown(server, context, "more")] == [der_of(pair[0]), der_of(first[0])]
+        put(second, more)
+        assert reload(server) == "PORTAL_STATUS_OK"
+        assert [shown(server, context), shown(server, context, "more")] == [der_of(default[0]), der_of(second[0])]
+
+
+def start_fails(*settings):
+    """What the log says of a start that answers TLS."""
+    done = subprocess.run([SERVER, *settings], stderr=subprocess.PIPE, text=True, timeout=DEADLINE)
+    assert done.returncode == 2 and "start: PORTAL_STATUS_TLS" in done.stderr
+    return done.stderr
+
+
+def test_a_certificate_that_no_client_would_be_shown_is_refused(authority, pair):
+    assert "the certificate is missing" in start_fails(f"CERTIFICATE={pair[0]},{pair[1]}")
+    settings = [f"TLS_CERTIFICATE={pair[0]}", f"TLS_KEY={pair[1]}"]
+    nameless = authority.sign("nameless", extension="subjectAltName=IP:127.0.0.1")
+    said = start_fails(*settings, f"CERTIFICATE={nameless[0]},{nameless[1]}")
+    assert re.search(f"{nameless[0]} has no name that clients could ask for", said)
+    assert "is not the private key of" in start_fails(*settings, f"CERTIFICATE={nameless[0]},{pair[1]}")
+
+
+# ---- what a server knows of a client ----
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_the_server_knows_version_cipher_name_and_certificate(authority, pair, way):
+    subject = "/C=DE/O=Gr\u00fcn, S\u00f6hne \\+ Co/CN=client"
+    certificate, key = authority.sign("client", extension=FOR_CLIENTS, subject=subject)
+    written = "CN=client,O=Gr\u00fcn\\, S\u00f6hne \\+ Co,C=DE"
+    with serving(pair, f"TLS_CLIENT_CA={authority.certificate}", *WAYS[way]) as server:
+        for version, cipher in [("TLSv1_2", "TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384"),
+                                ("TLSv1_3", "TLS_AES_256_GCM_SHA384")]:
+            number = ssl.TLSVersion[version]
+            context = trusting(authority, check_hostname=False, minimum_version=number, maximum_version=number)
+            context.load_cert_chain(certificate, key)
+            if version == "TLSv1_2":
+                context.set_ciphers("ECDHE-ECDSA-AES256-GCM-SHA384")
+            for name in ["localhost", "Other.Example", "127.0.0.1"]:
+                with websocket(server, "/tls", context, name) as client:
+                    asked = "" if name[0].isdigit() else name.lower()
+                    known = f"{version.replace('_', '.')}|{cipher}|{asked}"
+                    assert client.response.headers["X-TLS"] == known
+                    assert client.response.headers["X-Subject"].encode("latin-1").decode() == written
+                    *facts, pem, told = client.recv(DEADLINE).split("|")
+                    assert "|".join(facts) == known and told == written
+                    lines = pem.splitlines()
+                    assert lines[0] == "-----BEGIN CERTIFICATE-----" and lines[-1] == "-----END CERTIFICATE-----"
+                    assert ssl.PEM_cert_to_DER_cert(pem) == der_of(certificate)
+
+
+def test_the_server_knows_nothing_of_a_client_that_shows_nothing(server, authority):
+    with websocket(server, "/tls", trusting(authority)) as client:
+        assert client.recv(DEADLINE) == f"TLSv1.3|{client.socket.cipher()[0]}|localhost||"
+    with running([SERVER]) as plain, websocket(plain, "/tls", None) as client:
+        assert client.recv(DEADLINE) == "||||" and client.response.headers["X-TLS"] == "||"
+
+
+def test_a_resumed_session_tells_the_same(authority, pair):
+    certificate, key = authority.sign("client", extension=FOR_CLIENTS)
+    context = trusting(authority, maximum_version=ssl.TLSVersion.TLSv1_2)
+    context.load_cert_chain(certificate, key)
+    session, told = None, set()
+    with serving(pair, f"TLS_CLIENT_CA={authority.certificate}") as server:
+        for _ in range(2):
+            with socket.create_connection(("127.0.0.1", server.port), timeout=DEADLINE) as plain:
+                with context.wrap_socket(plain, server_hostname="localhost", session=session) as secure:
+                    assert secure.session_reused == bool(session)
+                    session = secure.session
+                    secure.sendall(upgrade().replace(b"GET / ", b"GET /tls "))
+                    answer = secure.recv(65536).decode("latin-1")
+                    told.add(re.search("X-TLS: (.*)\r\nX-Subject: (.*)\r\n", answer).groups())
+    assert told == {("TLSv1.2|TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384|localhost", "CN=client")}
+
+
+# ---- revocation ----
+
+
+def lets_in(server, pair):
+    """Whether a client with this certificate is served, in each version."""
+    answers = {"HTTP/1.1 200 OK" in s_client(server, "-ign_eof", version, "-cert", pair[0], "-key", pair[1],
+                                             *pair[2:], speech=PAGE.decode()) for version in ["-tls1_2", "-tls1_3"]}
+    assert len(answers) == 1
+    return answers.pop()
+
+
+def test_a_client_with_a_revoked_certificate_is_refused(authority, pair, tmp_path):
+    good, bad = (authority.sign(name, extension=FOR_CLIENTS) for name in ["good", "bad"])
+    served, log = tmp_path / "list", tmp_path / "log"
+    shutil.copy(authority.revoke(), served)
+    settings = [f"TLS_CLIENT_CA={authority.certificate}", f"TLS_CLIENT_CRL={served}"]
+    with log.open("w") as stderr, serving(pair, *settings, log=stderr) as server:
+        assert lets_in(server, good) and lets_in(server, bad)
+        shutil.copy(authority.revoke(bad[0]), served)
+        assert reload(server) == "PORTAL_STATUS_OK"
+        assert lets_in(server, good) and not lets_in(server, bad)
+        assert log.read_text().count("TLS failed: invalid peer certificate: Revoked") == 2
+        served.write_text("")
+        assert reload(server) == "PORTAL_STATUS_TLS"
+        assert "contains no revocation list" in log.read_text()
+        assert lets_in(server, good) and not lets_in(server, bad)
+
+
+def test_a_client_is_refused_unless_each_issuer_has_a_list(authority, pair, tmp_path):
+    below = authority.intermediate("below")
+    certificate, key = below.sign("client", extension=FOR_CLIENTS)
+    client = certificate, key, "-cert_chain", below.certificate
+    lists = [authority.revoke(), below.revoke()]
+    both = tmp_path / "both"
+    both.write_text("".join(Path(one).read_text() for one in lists))
+    trusted = f"TLS_CLIENT_CA={authority.certificate}"
+    for file, allowed in [(lists[0], False), (lists[1], False), (both, True)]:
+        with serving(pair, trusted, f"TLS_CLIENT_CRL={file}") as server:
+            assert lets_in(server, client) == allowed, file
+
+
+def test_a_client_is_refused_while_the_list_is_out_of_date(authority, pair, tmp_path):
+    client = authority.sign("client", extension=FOR_CLIENTS)
+    served, log = tmp_path / "list", tmp_path / "log"
+    shutil.copy(authority.revoke(days=-1), served)
+    settings = [f"TLS_CLIENT_CA={authority.certificate}", f"TLS_CLIENT_CRL={served}"]
+    with log.open("w") as stderr, serving(pair, *settings, log=stderr) as server:
+        assert not lets_in(server, client)
+        assert f"log 2: revocation list 1 in {served} expired on " in log.read_text()
+        shutil.copy(authority.revoke(), served)
+        assert reload(server) == "PORTAL_STATUS_OK"
+        assert lets_in(server, client)
+
+
+def test_a_list_of_no_use_is_refused(authority, pair):
+    settings = [f"TLS_CERTIFICATE={pair[0]}", f"TLS_KEY={pair[1]}"]
+    trusted = f"TLS_CLIENT_CA={authority.certificate}"
+    good, old = authority.revoke(), authority.revoke(version=1)
+    assert "is of no use without certificate authorities" in start_fails(*settings, f"TLS_CLIENT_CRL={good}")
+    assert "crl_extensions" in start_fails(*settings, trusted, f"TLS_CLIENT_CRL={old}")
+    assert "contains no revocation list" in start_fails(*settings, trusted, f"TLS_CLIENT_CRL={pair[0]}")
+    broken = authority.file("broken.crl")
+    Path(broken).write_text("-----BEGIN X509 CRL-----\nYWJj\n-----END X509 CRL-----\n")
+    assert "contains an unusable revocation list" in start_fails(*settings, trusted, f"TLS_CLIENT_CRL={broken}")
+    assert "cannot be read" in start_fails(*settings, trusted, f"TLS_CLIENT_CRL={authority.file('missing')}")
 
 
 # ---- reading again ----
@@ -342,12 +571,31 @@ def test_clients_show_a_certificate_of_the_authority(authority, pair, tmp_path):
     assert len(re.findall(f"log 3: {NAME}TLS failed: ", log.read_text())) == 4
 
 
-def test_a_session_is_not_resumed_after_the_files_were_read_again(authority, pair, tmp_path):
+@pytest.mark.parametrize("version", ["-tls1_2", "-tls1_3"])
+def test_sessions_are_resumed_by_each_loop_and_after_the_files_were_read_again(authority, pair, tmp_path, version):
     session = tmp_path / "session"
+    with serving(pair, "THREADS=4") as server:
+        def ask(*arguments):
+            return s_client(server, "-ign_eof", version, *arguments, speech=PAGE.decode())
+
+        ask("-sess_out", session)
+        for _ in range(2):
+            # Connections stay, so that each loop has its turn.
+            with contextlib.ExitStack() as stack:
+                for _ in range(5):
+                    assert "Reused, " in ask("-sess_in", session)
+                    stack.enter_context(connected(server, trusting(authority)))
+            assert reload(server) == "PORTAL_STATUS_OK"
+
+
+def test_who_shows_a_certificate_shows_it_again_after_the_files_were_read_again(authority, pair, tmp_path):
+    session = tmp_path / "session"
+    certificate, key = authority.sign("client", extension=FOR_CLIENTS)
     for version in ["-tls1_2", "-tls1_3"]:
-        with serving(pair) as server:
+        with serving(pair, f"TLS_CLIENT_CA={authority.certificate}") as server:
             def ask(*arguments):
-                return s_client(server, "-ign_eof", version, *arguments, speech=PAGE.decode())
+                return s_client(server, "-ign_eof", version, "-cert", certificate, "-key", key, *arguments,
+                                speech=PAGE.decode())
 
             ask("-sess_out", session)
             assert "Reused, " in ask("-sess_in", session)

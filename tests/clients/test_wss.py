@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import select
 import signal
 import socket
 import ssl
@@ -19,6 +18,7 @@ from websockets.exceptions import ConnectionClosed, ConnectionClosedError
 
 from certificates import Authority
 from program import DEADLINE, WAYS, running
+from tickets import read_tickets, wait_readable
 
 SERVER = os.environ["SECURE_SERVER"]
 MIB = 1024 * 1024
@@ -64,17 +64,6 @@ def connect(server, context, path="/", **settings):
     return websockets.sync.client.connect(
         f"ws://localhost:{server.port}{path}", sock=secure, proxy=None, max_size=None, open_timeout=DEADLINE,
         close_timeout=DEADLINE, **settings)
-
-
-def read_tickets(secure):
-    """Reads what TLS 1.3 sends after the handshake. Python 3.11 and its kin lose what a thread writes
-    while another, as that of `websockets`, reads just this: then nothing is ever sent."""
-    secure.setblocking(False)
-    while not secure.session.has_ticket:
-        wait_readable(secure)
-        with contextlib.suppress(ssl.SSLWantReadError):
-            raise AssertionError(f"the server said {secure.recv(1)}")
-    secure.settimeout(None)
 
 
 # ---- clients that people use ----
@@ -195,10 +184,6 @@ def receive(curl, size):
         message += data
         if meta.bytesleft == 0 and len(message) >= size:
             return message
-
-
-def wait_readable(waited):
-    assert select.select([waited], [], [], DEADLINE)[0], "nothing came"
 
 
 # ---- what is on the wire ----

@@ -1,12 +1,14 @@
 //! The encryption of one connection. It owns no buffer while nothing is in transit.
 
 use std::io;
+use std::sync::Arc;
 
 use rustls::CertificateError;
 use rustls::server::{ServerConnectionData, UnbufferedServerConnection};
 use rustls::unbuffered::{ConnectionState, EncodeError, EncodeTlsData, UnbufferedStatus};
 
-use super::{ENCRYPTED_RECORD_BYTES, HEADROOM_BYTES, Identity, MAKE_VERSION_3};
+use super::certificates::take_asked_name;
+use super::{ENCRYPTED_RECORD_BYTES, HEADROOM_BYTES, Identity, MAKE_VERSION_3, TlsFacts};
 
 /// Maximum size of an incomplete handshake message: five full records. A message has at most 64 KiB, but in
 /// tiny records it would take six times as much.
@@ -15,6 +17,8 @@ const MAX_CUT_BYTES: usize = 5 * ENCRYPTED_RECORD_BYTES;
 /// Encrypts what is sent and decrypts what is received.
 pub(crate) struct Channel {
     tls: UnbufferedServerConnection,
+    /// The name that the client asked for, until [`Channel::take_facts`].
+    server_name: Option<Box<str>>,
     /// An incomplete record, or the records of an incomplete handshake message.
     cut: Vec<u8>,
     /// Ciphertext, of which the socket has accepted the first `sent` bytes.
@@ -40,9 +44,11 @@ struct State {
 
 impl Channel {
     pub(crate) fn new(identity: &Identity) -> io::Result<Self> {
-        let tls = UnbufferedServerConnection::new(identity.0.clone()).map_err(io::Error::other)?;
+        let tls = UnbufferedServerConnection::new(Arc::clone(&identity.config))
+            .map_err(io::Error::other)?;
         Ok(Self {
             tls,
+            server_name: None,
             cut: Vec::new(),
             unsent: Vec::new(),
             sent: 0,
@@ -54,6 +60,18 @@ impl Channel {
     /// Returns how many bytes of memory it holds for pieces of records.
     pub(crate) fn held_bytes(&self) -> usize {
         self.cut.capacity() + self.unsent.capacity()
+    }
+
+    /// Returns what the application may ask; None when memory is refused. The name that the client asked for is
+    /// handed over.
+    pub(crate) fn take_facts(&mut self) -> Option<TlsFacts> {
+        let shown = self.tls.peer_certificates();
+        TlsFacts::new(
+            self.tls.protocol_version()?,
+            self.tls.negotiated_cipher_suite()?.suite(),
+            self.server_name.take(),
+            shown.and_then(|chain| chain.first()),
+        )
     }
 
     /// Whether the handshake is complete.
@@ -107,6 +125,9 @@ impl Channel {
         loop {
             let (front, ciphertext) = buffer.split_at_mut(at);
             let UnbufferedStatus { discard, state } = self.tls.process_tls_records(ciphertext);
+            if !self.state.established {
+                self.server_name = take_asked_name().or(self.server_name.take());
+            }
             match state {
                 Ok(ConnectionState::ReadTraffic(mut traffic)) => {
                     while let Some(record) = traffic.next_record() {

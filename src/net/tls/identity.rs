@@ -1,60 +1,127 @@
-//! The identity of a server: its certificate and key, and the authorities of client certificates.
+//! The identity of a server: its certificates and keys, and the authorities of client certificates.
 
-use std::fmt;
 use std::sync::Arc;
 
-use rustls::crypto::{CryptoProvider, ring};
+use rustls::ServerConfig;
+use rustls::crypto::CryptoProvider;
 use rustls::pki_types::CertificateDer;
-use rustls::server::danger::ClientCertVerifier;
-use rustls::server::{ParsedCertificate, WebPkiClientVerifier};
-use rustls::sign::{CertifiedKey, SingleCertAndKey};
-use rustls::{RootCertStore, ServerConfig};
+use rustls::server::ParsedCertificate;
+use rustls::sign::CertifiedKey;
 
+use super::certificates::Certificates;
+use super::clients::read_verifier;
 use super::pem::{PemFile, unsupported_key, wrong};
+use super::validity::{Kind, Validity};
 use super::x509::{Certificate, Time};
-use super::{IdentityError, IdentityFiles, MAKE_VERSION_3};
+use super::{IdentityError, IdentityFiles, MAKE_VERSION_3, Pair, provider};
 
 /// The name of HTTP/1.1 in ALPN (RFC 7301 section 6).
 const HTTP_1_1: &[u8] = b"http/1.1";
 
 /// The configuration of TLS handshakes.
 #[derive(Clone, Debug)]
-pub(crate) struct Identity(pub(super) Arc<ServerConfig>);
+pub(crate) struct Identity {
+    pub(super) config: Arc<ServerConfig>,
+    validity: Arc<[Validity]>,
+}
 
 impl Identity {
-    /// Reads an identity from its files.
+    /// Reads an identity from its files. `earlier` was read from the same files before.
     ///
-    /// Sessions can be resumed only with the same identity: after the files were read again, each client
-    /// presents its certificate again.
+    /// Earlier sessions can be resumed, unless clients present certificates: only a full handshake verifies
+    /// them again.
     ///
     /// # Errors
     ///
     /// A file is not named, cannot be read or has other content; key and certificate do not match.
-    pub(crate) fn read(files: &IdentityFiles) -> Result<Self, IdentityError> {
-        let provider = Arc::new(ring::default_provider());
-        let pair = read_pair(files, &provider)?;
+    pub(crate) fn read(
+        files: &IdentityFiles,
+        earlier: Option<&Self>,
+    ) -> Result<Self, IdentityError> {
+        let provider = Arc::new(provider::default_provider());
+        let mut validity = Vec::new();
+        let certificates = read_certificates(files, &provider, &mut validity)?;
         let versions = ServerConfig::builder_with_provider(Arc::clone(&provider))
             .with_safe_default_protocol_versions()
             .map_err(failed)?;
-        let checked = if files.client_ca.is_empty() {
-            versions.with_no_client_auth()
-        } else {
-            versions.with_client_cert_verifier(read_verifier(&files.client_ca, provider)?)
+        let checks_clients = !files.client_ca.is_empty();
+        if !checks_clients && !files.client_crl.is_empty() {
+            let what = "is of no use without certificate authorities for clients";
+            return Err(wrong(&files.client_crl, what));
+        }
+        let checked = match checks_clients {
+            true => {
+                versions.with_client_cert_verifier(read_verifier(files, provider, &mut validity)?)
+            }
+            false => versions.with_no_client_auth(),
         };
-        let mut config = checked.with_cert_resolver(Arc::new(SingleCertAndKey::from(pair)));
+        let mut config = checked.with_cert_resolver(Arc::new(certificates));
         config.alpn_protocols = vec![HTTP_1_1.to_vec()];
-        config.ticketer = ring::Ticketer::new().map_err(failed)?;
-        Ok(Self(Arc::new(config)))
+        match earlier.filter(|_| !checks_clients) {
+            Some(earlier) => {
+                config.ticketer = Arc::clone(&earlier.config.ticketer);
+                config.session_storage = Arc::clone(&earlier.config.session_storage);
+            }
+            // Its keys change every six hours.
+            None => config.ticketer = provider::Ticketer::new().map_err(failed)?,
+        }
+        let identity = Self {
+            config: Arc::new(config),
+            validity: validity.into(),
+        };
+        identity.warn_of_ends();
+        Ok(identity)
+    }
+
+    /// Returns when the first of the server's certificates ends, in seconds since 1970.
+    pub(crate) fn expires(&self) -> Option<u64> {
+        let ends = self.validity.iter().filter_map(Validity::end_of_presented);
+        ends.min().map(Time::unix_seconds)
+    }
+
+    /// Logs what is not valid, or soon will not be.
+    pub(crate) fn warn_of_ends(&self) {
+        let now = Time::now();
+        for warning in self.validity.iter().filter_map(|one| one.warning(now)) {
+            log::warn!("{warning}");
+        }
     }
 }
 
-fn read_pair(
+fn read_certificates(
     files: &IdentityFiles,
     provider: &CryptoProvider,
+    validity: &mut Vec<Validity>,
+) -> Result<Certificates, IdentityError> {
+    let default = read_pair(&files.pair, provider, validity)?;
+    let default_names = dns_names(&default);
+    let mut certificates = Certificates::new(default);
+    for files in &files.more {
+        let pair = read_pair(files, provider, validity)?;
+        let names = dns_names(&pair);
+        if names.is_empty() {
+            return Err(wrong(
+                &files.certificate,
+                "has no name that clients could ask for: its subjectAltName needs a DNS name",
+            ));
+        }
+        certificates.add(names, pair);
+    }
+    certificates.name_default(default_names);
+    Ok(certificates)
+}
+
+fn dns_names(pair: &CertifiedKey) -> Vec<String> {
+    let certificate = pair.cert.first().and_then(|der| Certificate::parse(der));
+    certificate.map_or_else(Vec::new, |certificate| certificate.dns_names())
+}
+
+fn read_pair(
+    files: &Pair,
+    provider: &CryptoProvider,
+    validity: &mut Vec<Validity>,
 ) -> Result<CertifiedKey, IdentityError> {
-    let IdentityFiles {
-        certificate, key, ..
-    } = files;
+    let Pair { certificate, key } = files;
     if certificate.is_empty() {
         return Err(IdentityError("the certificate is missing".to_owned()));
     }
@@ -63,7 +130,7 @@ fn read_pair(
             "the private key of {certificate} is missing"
         )));
     }
-    let chain = read_chain(certificate)?;
+    let chain = read_chain(certificate, validity)?;
     let secret = PemFile::read(key)?.key()?;
     let loaded = provider.key_provider.load_private_key(secret);
     let pair = CertifiedKey::new(chain, loaded.map_err(|_| unsupported_key(key))?);
@@ -88,15 +155,17 @@ fn is_pair(pair: &CertifiedKey) -> bool {
     }
 }
 
-/// Reads the certificate chain. Clients verify it; what they are likely to reject causes a warning.
-fn read_chain(file: &str) -> Result<Vec<CertificateDer<'static>>, IdentityError> {
+/// Reads a certificate chain. Clients verify it; what they are likely to reject causes a warning.
+fn read_chain(
+    file: &str,
+    validity: &mut Vec<Validity>,
+) -> Result<Vec<CertificateDer<'static>>, IdentityError> {
     let chain = PemFile::read(file)?.certificates()?;
     for (index, der) in chain.iter().enumerate() {
         let Some(certificate) = Certificate::parse(der) else {
             return Err(wrong(file, "contains an invalid certificate: not X.509"));
         };
         let which = format!("certificate {} in {file}", index + 1);
-        warn_of_time(&which, &certificate);
         if certificate.version < 3 {
             log::warn!(
                 "{which} is of X.509 version {}, which many clients refuse: {MAKE_VERSION_3}",
@@ -105,42 +174,13 @@ fn read_chain(file: &str) -> Result<Vec<CertificateDer<'static>>, IdentityError>
         } else if let Err(error) = ParsedCertificate::try_from(der) {
             log::warn!("{which} may be refused by clients: {error}");
         }
+        validity.push(Validity::of_certificate(
+            Kind::Presented,
+            which,
+            &certificate,
+        ));
     }
     Ok(chain)
-}
-
-fn warn_of_time(which: impl fmt::Display, certificate: &Certificate<'_>) {
-    let now = Time::now();
-    if let Some(end) = certificate.not_after.filter(|&end| end < now) {
-        log::warn!("{which} expired on {end}");
-    }
-    if let Some(start) = certificate.not_before.filter(|&start| now < start) {
-        log::warn!("{which} is not valid before {start}");
-    }
-}
-
-fn read_verifier(
-    file: &str,
-    provider: Arc<CryptoProvider>,
-) -> Result<Arc<dyn ClientCertVerifier>, IdentityError> {
-    let mut roots = RootCertStore::empty();
-    for (index, der) in PemFile::read(file)?.certificates()?.into_iter().enumerate() {
-        if let Some(certificate) = Certificate::parse(&der) {
-            warn_of_time(
-                format_args!("certificate {} in {file}", index + 1),
-                &certificate,
-            );
-        }
-        roots.add(der).map_err(|error| {
-            wrong(
-                file,
-                format_args!("contains an invalid certificate: {error}"),
-            )
-        })?;
-    }
-    WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider)
-        .build()
-        .map_err(|error| wrong(file, error))
 }
 
 fn failed(error: rustls::Error) -> IdentityError {

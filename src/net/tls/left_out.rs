@@ -1,17 +1,39 @@
 //! Replaces TLS in builds without it. No identity can be read, so no channel is ever created.
 
 use std::convert::Infallible;
+use std::ffi::CStr;
 use std::io;
 
-use super::{IdentityError, IdentityFiles};
+use super::{IdentityError, IdentityFiles, TlsFact};
 
 /// Never exists.
 #[derive(Clone, Debug)]
 pub(crate) struct Identity(Infallible);
 
 impl Identity {
-    pub(crate) fn read(_files: &IdentityFiles) -> Result<Self, IdentityError> {
+    pub(crate) fn read(
+        _files: &IdentityFiles,
+        _earlier: Option<&Self>,
+    ) -> Result<Self, IdentityError> {
         Err(IdentityError("this build has no TLS".to_owned()))
+    }
+
+    pub(crate) fn expires(&self) -> Option<u64> {
+        match self.0 {}
+    }
+
+    pub(crate) fn warn_of_ends(&self) {
+        match self.0 {}
+    }
+}
+
+/// There are none.
+#[derive(Debug)]
+pub(crate) struct TlsFacts(Infallible);
+
+impl TlsFacts {
+    pub(crate) fn get(&self, _fact: TlsFact) -> &CStr {
+        match self.0 {}
     }
 }
 
@@ -21,6 +43,10 @@ pub(crate) struct Channel(Infallible);
 impl Channel {
     pub(crate) fn new(identity: &Identity) -> io::Result<Self> {
         match identity.0 {}
+    }
+
+    pub(crate) fn take_facts(&mut self) -> Option<TlsFacts> {
+        match self.0 {}
     }
 
     pub(crate) fn is_established(&self) -> bool {

@@ -1,12 +1,19 @@
 //! TLS 1.2 and 1.3 (RFC 5246, RFC 8446).
 //!
-//! - [`Identity`] is a server's certificate and key, read from files.
+//! - [`Identity`] is a server's certificates and keys, read from files.
 //! - [`Channel`] encrypts and decrypts the data of one connection.
+//! - [`TlsFacts`] is what the application may ask of a connection.
 //!
 //! Only this folder uses the TLS library, rustls. A build without it has `left_out` instead.
 
 #[cfg(feature = "tls")]
+mod certificates;
+#[cfg(feature = "tls")]
 mod channel;
+#[cfg(feature = "tls")]
+mod clients;
+#[cfg(feature = "tls")]
+mod facts;
 #[cfg(feature = "tls")]
 mod identity;
 #[cfg(not(feature = "tls"))]
@@ -14,42 +21,77 @@ mod left_out;
 #[cfg(feature = "tls")]
 mod pem;
 #[cfg(feature = "tls")]
+mod validity;
+#[cfg(feature = "tls")]
 mod x509;
 
 #[cfg(feature = "tls")]
 pub(super) use channel::Channel;
 #[cfg(feature = "tls")]
+pub(crate) use facts::TlsFacts;
+#[cfg(feature = "tls")]
 pub(crate) use identity::Identity;
 #[cfg(not(feature = "tls"))]
 pub(super) use left_out::Channel;
 #[cfg(not(feature = "tls"))]
-pub(crate) use left_out::Identity;
+pub(crate) use left_out::{Identity, TlsFacts};
+/// Does the cryptography.
+#[cfg(feature = "tls")]
+pub(super) use rustls::crypto::ring as provider;
 
 use std::fmt;
 
-/// The PEM files of an identity; an empty name means none.
+/// A certificate and its key; an empty name means none.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct IdentityFiles {
+pub(crate) struct Pair {
     /// The certificate and its chain.
     pub certificate: String,
     /// The certificate's key: PKCS#8, PKCS#1 or SEC1.
     pub key: String,
+}
+
+/// The PEM files of an identity; an empty name means none.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct IdentityFiles {
+    /// For all names that are not in one of the others.
+    pub pair: Pair,
+    /// For clients that ask for one of their names.
+    pub more: Vec<Pair>,
     /// Authorities; clients must present a certificate that one of them signed.
     pub client_ca: String,
+    /// What these have revoked.
+    pub client_crl: String,
 }
 
 impl IdentityFiles {
-    /// Returns the lengths of the names.
-    pub(crate) fn lens(&self) -> [usize; 3] {
-        [&self.certificate, &self.key, &self.client_ca].map(String::len)
+    /// Returns the lengths of the names, and the size of the list of pairs.
+    pub(crate) fn lens(&self) -> impl Iterator<Item = usize> {
+        let pairs = self.more.iter().chain([&self.pair]);
+        let names = pairs.flat_map(|pair| [&pair.certificate, &pair.key]);
+        names
+            .chain([&self.client_ca, &self.client_crl])
+            .map(String::len)
+            .chain([size_of_val(&*self.more)])
     }
-}
 
-impl IdentityFiles {
     /// Whether no file is named.
     pub(crate) fn is_empty(&self) -> bool {
-        self.certificate.is_empty() && self.key.is_empty() && self.client_ca.is_empty()
+        *self == Self::default()
     }
+}
+
+/// What the application may ask of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum TlsFact {
+    Version,
+    /// By the name that IANA has registered.
+    Cipher,
+    /// What the client asked for.
+    ServerName,
+    /// PEM.
+    ClientCertificate,
+    /// As RFC 4514 writes it.
+    ClientSubject,
 }
 
 /// Why an identity cannot be read from its files.

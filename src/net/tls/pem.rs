@@ -3,15 +3,19 @@
 use std::fmt;
 use std::fs;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer};
 
 use super::IdentityError;
+use crate::net::memory;
 
 const BEGIN: &str = "-----BEGIN ";
 const END: &str = "-----END ";
 const DASHES: &str = "-----";
 const CERTIFICATE: &str = "CERTIFICATE";
+const REVOCATION_LIST: &str = "X509 CRL";
 /// PKCS#8, PKCS#1 and SEC1.
 const KEYS: [&str; 3] = ["PRIVATE KEY", "RSA PRIVATE KEY", "EC PRIVATE KEY"];
 
@@ -67,6 +71,27 @@ impl<'a> PemFile<'a> {
         match certificates.is_empty() {
             true => Err(self.lacks_certificate(sections.first())),
             false => Ok(certificates),
+        }
+    }
+
+    /// Returns its revocation lists, at least one.
+    pub(crate) fn revocation_lists(
+        &self,
+    ) -> Result<Vec<CertificateRevocationListDer<'static>>, IdentityError> {
+        let sections = self.sections()?;
+        let lists = sections
+            .iter()
+            .filter(|section| section.label == REVOCATION_LIST)
+            .map(|section| self.decode(section))
+            .collect::<Result<Vec<_>, _>>()?;
+        match lists.is_empty() {
+            true => Err(wrong(
+                self.name,
+                format_args!(
+                    "contains no revocation list: no line {BEGIN}{REVOCATION_LIST}{DASHES}"
+                ),
+            )),
+            false => Ok(lists),
         }
     }
 
@@ -190,6 +215,31 @@ pub(crate) fn unsupported_key(name: &str) -> IdentityError {
     )
 }
 
+/// Writes a certificate as PEM; None when memory is refused.
+pub(crate) fn encode_certificate(der: &[u8]) -> Option<Vec<u8>> {
+    /// What becomes a line of 64 characters.
+    const LINE: usize = 48;
+
+    let lines = der.chunks(LINE);
+    let markers = BEGIN.len() + END.len() + 2 * (CERTIFICATE.len() + DASHES.len() + 1);
+    let mut text = Vec::new();
+    // With room for a NUL.
+    memory::try_reserve_exact(&mut text, markers + 65 * lines.len() + 1).ok()?;
+    text.extend(
+        [BEGIN, CERTIFICATE, DASHES, "\n"]
+            .map(str::as_bytes)
+            .concat(),
+    );
+    for line in lines {
+        let mut encoded = [0; 64];
+        let length = STANDARD.encode_slice(line, &mut encoded).ok()?;
+        text.extend_from_slice(&encoded[..length]);
+        text.push(b'\n');
+    }
+    text.extend([END, CERTIFICATE, DASHES, "\n"].map(str::as_bytes).concat());
+    Some(text)
+}
+
 pub(crate) fn wrong(name: &str, what: impl fmt::Display) -> IdentityError {
     IdentityError(format!("{name} {what}"))
 }
@@ -253,6 +303,35 @@ mod tests {
         assert!(file(format!("{ENCRYPTED}{ONE}")).certificates().is_ok());
         let result = file(format!("{ONE}{ENCRYPTED}")).key();
         assert!(result.expect_err("encrypted").0.contains("is encrypted"));
+    }
+
+    #[test]
+    fn an_encoded_certificate_is_read_as_the_same() {
+        for length in [0, 1, 2, 3, 47, 48, 49, 96, 1000] {
+            let der: Vec<u8> = (0..length).map(|byte| byte as u8).collect();
+            let text = encode_certificate(&der).unwrap();
+            assert!(text.capacity() > text.len());
+            assert!(
+                text.split(|&byte| byte == b'\n')
+                    .all(|line| line.len() <= 64)
+            );
+            let read = file(text).certificates().unwrap();
+            assert_eq!(read[0][..], der);
+        }
+    }
+
+    #[test]
+    fn a_file_without_a_revocation_list_is_told_so() {
+        let list = ONE.replace("CERTIFICATE", "X509 CRL");
+        assert_eq!(
+            file(format!("{ONE}{list}{list}"))
+                .revocation_lists()
+                .unwrap()
+                .len(),
+            2
+        );
+        let error = file(ONE).revocation_lists().expect_err("none");
+        assert!(error.0.contains("contains no revocation list"), "{error}");
     }
 
     #[test]

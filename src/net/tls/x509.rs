@@ -1,177 +1,240 @@
-//! The fields of a certificate (RFC 5280 section 4.1) that are checked before it is presented.
+//! The fields of certificates (RFC 5280 section 4.1) and of revocation lists (section 5.1) that are read
+//! outside a handshake.
 //!
-//! It is DER (X.690): each element is a tag, a length and so many bytes. Nothing is verified here: the peer
-//! verifies the certificate.
+//! Nothing is verified here: that is done by those to whom a certificate is presented.
 
 use std::fmt;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-const INTEGER: u8 = 0x02;
-const SEQUENCE: u8 = 0x30;
-const UTC_TIME: u8 = 0x17;
-const GENERALIZED_TIME: u8 = 0x18;
-const VERSION: u8 = 0xa0;
+use x509_cert::der::asn1::{AnyRef, GeneralizedTime, Ia5StringRef, UtcTime};
+use x509_cert::der::oid::AssociatedOid;
+use x509_cert::der::{
+    self, DateTime, Decode, ErrorKind, Reader, SliceReader, Tag, TagMode, TagNumber, Tagged,
+};
+use x509_cert::ext::Extension;
+use x509_cert::ext::pkix::SubjectAltName;
+use x509_cert::name::Name;
 
-/// The fields that a server checks.
+/// The tag of the extensions of a certificate.
+const EXTENSIONS: Tag = Tag::ContextSpecific {
+    constructed: true,
+    number: TagNumber(3),
+};
+
+/// The tag of a dNSName (RFC 5280 section 4.2.1.6).
+const DNS_NAME: Tag = Tag::ContextSpecific {
+    constructed: false,
+    number: TagNumber(2),
+};
+
+/// What matters of a certificate to a server that presents it, or to which it was presented.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Certificate<'a> {
     /// 1 to 3.
-    pub version: u32,
-    /// None for a form that RFC 5280 forbids.
+    pub version: u8,
+    /// None: it is in a form that RFC 5280 forbids.
     pub not_before: Option<Time>,
     pub not_after: Option<Time>,
     /// SubjectPublicKeyInfo.
     pub public_key: &'a [u8],
+    subject: &'a [u8],
+    /// The SEQUENCE of extensions; empty when there are none.
+    extensions: &'a [u8],
 }
 
 impl<'a> Certificate<'a> {
     /// Returns None if these bytes are not a certificate.
     pub(crate) fn parse(der: &'a [u8]) -> Option<Self> {
-        let mut rest = der;
-        let mut parts = take(&mut rest, SEQUENCE)?.content;
-        let mut fields = take(&mut parts, SEQUENCE)?.content;
-        let version = match fields.first()? {
-            &VERSION => version(take(&mut fields, VERSION)?.content)?,
-            _ => 1,
-        };
-        take(&mut fields, INTEGER)?; // serial number
-        take(&mut fields, SEQUENCE)?; // algorithm of the signature
-        take(&mut fields, SEQUENCE)?; // issuer
-        let mut validity = take(&mut fields, SEQUENCE)?.content;
-        take(&mut fields, SEQUENCE)?; // subject
-        let public_key = take(&mut fields, SEQUENCE)?.whole;
-        Some(Self {
-            version,
-            not_before: Time::parse(take_any(&mut validity)?),
-            not_after: Time::parse(take_any(&mut validity)?),
-            public_key,
-        })
-        .filter(|_| rest.is_empty())
+        let mut reader = SliceReader::new(der).ok()?;
+        let certificate = reader.sequence(|parts| {
+            let certificate = parts.sequence(Self::read_fields)?;
+            skip_rest(parts)?;
+            Ok::<_, der::Error>(certificate)
+        });
+        reader.finish().ok()?;
+        certificate.ok()
     }
-}
 
-/// Parses the version; the field has the version minus 1.
-fn version(mut field: &[u8]) -> Option<u32> {
-    match take(&mut field, INTEGER)?.content {
-        &[number @ 0..=2] => Some(u32::from(number) + 1),
-        _ => None,
-    }
-}
-
-struct Element<'a> {
-    tag: u8,
-    whole: &'a [u8],
-    content: &'a [u8],
-}
-
-/// Parses the next element, which must have this tag.
-fn take<'a>(input: &mut &'a [u8], tag: u8) -> Option<Element<'a>> {
-    take_any(input).filter(|element| element.tag == tag)
-}
-
-fn take_any<'a>(input: &mut &'a [u8]) -> Option<Element<'a>> {
-    let (&tag, rest) = input.split_first()?;
-    let (&first, rest) = rest.split_first()?;
-    let (length, rest) = match first {
-        short @ ..=0x7f => (usize::from(short), rest),
-        // The long form, with a length of up to four bytes.
-        0x81..=0x84 => {
-            let (bytes, rest) = rest.split_at_checked(usize::from(first & 0x7f))?;
-            let length = bytes
-                .iter()
-                .fold(0, |length, &byte| length << 8 | usize::from(byte));
-            (length, rest)
+    fn read_fields<R: Reader<'a>>(fields: &mut R) -> der::Result<Self> {
+        let version = fields.context_specific::<u8>(TagNumber(0), TagMode::Explicit)?;
+        if version > Some(2) {
+            return Err(ErrorKind::Failed.into());
         }
-        _ => return None,
-    };
-    let (content, rest) = rest.split_at_checked(length)?;
-    let (whole, _) = input.split_at_checked(input.len() - rest.len())?;
-    *input = rest;
-    Some(Element {
-        tag,
-        whole,
-        content,
-    })
+        skip(fields, Tag::Integer)?; // serial number
+        skip(fields, Tag::Sequence)?; // algorithm of the signature
+        skip(fields, Tag::Sequence)?; // issuer
+        let (not_before, not_after) = fields
+            .sequence(|times| Ok::<_, der::Error>((Time::read(times)?, Time::read(times)?)))?;
+        let subject = fields.tlv_bytes()?;
+        let public_key = fields.tlv_bytes()?;
+        let mut extensions = &[][..];
+        while !fields.is_finished() {
+            let field: AnyRef<'a> = fields.decode()?;
+            if field.tag() == EXTENSIONS {
+                extensions = field.value();
+            }
+        }
+        Ok(Self {
+            version: version.unwrap_or(0) + 1,
+            not_before,
+            not_after,
+            public_key,
+            subject,
+            extensions,
+        })
+    }
+
+    /// Writes the subject as RFC 4514 does.
+    ///
+    /// # Errors
+    ///
+    /// It is malformed, or `out` takes no more.
+    pub(crate) fn write_subject(&self, out: &mut impl fmt::Write) -> fmt::Result {
+        let name = Name::from_der(self.subject).map_err(|_| fmt::Error)?;
+        write!(out, "{name}")
+    }
+
+    /// Returns the dNSNames among its subjectAltNames, in lower case.
+    pub(crate) fn dns_names(&self) -> Vec<String> {
+        let mut names = Vec::new();
+        // Those before a malformed one are kept.
+        let _ = self.read_names(&mut names);
+        names
+    }
+
+    fn read_names(&self, names: &mut Vec<String>) -> der::Result<()> {
+        SliceReader::new(self.extensions)?.sequence(|extensions| {
+            while !extensions.is_finished() {
+                let extension: Extension = extensions.decode()?;
+                if extension.extn_id == SubjectAltName::OID {
+                    SliceReader::new(extension.extn_value.as_bytes())?.sequence(|reader| {
+                        while !reader.is_finished() {
+                            let name: AnyRef<'_> = reader.decode()?;
+                            if name.tag() == DNS_NAME {
+                                let name = Ia5StringRef::new(name.value())?;
+                                names.push(name.as_str().to_ascii_lowercase());
+                            }
+                        }
+                        Ok::<_, der::Error>(())
+                    })?;
+                }
+            }
+            Ok(())
+        })
+    }
+}
+
+/// What matters of a revocation list to a server that obeys it.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct RevocationList {
+    /// 1 or 2.
+    pub version: u8,
+    /// When the next list is due; None: it does not say, or in a form that RFC 5280 forbids.
+    pub next_update: Option<Time>,
+}
+
+impl RevocationList {
+    /// Returns None if these bytes are not a revocation list.
+    pub(crate) fn parse(der: &[u8]) -> Option<Self> {
+        let mut reader = SliceReader::new(der).ok()?;
+        let list = reader.sequence(|parts| {
+            let list = parts.sequence(Self::read_fields)?;
+            skip_rest(parts)?;
+            Ok::<_, der::Error>(list)
+        });
+        list.ok()
+    }
+
+    fn read_fields<'a, R: Reader<'a>>(fields: &mut R) -> der::Result<Self> {
+        let version = match Tag::peek(fields)? {
+            Tag::Integer => fields.decode::<u8>()?,
+            _ => 0,
+        };
+        skip(fields, Tag::Sequence)?; // algorithm of the signature
+        skip(fields, Tag::Sequence)?; // issuer
+        Time::read(fields)?; // of this list
+        let next_update = match Tag::peek(fields) {
+            Ok(Tag::UtcTime | Tag::GeneralizedTime) => Time::read(fields)?,
+            _ => None,
+        };
+        skip_rest(fields)?;
+        Ok(Self {
+            version: version.saturating_add(1),
+            next_update,
+        })
+    }
+}
+
+/// Skips the next element, which must have this tag.
+fn skip<'a>(reader: &mut impl Reader<'a>, tag: Tag) -> der::Result<()> {
+    let element: AnyRef<'a> = reader.decode()?;
+    element.tag().assert_eq(tag).map(|_| ())
+}
+
+fn skip_rest<'a>(reader: &mut impl Reader<'a>) -> der::Result<()> {
+    while !reader.is_finished() {
+        reader.decode::<AnyRef<'a>>()?;
+    }
+    Ok(())
 }
 
 /// A time in UTC, in seconds. Later times are greater.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Time {
-    year: u64,
-    month: u64,
-    day: u64,
-    second: u64,
-}
+pub(crate) struct Time(DateTime);
 
 impl Time {
     /// Returns the system's current time.
     pub(crate) fn now() -> Self {
         let since = SystemTime::now().duration_since(UNIX_EPOCH);
-        Self::from_unix(since.map_or(0, |since| since.as_secs()))
+        Self::from_unix(since.unwrap_or_default())
     }
 
-    fn from_unix(seconds: u64) -> Self {
-        // In years that begin in March the leap day is last; 400 years always have 146,097 days.
-        let days = seconds / 86_400 + 719_468;
-        let (era, day_of_era) = (days / 146_097, days % 146_097);
-        let year_of_era =
-            (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-        let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-        let march_month = (5 * day_of_year + 2) / 153;
-        let month = (march_month + 2) % 12 + 1;
-        Self {
-            year: 400 * era + year_of_era + u64::from(month <= 2),
-            month,
-            day: day_of_year - (153 * march_month + 2) / 5 + 1,
-            second: seconds % 86_400,
-        }
+    /// Returns the seconds since 1970.
+    pub(crate) fn unix_seconds(self) -> u64 {
+        self.0.unix_duration().as_secs()
     }
 
-    /// `YYMMDDHHMMSSZ` or, with four digits of the year, GeneralizedTime (RFC 5280 section 4.1.2.5).
-    fn parse(element: Element<'_>) -> Option<Self> {
-        let digits = element.content.strip_suffix(b"Z")?;
-        let year_digits = match element.tag {
-            UTC_TIME => 2,
-            GENERALIZED_TIME => 4,
-            _ => return None,
-        };
-        let (year, rest) = digits.split_at_checked(year_digits)?;
-        let year = match (element.tag, number(year)?) {
-            (UTC_TIME, year @ ..50) => 2000 + year,
-            (UTC_TIME, year) => 1900 + year,
-            (_, year) => year,
-        };
-        let &[m1, m2, d1, d2, h1, h2, i1, i2, s1, s2] = rest else {
-            return None;
-        };
-        let [month, day, hour, minute, second] =
-            [[m1, m2], [d1, d2], [h1, h2], [i1, i2], [s1, s2]].map(|two| number(&two));
-        Some(Self {
-            year,
-            month: month?,
-            day: day?,
-            second: hour? * 3600 + minute? * 60 + second?,
-        })
+    /// Returns the time so long after 1970, or the last that there is.
+    pub(crate) fn from_unix(since: Duration) -> Self {
+        Self(DateTime::from_unix_duration(since).unwrap_or(DateTime::INFINITY))
     }
-}
 
-fn number(digits: &[u8]) -> Option<u64> {
-    digits.iter().try_fold(0, |number, digit| match digit {
-        b'0'..=b'9' => Some(number * 10 + u64::from(digit - b'0')),
-        _ => None,
-    })
+    /// Reads UTCTime or GeneralizedTime (RFC 5280 section 4.1.2.5); None: in a form that is forbidden.
+    fn read<'a>(reader: &mut impl Reader<'a>) -> der::Result<Option<Self>> {
+        let time: AnyRef<'a> = reader.decode()?;
+        let time = match time.tag() {
+            Tag::UtcTime => time.decode_as::<UtcTime>().map(|time| time.to_date_time()),
+            _ => time
+                .decode_as::<GeneralizedTime>()
+                .map(|time| time.to_date_time()),
+        };
+        Ok(time.ok().map(Self))
+    }
 }
 
 /// Writes the date alone.
 impl fmt::Display for Time {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:04}-{:02}-{:02}", self.year, self.month, self.day)
+        let Self(time) = self;
+        let (year, month, day) = (time.year(), time.month(), time.day());
+        write!(f, "{year:04}-{month:02}-{day:02}")
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const INTEGER: u8 = 0x02;
+    const OCTET_STRING: u8 = 0x04;
+    const OBJECT_IDENTIFIER: u8 = 0x06;
+    const UTF8_STRING: u8 = 0x0c;
+    const UTC_TIME: u8 = 0x17;
+    const GENERALIZED_TIME: u8 = 0x18;
+    const SEQUENCE: u8 = 0x30;
+    const SET: u8 = 0x31;
+    const VERSION: u8 = 0xa0;
+    const EXTENSION_LIST: u8 = 0xa3;
 
     fn element(tag: u8, parts: &[&[u8]]) -> Vec<u8> {
         let content = parts.concat();
@@ -184,8 +247,8 @@ mod tests {
         [head, content].concat()
     }
 
-    /// A certificate with this field for its version and a name of so many bytes.
-    fn certificate(version: &[u8], name: usize) -> Vec<u8> {
+    /// A certificate with this field for its version, this subject and these extensions.
+    fn certificate_of(version: &[u8], subject: &[u8], extensions: &[u8]) -> Vec<u8> {
         let some = element(SEQUENCE, &[]);
         let validity = element(
             SEQUENCE,
@@ -200,13 +263,62 @@ mod tests {
                 version,
                 &element(INTEGER, &[&[7]]),
                 &some,
-                &element(SEQUENCE, &[&vec![0; name]]),
-                &validity,
                 &some,
+                &validity,
+                subject,
                 &element(SEQUENCE, &[b"key"]),
+                extensions,
             ],
         );
         element(SEQUENCE, &[&fields, &some, &element(0x03, &[])])
+    }
+
+    /// A certificate with this field for its version and a subject of so many bytes.
+    fn certificate(version: &[u8], subject: usize) -> Vec<u8> {
+        certificate_of(version, &element(SEQUENCE, &[&vec![0; subject]]), &[])
+    }
+
+    /// A name with these attributes, each alone in its set.
+    fn name(attributes: &[(&[u8], u8, &[u8])]) -> Vec<u8> {
+        let sets: Vec<Vec<u8>> = attributes
+            .iter()
+            .map(|&(kind, tag, value)| {
+                let kind = element(OBJECT_IDENTIFIER, &[kind]);
+                element(
+                    SET,
+                    &[&element(SEQUENCE, &[&kind, &element(tag, &[value])])],
+                )
+            })
+            .collect();
+        element(SEQUENCE, &[&sets.concat()])
+    }
+
+    /// The field of extensions, with these alternative names of the subject between two others.
+    fn alternative_names(names: &[&[u8]]) -> Vec<u8> {
+        let other = element(
+            SEQUENCE,
+            &[
+                &element(OBJECT_IDENTIFIER, &[&[0x55, 0x1d, 0x0f]]),
+                &element(0x01, &[&[0xff]]),
+                &element(OCTET_STRING, &[b"anything"]),
+            ],
+        );
+        let names = element(SEQUENCE, &[&names.concat()]);
+        let extension = element(
+            SEQUENCE,
+            &[
+                &element(OBJECT_IDENTIFIER, &[&[0x55, 0x1d, 0x11]]),
+                &element(OCTET_STRING, &[&names]),
+            ],
+        );
+        let list = element(SEQUENCE, &[&other, &extension, &other]);
+        element(EXTENSION_LIST, &[&list])
+    }
+
+    fn subject_of(der: &[u8]) -> Option<String> {
+        let mut text = String::new();
+        let certificate = Certificate::parse(der)?;
+        certificate.write_subject(&mut text).ok().map(|()| text)
     }
 
     #[test]
@@ -251,19 +363,16 @@ mod tests {
     #[test]
     fn times_are_read_as_they_are_written() {
         let read = |tag, content: &[u8]| {
-            Time::parse(Element {
-                tag,
-                whole: &[],
-                content,
-            })
+            let der = element(tag, &[content]);
+            let mut reader = SliceReader::new(&der).unwrap();
+            Time::read(&mut reader).unwrap().map(Time::unix_seconds)
         };
-        let some = |seconds| Some(Time::from_unix(seconds));
         for (tag, text, time) in [
-            (UTC_TIME, &b"700101000000Z"[..], some(0)),
-            (UTC_TIME, b"000229235959Z", some(951_868_799)),
-            (UTC_TIME, b"261126010000Z", some(1_795_654_800)),
-            (GENERALIZED_TIME, b"20380119031408Z", some(1 << 31)),
-            (GENERALIZED_TIME, b"21000301000000Z", some(4_107_542_400)),
+            (UTC_TIME, &b"700101000000Z"[..], Some(0)),
+            (UTC_TIME, b"000229235959Z", Some(951_868_799)),
+            (UTC_TIME, b"261126010000Z", Some(1_795_654_800)),
+            (GENERALIZED_TIME, b"20380119031408Z", Some(1 << 31)),
+            (GENERALIZED_TIME, b"21000301000000Z", Some(4_107_542_400)),
             (UTC_TIME, b"261126010000+0100", None),
             (UTC_TIME, b"2611260100Z", None),
             (UTC_TIME, b"2611260100xxZ", None),
@@ -272,6 +381,93 @@ mod tests {
             (UTC_TIME, b"Z", None),
         ] {
             assert_eq!(read(tag, text), time, "{}", text.escape_ascii());
+        }
+    }
+
+    #[test]
+    fn a_subject_is_written_last_part_first_with_its_special_characters_escaped_rfc_4514() {
+        const COUNTRY: &[u8] = &[0x55, 0x04, 0x06];
+        const ORGANISATION: &[u8] = &[0x55, 0x04, 0x0a];
+        const COMMON_NAME: &[u8] = &[0x55, 0x04, 0x03];
+        let subject = name(&[
+            (COUNTRY, 0x13, b"DE"),
+            (ORGANISATION, UTF8_STRING, b"Gr\xc3\xbcn, S\xc3\xb6hne + Co"),
+            (COMMON_NAME, UTF8_STRING, b" #a\0b "),
+            (&[0x2a, 0x03], UTF8_STRING, b"x"),
+        ]);
+        let der = certificate_of(&[], &subject, &[]);
+        let written = "1.2.3=#0c0178,CN=\\ #a\\00b\\ ,O=Gr\u{fc}n\\, S\u{f6}hne \\+ Co,C=DE";
+        assert_eq!(subject_of(&der).as_deref(), Some(written));
+        assert_eq!(subject_of(&certificate(&[], 0)), Some(String::new()));
+        assert_eq!(subject_of(&certificate(&[], 9)), None);
+    }
+
+    #[test]
+    fn names_for_servers_are_those_of_dns_alone() {
+        let names = alternative_names(&[
+            &element(0x81, &[b"a@example.org"]),
+            &element(0x82, &[b"Example.ORG"]),
+            &element(0x87, &[&[127, 0, 0, 1]]),
+            &element(0x82, &[b"*.example.org"]),
+        ]);
+        let der = certificate_of(&[], &element(SEQUENCE, &[]), &names);
+        let certificate = Certificate::parse(&der).unwrap();
+        assert_eq!(certificate.dns_names(), ["example.org", "*.example.org"]);
+        let names = alternative_names(&[&element(0x82, &[b"a"]), &element(0x82, &[b"\xff"])]);
+        let der = certificate_of(&[], &element(SEQUENCE, &[]), &names);
+        assert_eq!(Certificate::parse(&der).unwrap().dns_names(), ["a"]);
+        let der = self::certificate(&[], 0);
+        assert!(Certificate::parse(&der).unwrap().dns_names().is_empty());
+    }
+
+    #[test]
+    fn a_revocation_list_tells_when_the_next_is_due() {
+        let list = |version: &[u8], times: &[u8], rest: &[u8]| {
+            let some = element(SEQUENCE, &[]);
+            let fields = element(SEQUENCE, &[version, &some, &some, times, rest]);
+            element(SEQUENCE, &[&fields, &some, &element(0x03, &[])])
+        };
+        let this = element(UTC_TIME, &[b"260101000000Z"]);
+        let next = element(UTC_TIME, &[b"260201000000Z"]);
+        let both = [&this[..], &next].concat();
+        let (version, revoked) = (element(INTEGER, &[&[1]]), element(SEQUENCE, &[]));
+        for (number, version) in [(2, &version[..]), (1, &[])] {
+            for rest in [&revoked[..], &[]] {
+                let whole = list(version, &both, rest);
+                let read = RevocationList::parse(&whole).expect("a list");
+                assert_eq!(read.version, number);
+                assert_eq!(read.next_update.unwrap().to_string(), "2026-02-01");
+                let endless = RevocationList::parse(&list(version, &this, rest));
+                assert_eq!(endless.expect("a list").next_update, None);
+                for length in 0..whole.len() {
+                    let cut = RevocationList::parse(&whole[..length]);
+                    assert_eq!(cut, None, "cut at {length}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn no_forged_byte_makes_reading_fail_otherwise_than_by_an_error() {
+        let subject = name(&[
+            (&[0x55, 0x04, 0x03], UTF8_STRING, b"client"),
+            (&[0x55, 0x04, 0x0a], 0x1e, b"\0a\0b"),
+            (&[0x55, 0x04, 0x0a], 0x14, b"a\xe9"),
+        ]);
+        let names = alternative_names(&[&element(0x82, &[b"example.org"])]);
+        let der = certificate_of(
+            &element(VERSION, &[&element(INTEGER, &[&[2]])]),
+            &subject,
+            &names,
+        );
+        for at in 0..der.len() {
+            for byte in 0..=255 {
+                let mut forged = der.clone();
+                forged[at] = byte;
+                let _ = subject_of(&forged);
+                let _ = Certificate::parse(&forged).map(|certificate| certificate.dns_names());
+                let _ = RevocationList::parse(&forged);
+            }
         }
     }
 }

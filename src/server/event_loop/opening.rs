@@ -200,11 +200,12 @@ impl Loop {
         turn: &mut Turn<'_, '_>,
         token: Token,
         place: Place,
-        request: Box<Request>,
+        mut request: Box<Request>,
         offer: &Offer,
     ) {
         {
             let mut core = self.core.borrow_mut();
+            request.set_tls(core.poller.take_tls_facts(token));
             let Some(conn) = core.conns.get_mut(token) else {
                 return;
             };

@@ -4,7 +4,7 @@ use std::cell::{Cell, OnceCell, RefCell};
 use std::ffi::CStr;
 use std::io::Write as _;
 
-use crate::net::{Peer, memory};
+use crate::net::{Peer, TlsFact, TlsFacts, memory};
 use crate::proto::{self, Agreement, Body, Names, RequestHead};
 use crate::server::ServerError;
 use crate::server::error::ServerResult;
@@ -37,6 +37,8 @@ pub(crate) struct Request {
     peer: Peer,
     /// Written when it is asked for.
     peer_name: OnceCell<[u8; PEER_NAME]>,
+    /// None: the connection is not encrypted.
+    tls: Option<Box<TlsFacts>>,
     headers: Vec<Header>,
     params: Vec<(Span, Span)>,
     /// Decoded when one is asked for.
@@ -110,6 +112,7 @@ impl Request {
             query: target.last(head.query.len()),
             peer: parts.peer,
             peer_name: OnceCell::new(),
+            tls: None,
             headers,
             params,
             query_params: OnceCell::new(),
@@ -167,6 +170,16 @@ impl Request {
             name
         });
         CStr::from_bytes_until_nul(name).unwrap_or_default()
+    }
+
+    /// Notes what is known of the connection's encryption.
+    pub(crate) fn set_tls(&mut self, facts: Option<TlsFacts>) {
+        self.tls = facts.map(Box::new);
+    }
+
+    /// Returns what is known of the connection's encryption; empty when there is none.
+    pub(crate) fn tls(&self, fact: TlsFact) -> &CStr {
+        self.tls.as_ref().map_or(c"", |facts| facts.get(fact))
     }
 
     /// The value of a header, its name in any case; repeated ones joined.

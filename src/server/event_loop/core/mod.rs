@@ -5,6 +5,7 @@
 mod accepting;
 mod acceptor;
 mod backlog;
+mod certificate_check;
 pub(crate) mod clock;
 mod closing;
 mod deflating;
@@ -29,6 +30,7 @@ use crate::net::{Listener, Poller, Token, memory};
 use crate::server::dispatch::pull::Batch;
 use crate::server::event::Event;
 use crate::server::event_loop::core::acceptor::Acceptor;
+use crate::server::event_loop::core::certificate_check::CertificateCheck;
 use crate::server::event_loop::core::clock::Clock;
 use crate::server::event_loop::core::input::Input;
 use crate::server::event_loop::core::output::Output;
@@ -66,6 +68,7 @@ pub(crate) struct Core {
     acceptor: Acceptor,
     periods: Periods,
     waits: Waits,
+    certificate_check: CertificateCheck,
     peers: Peers,
     account: Account,
     pub pending: VecDeque<(Token, Pending)>,
@@ -89,6 +92,7 @@ impl Core {
         let options = &server.options;
         let clock = Clock::new(options, poller.now());
         let mailbox = conns.slot_arena().mailbox;
+        let watches = number == 0 && server.has_identity();
         Ok(Self {
             mailbox,
             poller,
@@ -97,6 +101,7 @@ impl Core {
             output: Output::new(options)?,
             acceptor: Acceptor::default(),
             periods: Periods::new(options, &clock),
+            certificate_check: CertificateCheck::new(watches, &clock),
             clock,
             waits: Waits::default(),
             peers: Peers::default(),

@@ -40,8 +40,10 @@ impl Core {
         }
         let groups = self.conns.groups() as u32;
         if self.conns.live() == 0 {
-            let keeps_memory = self.input.scratch.keeps_large() || memory::has_kept_blocks();
-            return keeps_memory.then_some(ROUND);
+            if self.input.scratch.keeps_large() || memory::has_kept_blocks() {
+                return Some(ROUND);
+            }
+            return self.certificate_check.remaining(self.clock.now());
         }
         let next = self.clock.now().wrapping_add(1) % ROUND;
         // Groups are checked in the first ticks of a round.
@@ -61,6 +63,9 @@ impl Core {
     fn sweep_groups(&mut self, ticks: Ticks) {
         self.acceptor.retry();
         self.acceptor.check_recovery(&self.clock);
+        if self.certificate_check.is_due(self.clock.now()) {
+            self.server.warn_of_certificates();
+        }
         if ticks.first / ROUND != ticks.first.wrapping_add(ticks.count) / ROUND {
             self.input.scratch.shed();
             memory::trim();
