@@ -37,7 +37,6 @@ install(FILES "${portal_include_dir}/portal.h" "${portal_include_dir}/portal.jso
 install(FILES
   "${portal_library_dir}/${portal_shared_file}" ${portal_installed_links} "${portal_library_dir}/${portal_static_file}"
   DESTINATION "${CMAKE_INSTALL_LIBDIR}")
-install(FILES packaging/portal.supp DESTINATION "${CMAKE_INSTALL_DATADIR}/portal")
 install(FILES "${PROJECT_BINARY_DIR}/portal.pc" DESTINATION "${portal_pkgconfig_dir}")
 install(FILES
   "${PROJECT_BINARY_DIR}/portalConfig.cmake" "${PROJECT_BINARY_DIR}/portalConfigVersion.cmake" cmake/portalTargets.cmake

@@ -657,7 +657,7 @@ mod encrypted_tests {
     fn shake_hands(port: u16) -> TcpStream {
         let mut socket = TcpStream::connect(("127.0.0.1", port)).unwrap();
         socket.set_read_timeout(Some(DEADLINE)).unwrap();
-        let config = ClientConfig::builder_with_provider(Arc::new(provider::default_provider()))
+        let config = ClientConfig::builder_with_provider(Arc::new(provider()))
             .with_safe_default_protocol_versions()
             .unwrap()
             .dangerous()

@@ -151,7 +151,7 @@ static void converse(struct secured self)
 
 static void every_kind_of_key_is_served_in_both_versions(void)
 {
-    static const char *const pairs[] = { "p256", "p384", "ed25519", "rsa" };
+    static const char *const pairs[] = { "p256", "p384", "p521", "ed25519", "rsa" };
 
     for (size_t i = 0; i < COUNT(pairs); ++i) {
         const portal_server server = serve_with(pairs[i], NULL);
@@ -186,7 +186,7 @@ static void make_client(const char *signer)
 
 static void clients_show_certificates_of_every_kind(void)
 {
-    static const char *const pairs[] = { "p256", "p384", "ed25519", "rsa" };
+    static const char *const pairs[] = { "p256", "p384", "p521", "ed25519", "rsa" };
 
     for (size_t i = 0; i < COUNT(pairs); ++i) {
         const portal_server server = serve_with("p256", pairs[i]);
@@ -289,6 +289,7 @@ int main(void)
     atexit(remove_folder);
     make_pair("p256", "EC", "ec_paramgen_curve:P-256");
     make_pair("p384", "EC", "ec_paramgen_curve:P-384");
+    make_pair("p521", "EC", "ec_paramgen_curve:P-521");
     make_pair("ed25519", "ED25519", NULL);
     make_pair("rsa", "RSA", "rsa_keygen_bits:2048");
     CHECK((extensions = fopen(file("client", "ext"), "w")) != NULL);

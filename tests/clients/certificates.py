@@ -34,10 +34,10 @@ def is_version_1(certificate):
 class Authority:
     """A certificate authority, and what it signs. Each name is that of a file in its folder."""
 
-    def __init__(self, folder, name="authority"):
+    def __init__(self, folder, name="authority", kind=EC):
         self.folder, self.name = Path(folder), name
         self.certificate, self.key = self.file(f"{name}.pem"), self.file(f"{name}.key")
-        openssl("req", "-x509", *EC, "-nodes", "-subj", f"/CN={name}", "-days", str(DAYS), "-keyout", self.key, "-out",
+        openssl("req", "-x509", *kind, "-nodes", "-subj", f"/CN={name}", "-days", str(DAYS), "-keyout", self.key, "-out",
                 self.certificate)
 
     def file(self, name):

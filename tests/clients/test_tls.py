@@ -3,9 +3,11 @@
 import contextlib
 import os
 import re
+import resource
 import shutil
 import socket
 import ssl
+import struct
 import subprocess
 import threading
 import time
@@ -13,8 +15,9 @@ from pathlib import Path
 
 import pytest
 import websockets.sync.client
+from OpenSSL import SSL
 
-from certificates import EC, FOR_CLIENTS, RSA, Authority, openssl
+from certificates import EC, FOR_CLIENTS, LOCALHOST, RSA, Authority, openssl
 from program import DEADLINE, WAYS, running
 from tickets import read_tickets
 
@@ -129,7 +132,7 @@ def bad_files(authority, pair):
     openssl("ec", "-in", key, "-aes128", "-passout", "pass:x", "-out", old)
     assert "Proc-Type: 4,ENCRYPTED" in Path(old).read_text()
     openssl("genpkey", "-algorithm", "ED448", "-out", dsa)
-    openssl("ecparam", "-name", "secp521r1", "-genkey", "-out", curve)
+    openssl("ecparam", "-name", "secp256k1", "-genkey", "-out", curve)
     openssl("genrsa", "-out", short, "1024")
     openssl("x509", "-in", certificate, "-outform", "der", "-out", der)
     openssl("pkcs12", "-export", "-in", certificate, "-inkey", key, "-passout", "pass:x", "-out", pfx)
@@ -145,7 +148,7 @@ def bad_files(authority, pair):
     garbage = written("garbage", b"-----BEGIN CERTIFICATE-----\n!!!\n-----END CERTIFICATE-----\n")
     broken = written("broken", b"-----BEGIN CERTIFICATE-----\nYWJj\n-----END CERTIFICATE-----\n")
     missing = authority.file("missing")
-    kinds = "RSA with 2048 to 4096 bits, EC with the curve P-256 or P-384, and Ed25519"
+    kinds = "RSA with 2048 to 8192 bits, EC with the curve P-256, P-384 or P-521, and Ed25519"
     return {
         "no key": ([certificate, "", ""], "is missing"),
         "no certificate": (["", key, ""], "is missing"),
@@ -547,6 +550,36 @@ def test_an_older_version_is_refused(server):
     assert re.search("alert (protocol version|handshake failure)", said) and "Cipher is (NONE)" in said
 
 
+def test_keys_are_exchanged_in_the_post_quantum_way_that_browsers_offer_first(server, authority):
+    """Python's own OpenSSL may be too old for it."""
+    context = SSL.Context(SSL.TLS_CLIENT_METHOD)
+    context.load_verify_locations(authority.certificate)
+    context.set_verify(SSL.VERIFY_PEER)
+    with socket.create_connection(("127.0.0.1", server.port)) as plain:
+        plain.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("ll", DEADLINE, 0))
+        client = SSL.Connection(context, plain)
+        client.set_tlsext_host_name(b"localhost")
+        client.set_connect_state()
+        client.do_handshake()
+        assert client.get_group_name() == "X25519MLKEM768"
+        client.sendall(PAGE)
+        assert client.recv(65536).startswith(b"HTTP/1.1 200 OK\r\n")
+
+
+P_521 = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-521"]
+
+
+@pytest.mark.parametrize("kind", [P_521, ["-newkey", "rsa:8192"]], ids=["P-521", "RSA with 8192 bits"])
+def test_the_largest_keys_serve_and_let_in(tmp_path, kind):
+    largest = Authority(tmp_path, "largest", P_521)
+    certificate, key = largest.sign("localhost", extension=f"{LOCALHOST}\nextendedKeyUsage=serverAuth,clientAuth", kind=kind)
+    with serving((certificate, key), f"TLS_CLIENT_CA={largest.certificate}") as server:
+        for version in ["-tls1_2", "-tls1_3"]:
+            said = s_client(server, "-ign_eof", version, "-CAfile", largest.certificate, "-verify_return_error", "-cert",
+                            certificate, "-key", key, speech=PAGE.decode())
+            assert "Verify return code: 0 (ok)" in said and "HTTP/1.1 200 OK" in said, said
+
+
 def test_http_1_1_is_what_is_agreed_on(server):
     assert "ALPN protocol: http/1.1" in s_client(server, "-alpn", "h2,http/1.1")
     assert "No ALPN negotiated" in s_client(server)
@@ -842,6 +875,31 @@ def enters(server, context):
             return read_to_end(secure).startswith(b"HTTP/1.1 200 OK\r\n")
     except OSError:  # it was too slow itself
         return False
+
+
+def test_a_server_that_is_refused_memory_in_handshakes_serves_again(authority, pair):
+    context = trusting(authority)
+    # Threads would have address space of their own.
+    command = ["env", "MALLOC_ARENA_MAX=1", SERVER, f"TLS_CERTIFICATE={pair[0]}", f"TLS_KEY={pair[1]}"]
+    with running(command, stderr=subprocess.DEVNULL) as server:
+        assert shown(server, context) == der_of(pair[0])
+        process = server.process.pid
+        size = int(re.search(r"VmSize:\s+(\d+) kB", Path(f"/proc/{process}/status").read_text())[1]) * 1024
+        resource.prlimit(process, resource.RLIMIT_AS, (size + 512 * 1024, resource.RLIM_INFINITY))
+        with contextlib.ExitStack() as stack:
+            with pytest.raises(OSError):
+                for _ in range(5000):
+                    plain = stack.enter_context(socket.create_connection(("127.0.0.1", server.port), timeout=2))
+                    stack.enter_context(context.wrap_socket(plain, server_hostname="localhost"))
+        deadline = time.monotonic() + DEADLINE
+        while True:
+            try:
+                assert shown(server, context) == der_of(pair[0])
+                break
+            except OSError:
+                assert time.monotonic() < deadline, "it serves nobody any more"
+                time.sleep(0.1)
+        server.stop()
 
 
 def test_a_request_may_come_byte_by_byte(server, authority):

@@ -58,8 +58,13 @@ for (const perMessageDeflate of [true, false]) {
 
 test("a page over https in Chromium talks over wss", async () => {
   await withPage(async (page) => {
+    const session = await page.context().newCDPSession(page);
+    await session.send("Network.enable");
+    const received = new Promise((resolve) => session.once("Network.responseReceived", resolve));
     const answer = await page.goto(`https://localhost:${server.port}/`);
     assert.equal(answer.status(), 200);
+    const { response } = await soon(received, "the response");
+    assert.equal(response.securityDetails.keyExchangeGroup, "X25519MLKEM768");
     assert.equal(await page.title(), "secure");
     const heard = await page.evaluate((deadline) => new Promise((resolve, reject) => {
       const late = setTimeout(() => reject(new Error("nothing came")), deadline);

@@ -17,6 +17,8 @@ use self::linux as system;
 
 #[cfg(test)]
 pub(crate) use in_memory::{Failing, Network, RemoteEnd, Write};
+#[cfg(feature = "tls")]
+pub(crate) use linux::crypto_memory;
 pub(crate) use linux::{
     Backend, Descriptor, PollSet, Readiness, Signal, Union, Wait, Waited, Waker, lacks_resources,
     memory, memory_limit, process,

@@ -11,9 +11,10 @@ use rustls::sign::CertifiedKey;
 use super::certificates::Certificates;
 use super::clients::read_verifier;
 use super::pem::{PemFile, unsupported_key, wrong};
+use super::provider::{new_ticketer, provider};
 use super::validity::{Kind, Validity};
 use super::x509::{Certificate, Time};
-use super::{IdentityError, IdentityFiles, MAKE_VERSION_3, Pair, provider};
+use super::{IdentityError, IdentityFiles, MAKE_VERSION_3, Pair};
 
 /// The name of HTTP/1.1 in ALPN (RFC 7301 section 6).
 const HTTP_1_1: &[u8] = b"http/1.1";
@@ -38,7 +39,7 @@ impl Identity {
         files: &IdentityFiles,
         earlier: Option<&Self>,
     ) -> Result<Self, IdentityError> {
-        let provider = Arc::new(provider::default_provider());
+        let provider = Arc::new(provider());
         let mut validity = Vec::new();
         let certificates = read_certificates(files, &provider, &mut validity)?;
         let versions = ServerConfig::builder_with_provider(Arc::clone(&provider))
@@ -62,8 +63,7 @@ impl Identity {
                 config.ticketer = Arc::clone(&earlier.config.ticketer);
                 config.session_storage = Arc::clone(&earlier.config.session_storage);
             }
-            // Its keys change every six hours.
-            None => config.ticketer = provider::Ticketer::new().map_err(failed)?,
+            None => config.ticketer = new_ticketer().map_err(failed)?,
         }
         let identity = Self {
             config: Arc::new(config),

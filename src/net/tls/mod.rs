@@ -21,6 +21,8 @@ mod left_out;
 #[cfg(feature = "tls")]
 mod pem;
 #[cfg(feature = "tls")]
+mod provider;
+#[cfg(feature = "tls")]
 mod validity;
 #[cfg(feature = "tls")]
 mod x509;
@@ -35,9 +37,8 @@ pub(crate) use identity::Identity;
 pub(super) use left_out::Channel;
 #[cfg(not(feature = "tls"))]
 pub(crate) use left_out::{Identity, TlsFacts};
-/// Does the cryptography.
-#[cfg(feature = "tls")]
-pub(super) use rustls::crypto::ring as provider;
+#[cfg(all(test, feature = "tls"))]
+pub(super) use provider::provider;
 
 use std::fmt;
 

@@ -209,8 +209,8 @@ impl Section<'_> {
 pub(crate) fn unsupported_key(name: &str) -> IdentityError {
     wrong(
         name,
-        "contains a private key that is invalid or of an unsupported type. Supported are RSA with 2048 to 4096 bits, \
-         EC with the curve P-256 or P-384, and Ed25519: \
+        "contains a private key that is invalid or of an unsupported type. Supported are RSA with 2048 to 8192 bits, \
+         EC with the curve P-256, P-384 or P-521, and Ed25519: \
          `openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out NEW` makes a key",
     )
 }

@@ -18,6 +18,8 @@ pub(crate) use ring::RingSockets;
 pub(crate) use signal::Signal;
 pub(crate) use socket::Socket;
 pub(crate) use sockets::{Backend, SystemSockets};
+#[cfg(feature = "tls")]
+pub(crate) use sys::crypto_memory;
 pub(crate) use sys::wait::{PollSet, Readiness, Union, Wait, Waited};
 pub(crate) use sys::{memory, process};
 pub(crate) use waker::Waker;

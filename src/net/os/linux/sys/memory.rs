@@ -180,6 +180,28 @@ fn fallback(layout: Layout) -> *mut u8 {
     BLOCKS.take(layout.size())
 }
 
+// ---- for libraries with an allocator of their own ----
+
+/// Allocates a block from the reserve, aligned to 128 bytes; null if there is none.
+#[cfg(feature = "tls")]
+pub(super) fn take_from_reserve(size: usize) -> *mut u8 {
+    match size {
+        1..=MAX_BLOCK_BYTES => BLOCKS.take(size),
+        _ => ptr::null_mut(),
+    }
+}
+
+/// Whether a block, or a part of one, is from the reserve.
+#[cfg(feature = "tls")]
+pub(super) fn is_from_reserve(block: *mut u8) -> bool {
+    BLOCKS.holds(block)
+}
+
+#[cfg(feature = "tls")]
+pub(super) fn give_back_to_reserve(block: *mut u8, size: usize) {
+    BLOCKS.give_back(block, size);
+}
+
 // ---- the reserve ----
 
 /// The library's own memory, and which parts of it are in use.

@@ -1,6 +1,8 @@
 //! All unsafe code of `net`: system calls that neither std nor rustix provides, and the system's memory.
 #![allow(unsafe_code, reason = "system calls, and memory of its own")]
 
+#[cfg(feature = "tls")]
+pub(crate) mod crypto_memory;
 pub(crate) mod epoll_wait;
 mod mapped;
 pub(crate) mod memory;
