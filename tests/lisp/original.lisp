@@ -10,9 +10,10 @@
 
 (defun forms-in (input)
   "The forms up to that which starts the server, read as a user would type them, with the port 0 for
-4433. Where a program would sleep, it waits for the test to say go."
+4433. Where a program would sleep, it waits for the test to say go, after longer than what is sent waits for the end
+of a turn."
   (let ((*package* (find-package '#:common-lisp-user)))
-    (subst 0 4433 (subst '(take *go*) '(sleep 1)
+    (subst 0 4433 (subst '(progn (sleep 1/50) (take *go*)) '(sleep 1)
                          (loop for form = (read input)
                                collect form
                                until (eq (first form) 'defparameter))
