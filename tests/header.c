@@ -155,6 +155,7 @@ portal_status portal_define_path(const char *, const portal_handlers *, void *);
 portal_status portal_undefine_path(const char *);
 portal_status portal_server_start(uint32_t, const portal_options *, portal_server *);
 uint32_t portal_server_port(portal_server);
+portal_status portal_server_stop_accepting(portal_server);
 portal_status portal_server_close(portal_server);
 portal_status portal_server_begin_close(portal_server);
 portal_status portal_server_wait(portal_server);

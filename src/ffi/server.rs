@@ -124,13 +124,34 @@ pub unsafe extern "C" fn portal_server_start(
 ///
 /// @param server  Any id.
 ///
-/// @return The port; 0 when the server is gone or listens on a Unix socket.
+/// @return The port, also after portal_server_stop_accepting; 0 when the server is gone or
+///         listens on a Unix socket.
 ///
 /// @threads  Any thread, and inside any callback.
 /// @since    0.1
 #[unsafe(no_mangle)]
 pub extern "C" fn portal_server_port(server: portal_server) -> u32 {
     guard_or(0, || u32::from(server::port(server)))
+}
+
+/// Stops accepting connections, and continues to serve those that exist.
+///
+/// Another server may listen on the port from then on, while this one serves its clients until they
+/// leave or portal_server_close ends them. When the call returns, connections to the port are refused,
+/// and those that waited to be accepted are reset.
+///
+/// A second call, or a call on a server that is closing, changes nothing and returns OK.
+///
+/// @param server  Any id.
+///
+/// @return PORTAL_STATUS_OK
+/// @return PORTAL_STATUS_GONE  The server has ended already, or never existed.
+///
+/// @threads  Any thread, and inside any callback.
+/// @since    0.2
+#[unsafe(no_mangle)]
+pub extern "C" fn portal_server_stop_accepting(server: portal_server) -> portal_status {
+    guard(|| Ok(server::stop_accepting(server)?))
 }
 
 /// Closes a server and waits until it is closed.

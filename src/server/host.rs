@@ -463,8 +463,8 @@ fn park(server: &Server, number: usize, event_loop: Box<Loop>) -> bool {
     let mut core = event_loop.core.borrow_mut();
     // The thread that holds a batch handles the mail when it returns, without being woken.
     let no_mail = expected_back || event_loop.mailbox.fall_asleep();
-    let must_close = server.is_closing() && !core.closing;
-    let work_left = core.has_work() || !no_mail || must_close;
+    let must_enter_stage = server.stage() != core.stage;
+    let work_left = core.has_work() || !no_mail || must_enter_stage;
     let work_left = !core.limit_wait() || work_left;
     if in_union && work_left {
         event_loop.mailbox.wake();

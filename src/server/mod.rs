@@ -115,6 +115,11 @@ pub(crate) fn port(server: u64) -> u16 {
     registry::find(server).map_or(0, |server| server.port())
 }
 
+/// Stops accepting connections, and continues to serve those that exist.
+pub(crate) fn stop_accepting(server: u64) -> ServerResult {
+    registry::find(server).map(|server| server.stop_accepting())
+}
+
 /// Begins to close a server, and returns.
 pub(crate) fn begin_close(server: u64) -> ServerResult {
     registry::find(server).map(|server| server.begin_close())

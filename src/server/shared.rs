@@ -2,7 +2,7 @@
 
 use std::io;
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, RwLock};
 use std::time::Duration;
 
@@ -18,6 +18,15 @@ use crate::locks;
 use crate::net::{Identity, Listener, Peer, memory};
 use crate::proto::Refusal;
 
+/// How far the end of a server has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stage {
+    Accepting,
+    /// No connection is accepted any more; those that exist are served.
+    Draining,
+    Closing,
+}
+
 /// Options, counts, limits and the end of one server.
 pub(crate) struct Shared {
     pub options: Options,
@@ -31,8 +40,9 @@ pub(crate) struct Shared {
     /// What clients that come are shown; None: they do not speak TLS.
     identity: Option<RwLock<Identity>>,
     id: OnceLock<u64>,
-    closing: AtomicBool,
-    /// Dropped when closing begins; loops that listen hold it, too.
+    /// A [`Stage`], which only goes forward.
+    stage: AtomicU8,
+    /// Dropped when accepting ends; loops that listen hold it, too.
     listener: Mutex<Option<Arc<Listener>>>,
     admission: Admission,
     /// Loops that have not ended.
@@ -74,7 +84,7 @@ impl Shared {
             port: listener.port(),
             identity,
             id: OnceLock::new(),
-            closing: AtomicBool::new(false),
+            stage: AtomicU8::new(Stage::Accepting as u8),
             listener: Mutex::new(Some(listener)),
             admission: Admission::new(options),
             running: Mutex::new(count),
@@ -101,31 +111,66 @@ impl Shared {
         }
     }
 
+    #[inline]
+    pub(crate) fn stage(&self) -> Stage {
+        match self.stage.load(Ordering::SeqCst) {
+            0 => Stage::Accepting,
+            1 => Stage::Draining,
+            _ => Stage::Closing,
+        }
+    }
+
     pub(crate) fn is_closing(&self) -> bool {
-        self.closing.load(Ordering::SeqCst)
+        self.stage() == Stage::Closing
     }
 
     pub(crate) fn has_ended(&self) -> bool {
         *self.running() == 0
     }
 
+    /// Stops accepting connections, and continues to serve those that exist.
+    pub(crate) fn stop_accepting(&self) {
+        if self.advance(Stage::Draining) {
+            log::info!("the server on port {} stops accepting", self.port);
+        }
+        self.end_listening();
+        self.wake_loops();
+    }
+
     /// Begins to close: nobody is accepted any more, and the loops are told.
     pub(crate) fn begin_close(&self) {
-        if self.closing.swap(true, Ordering::SeqCst) {
+        if !self.advance(Stage::Closing) {
             return;
         }
         log::info!("closing the server on port {}", self.port);
-        let listener = locks::lock(&self.listener).take();
-        drop(listener);
+        self.end_listening();
+        self.wake_loops();
+        // Between a look at the flag and the wait that follows from it nobody can miss this.
+        drop(self.running());
+        self.changed.notify_all();
+    }
+
+    /// Advances to a stage. Returns false if it, or a later one, had begun before.
+    fn advance(&self, stage: Stage) -> bool {
+        self.stage.fetch_max(stage as u8, Ordering::SeqCst) < stage as u8
+    }
+
+    /// Stops the listener: connections are refused from now on. The loops stop polling it in their next turns.
+    fn end_listening(&self) {
+        // Locked until it has stopped: a second caller returns no earlier.
+        let mut listener = locks::lock(&self.listener);
+        if let Some(listener) = listener.take() {
+            listener.stop();
+        }
+    }
+
+    fn wake_loops(&self) {
         for place in &self.loops {
             if let Some(mailbox) = place.mailbox.get() {
                 mailbox.wake();
             }
         }
         self.host.wake_all();
-        // Between a look at the flag and the wait that follows from it nobody can miss this.
-        drop(self.running());
-        self.changed.notify_all();
     }
 
     /// Waits until closing has begun, or the last loop has ended.

@@ -14,6 +14,7 @@ static void check_child(portal_server server, portal_server host, portal_websock
 
     CHECK_NUMBER(portal_server_port(server), 0);
     CHECK_NUMBER(portal_server_metric(server, PORTAL_METRIC_CONNECTIONS), 0);
+    CHECK_STATUS(portal_server_stop_accepting(server), PORTAL_STATUS_GONE);
     CHECK_STATUS(portal_server_begin_close(server), PORTAL_STATUS_GONE);
     CHECK_STATUS(portal_server_close(server), PORTAL_STATUS_GONE);
     CHECK_STATUS(portal_server_wait(server), PORTAL_STATUS_GONE);

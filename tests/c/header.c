@@ -96,6 +96,7 @@ int main(void)
     SIGNATURE(portal_undefine_path, int32_t, (const char *));
     SIGNATURE(portal_server_start, int32_t, (uint32_t, const portal_options *, uint64_t *));
     SIGNATURE(portal_server_port, uint32_t, (uint64_t));
+    SIGNATURE(portal_server_stop_accepting, int32_t, (uint64_t));
     SIGNATURE(portal_server_close, int32_t, (uint64_t));
     SIGNATURE(portal_server_begin_close, int32_t, (uint64_t));
     SIGNATURE(portal_server_wait, int32_t, (uint64_t));
@@ -140,6 +141,6 @@ int main(void)
     SIGNATURE(portal_version, const char *, (void));
     SIGNATURE(portal_version_number, uint32_t, (void));
 
-    return functions == 47 && portal_version()[0] == version_elsewhere[0]
+    return functions == 48 && portal_version()[0] == version_elsewhere[0]
         && number_elsewhere() == PORTAL_VERSION_NUMBER ? 0 : 1;
 }

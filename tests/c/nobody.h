@@ -11,6 +11,7 @@ static inline void check_no_server(portal_server id)
 
     CHECK_NUMBER(portal_server_port(id), 0);
     CHECK_NUMBER(portal_server_metric(id, PORTAL_METRIC_CONNECTIONS), 0);
+    CHECK_STATUS(portal_server_stop_accepting(id), PORTAL_STATUS_GONE);
     CHECK_STATUS(portal_server_begin_close(id), PORTAL_STATUS_GONE);
     CHECK_STATUS(portal_server_close(id), PORTAL_STATUS_GONE);
     CHECK_STATUS(portal_server_wait(id), PORTAL_STATUS_GONE);

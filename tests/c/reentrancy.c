@@ -1,4 +1,4 @@
-/* A handler may close, abort and flush its own websocket, and close the server, from inside. */
+/* A handler may close, abort and flush its own websocket, and close the server or its listener, from inside. */
 #include "check.h"
 #include "client.h"
 #include "journal.h"
@@ -6,7 +6,7 @@
 
 #include <pthread.h>
 
-enum deed { CLOSE_IT, ABORT_IT, FLUSH_IT, CLOSE_SERVER, BEGIN_CLOSE_SERVER };
+enum deed { CLOSE_IT, ABORT_IT, FLUSH_IT, CLOSE_SERVER, BEGIN_CLOSE_SERVER, STOP_ACCEPTING };
 
 static portal_server server;
 static enum deed deed;
@@ -36,6 +36,9 @@ static void act(uint32_t event, portal_websocket websocket)
         break;
     case BEGIN_CLOSE_SERVER:
         CHECK_OK(portal_server_begin_close(server));
+        break;
+    case STOP_ACCEPTING:
+        CHECK_OK(portal_server_stop_accepting(server));
         break;
     }
 }
@@ -84,7 +87,7 @@ static void close_ourselves(client *self)
 /* Makes each callback happen once, or as many as the deed leaves. */
 static void visit(uint32_t port)
 {
-    const int ends_early = deed_event != PORTAL_EVENT_DISCONNECT && deed != FLUSH_IT;
+    const int ends_early = deed_event != PORTAL_EVENT_DISCONNECT && deed != FLUSH_IT && deed != STOP_ACCEPTING;
     client *self = client_dial(port);
 
     client_request(self, "/", "");
@@ -137,7 +140,7 @@ int main(void)
     define("/", &handlers, NULL);
     for (uint32_t dispatch = PORTAL_DISPATCH_IO; dispatch <= PORTAL_DISPATCH_HOST; ++dispatch)
         for (size_t i = 0; i < COUNT(events); ++i)
-            for (deed = CLOSE_IT; deed <= BEGIN_CLOSE_SERVER; ++deed) {
+            for (deed = CLOSE_IT; deed <= STOP_ACCEPTING; ++deed) {
                 printf("dispatch %u, event %u, deed %d\n", dispatch, events[i], deed);
                 fflush(stdout);
                 deed_event = events[i];

@@ -156,6 +156,15 @@ impl Listener {
         Ok(Self::System(Arc::new(listener)))
     }
 
+    /// Refuses connections from now on.
+    pub(crate) fn stop(&self) {
+        match self {
+            Self::System(listener) => listener.stop(),
+            #[cfg(test)]
+            Self::InMemory(_) => (),
+        }
+    }
+
     /// Returns the port in use; 0 for a Unix socket.
     pub(crate) fn port(&self) -> u16 {
         match self {

@@ -145,8 +145,8 @@ impl Loop {
         core.take_mail();
         core.write_scheduled();
         let idle = may_wait && !core.has_work() && self.mailbox.fall_asleep();
-        // Checked after falling asleep: whoever closes the server wakes those who sleep.
-        let idle = idle && self.server.is_closing() == core.closing;
+        // Checked after falling asleep: whoever begins the next stage wakes those who sleep.
+        let idle = idle && self.server.stage() == core.stage;
         let idle = idle && core.limit_wait();
         let waited = core.poller.wait(idle);
         if !core.note_wait(waited) {
@@ -157,8 +157,9 @@ impl Loop {
         core.check_memory();
         let now = core.poller.now();
         let ticks = core.clock.advance(now);
-        if self.server.is_closing() && !core.closing {
-            core.begin_closing();
+        let stage = self.server.stage();
+        if stage != core.stage {
+            core.enter_stage(stage);
         }
         core.write_unblocked();
         ticks

@@ -356,7 +356,7 @@ impl Loop {
         core.queue_response(len, token, |out| {
             proto::write_accept(out, &accept, chosen, agreement, server_header, &headers);
         });
-        if core.closing {
+        if core.is_closing() {
             core.close_by_server(token);
         }
     }

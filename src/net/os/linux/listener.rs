@@ -7,7 +7,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use rustix::io::Errno;
 use rustix::net::{SocketFlags, acceptfrom_with};
@@ -29,6 +29,7 @@ pub(crate) struct Listener {
     first: AtomicUsize,
     port: u16,
     file: Option<SocketFile>,
+    stopped: AtomicBool,
 }
 
 /// Maximum number of further ports to try when the port that the system chose for a name's first address is
@@ -46,6 +47,18 @@ impl Listener {
     /// Returns the port in use; 0 for a Unix socket.
     pub(crate) fn port(&self) -> u16 {
         self.port
+    }
+
+    /// Refuses connections from now on.
+    pub(crate) fn stop(&self) {
+        if self.stopped.swap(true, Ordering::SeqCst) {
+            return;
+        }
+        // The file goes first: nobody who listens at its path next takes it for a stale one.
+        if let Some(file) = self.file.as_ref().filter(|_| !process::is_forked_child()) {
+            file.remove();
+        }
+        self.sockets.iter().for_each(socket::end);
     }
 
     /// Returns the sockets to poll.
@@ -151,6 +164,7 @@ impl Listener {
             first: AtomicUsize::new(0),
             port,
             file,
+            stopped: AtomicBool::new(false),
         }
     }
 
@@ -205,10 +219,7 @@ fn bind_exactly(address: SocketAddr, v6_only: bool) -> io::Result<socket2::Socke
 
 impl Drop for Listener {
     fn drop(&mut self) {
-        self.sockets.iter().for_each(socket::end);
-        if let Some(file) = self.file.as_ref().filter(|_| !process::is_forked_child()) {
-            file.remove();
-        }
+        self.stop();
     }
 }
 

@@ -27,7 +27,7 @@ impl Core {
     #[inline(never)]
     fn accept_waiting(&mut self) {
         for _ in 0..MAX_ACCEPTS {
-            let Some((socket, peer)) = self.acceptor.accept(self.clock.now()) else {
+            let Some((socket, peer)) = self.acceptor.accept(&self.server, self.clock.now()) else {
                 return;
             };
             match self.server.admit(&peer) {
@@ -73,7 +73,7 @@ impl Core {
 
     /// Adds an admitted connection to this loop.
     pub(super) fn register(&mut self, socket: Socket, peer: Peer) {
-        if self.closing {
+        if self.is_closing() {
             let address = self.server.counted_address(&peer);
             return self.server.leave(self.number, true, address);
         }

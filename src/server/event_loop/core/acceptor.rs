@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use crate::net::{Listener, Peer, Poller, Socket, memory};
 use crate::server::event_loop::core::clock::Clock;
+use crate::server::shared::{Shared, Stage};
 
 /// Accepting works again when it has not failed for so many milliseconds.
 const RECOVERY_MS: u32 = 1_000;
@@ -61,7 +62,7 @@ impl Acceptor {
     }
 
     /// Accepts one connection, if one is waiting and accepting works.
-    pub(super) fn accept(&mut self, now: u32) -> Option<(Socket, Peer)> {
+    pub(super) fn accept(&mut self, server: &Shared, now: u32) -> Option<(Socket, Peer)> {
         let Some(listener) = &self.listener else {
             self.ready = false;
             return None;
@@ -73,6 +74,11 @@ impl Acceptor {
         };
         match accepted {
             Ok(accepted) => Some(accepted),
+            // The listener has been stopped; this loop stops polling it in its next turn.
+            Err(_) if server.stage() != Stage::Accepting => {
+                self.ready = false;
+                None
+            }
             Err(error) => {
                 self.ready = false;
                 self.stalled = error.kind() != io::ErrorKind::WouldBlock;

@@ -41,7 +41,7 @@ use crate::server::handler_calls::Verdict;
 use crate::server::log::ConnectionName;
 use crate::server::memory_budget::Account;
 use crate::server::metrics::Traffic;
-use crate::server::shared::Shared;
+use crate::server::shared::{Shared, Stage};
 use crate::server::slot::Slot;
 use crate::server::websocket::client_thread::ClientEvent;
 use crate::server::websocket::connections::Conns;
@@ -75,8 +75,8 @@ pub(crate) struct Core {
     /// Ended connections whose ids cannot be freed yet, because mail to them is under way.
     pending_frees: Vec<Token>,
     pub traffic: Traffic,
-    /// The server closes, and every websocket is being closed.
-    pub closing: bool,
+    /// The stage of the server that this loop has entered; when closing, every websocket is being closed.
+    pub stage: Stage,
     server: Arc<Shared>,
     mailbox: &'static Mailbox,
     number: usize,
@@ -109,7 +109,7 @@ impl Core {
             pending: memory::long_queue()?,
             pending_frees: memory::long_list()?,
             traffic: Traffic::default(),
-            closing: false,
+            stage: Stage::Accepting,
             server,
             number,
         })

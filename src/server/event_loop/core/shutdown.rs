@@ -1,16 +1,28 @@
-//! The end of a server: its connections are closed.
+//! The end of a server: accepting stops, and its connections are closed.
 
 use super::Core;
 use crate::net::Token;
+use crate::server::shared::Stage;
 use crate::server::websocket::connections::Phase;
 
 impl Core {
-    /// Stops accepting, and closes every websocket with 1001.
+    /// Enters a later stage: stops accepting, and when the server closes, closes its connections.
     #[cold]
     #[inline(never)]
-    pub(crate) fn begin_closing(&mut self) {
-        self.closing = true;
+    pub(crate) fn enter_stage(&mut self, stage: Stage) {
+        self.stage = stage;
         self.acceptor.stop(&mut self.poller);
+        if stage == Stage::Closing {
+            self.close_all();
+        }
+    }
+
+    pub(crate) fn is_closing(&self) -> bool {
+        self.stage == Stage::Closing
+    }
+
+    /// Closes every websocket with 1001, and ends every request that is not complete.
+    fn close_all(&mut self) {
         let now = self.clock.now();
         for group in 0..self.conns.groups() {
             let tokens: Vec<Token> = self.conns.group(group).collect();
@@ -33,13 +45,13 @@ impl Core {
 
     /// Whether a closing server has no connection left.
     pub(crate) fn is_finished(&self) -> bool {
-        self.closing && self.conns.live() == 0
+        self.is_closing() && self.conns.live() == 0
     }
 
     /// Whether a closing server has nothing left but events that the host has not pulled.
     pub(crate) fn is_quiet(&mut self) -> bool {
         let groups = self.conns.groups();
-        self.closing
+        self.is_closing()
             && (0..groups).all(|group| {
                 let tokens: Vec<Token> = self.conns.group(group).collect();
                 tokens.into_iter().all(|token| {

@@ -7,6 +7,7 @@ use super::Core;
 use crate::net::{Token, memory};
 use crate::proto;
 use crate::server::event_loop::core::clock::{ROUND, Ticks};
+use crate::server::shared::Stage;
 use crate::server::websocket::connections::{Conn, Phase};
 
 /// A peer that receives the last bytes slowly has at most so many times CLOSE_TIMEOUT.
@@ -173,7 +174,7 @@ impl Core {
         };
         let age = now.wrapping_sub(conn.phase_started_tick);
         let whole = now.wrapping_sub(conn.extra().closing_started_tick);
-        let is_bounded = conn.connected || self.closing;
+        let is_bounded = conn.connected || self.stage == Stage::Closing;
         let over = is_bounded && whole >= periods.close.saturating_mul(MAX_CLOSE_TIMEOUTS);
         if over || age >= periods.close {
             log::debug!("{}: close timed out", self.name(token));
