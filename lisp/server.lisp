@@ -53,7 +53,8 @@ run on a separate thread. Otherwise all run on the server's thread, one after an
 are those of the C library, each with a value: :HOST, :MAX-CONNECTIONS, :MAX-CONNECTIONS-PER-IP,
 :MAX-MESSAGE-SIZE, :MAX-FRAGMENTS, :MAX-HEADER-SIZE, :MAX-QUEUED, :HANDSHAKE-TIMEOUT, :IDLE-TIMEOUT,
 :PING-INTERVAL, :CLOSE-TIMEOUT, :ORIGINS, :SUBPROTOCOLS, :DEFLATE, :DEFLATE-LEVEL, :DEFLATE-MIN-SIZE,
-:TLS-CERTIFICATE, :TLS-KEY, :TLS-CLIENT-CA, :TLS-CLIENT-CRL, :SERVER-HEADER, :BACKLOG, :THREADS.
+:TLS-CERTIFICATE, :TLS-KEY, :TLS-CLIENT-CA, :TLS-CLIENT-CRL, :SERVER-HEADER, :BACKLOG, :THREADS,
+:CLOSE-CODE.
 
 Signals ADDRESS-ERROR, TLS-ERROR or another PORTAL-ERROR when the server cannot be started."
   (check-argument 'port port '(unsigned-byte 16) "a port, from 0 to 65535")

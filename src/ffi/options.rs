@@ -157,6 +157,11 @@ pub enum portal_option {
     ///
     /// Number. Default 1. Range 0 to 1.
     PORTAL_OPTION_SHARED_PATHS = 34,
+    /// The code with which a closing server closes its websockets: 1001 (going away), 1012 (service
+    /// restart), 1013 (try again later) or 3000 to 4999.
+    ///
+    /// Number. Default 1001. Range 1001 to 4999.
+    PORTAL_OPTION_CLOSE_CODE = 39,
     /// Maximum memory that the server holds for its connections: send queues, incomplete messages and
     /// requests, unread input, contexts of compression. When more is held, the connections that hold
     /// most end, largest first, until 7/8 of it are left: `error` is called with

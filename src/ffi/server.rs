@@ -156,7 +156,7 @@ pub extern "C" fn portal_server_stop_accepting(server: portal_server) -> portal_
 
 /// Closes a server and waits until it is closed.
 ///
-/// The server stops accepting, sends close 1001 on every websocket, waits for close frames and for
+/// The server stops accepting, sends a close frame (CLOSE_CODE) on every websocket, waits for close frames and for
 /// queued data as long as CLOSE_TIMEOUT allows, and drops the remaining connections. When the call
 /// returns, no callback of that server is running or will run, and the port is free.
 ///

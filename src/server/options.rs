@@ -93,6 +93,8 @@ pub(crate) struct Options {
     pub(crate) metrics_path: String,
     /// Whether the paths and pages of the process are served.
     pub(crate) shared_paths: bool,
+    /// The code with which a closing server closes its websockets.
+    pub(crate) close_code: u16,
 }
 
 /// One line of the table of settings.
@@ -131,6 +133,7 @@ enum Field {
     ),
     DeflateMode,
     Backend,
+    CloseCode,
     /// A part that this build leaves out.
     LeftOut,
 }
@@ -147,6 +150,7 @@ const MIB: i64 = 1 << 20;
 const DEFLATES: bool = cfg!(feature = "deflate");
 
 #[rustfmt::skip] // one setting a line
+pub(crate) const SETTINGS: [Setting; 27] = [
 pub(crate) const SETTINGS: [Setting; 28] = [
     text(1, "HOST", "::", Field::Text(|to| &mut to.host, check_host)),
     number(2, "THREADS", "", 1, 0..=1024, Field::U32(|to| &mut to.threads)),
@@ -174,6 +178,7 @@ pub(crate) const SETTINGS: [Setting; 28] = [
     number(24, "BACKEND", "", 0, 0..=2, Field::Backend),
     text(33, "METRICS_PATH", "", Field::Text(|to| &mut to.metrics_path, check_literal_path)),
     number(34, "SHARED_PATHS", "", 1, 0..=1, Field::Bool(|to| &mut to.shared_paths)),
+    number(39, "CLOSE_CODE", "", 1001, 1001..=4999, Field::CloseCode),
     number(40, "MAX_MEMORY", "bytes", 0, 0..=MAX_CONNECTIONS, Field::U64(|to| &mut to.max_memory)),
     text(41, "TLS_CLIENT_CRL", "", if_encrypts(Field::Text(|to| &mut to.tls.client_crl, check_file))),
 ];
@@ -249,6 +254,7 @@ impl Default for Options {
             backend: Backend::Auto,
             metrics_path: String::new(),
             shared_paths: false,
+            close_code: 0,
         };
         for setting in &SETTINGS {
             let kept = match setting.value {
@@ -366,6 +372,10 @@ impl Options {
                     _ => return Err(ServerError::Argument),
                 }
             }
+            Field::CloseCode => {
+                require(matches!(value, 1001 | 1012 | 1013 | 3000..=4999))?;
+                self.close_code = u16::try_from(value).map_err(|_| ServerError::Argument)?;
+            }
             Field::LeftOut => return Err(ServerError::Unsupported),
             Field::Text(..) | Field::List(..) => return Err(ServerError::Argument),
         }
@@ -390,7 +400,8 @@ impl Options {
             | Field::Bool(_)
             | Field::Dispatch
             | Field::DeflateMode
-            | Field::Backend => Err(ServerError::Argument),
+            | Field::Backend
+            | Field::CloseCode => Err(ServerError::Argument),
         }
     }
 }
@@ -607,6 +618,10 @@ mod tests {
             ..
         } in &SETTINGS
         {
+            let written = |number: i64| match *name {
+                "CLOSE_CODE" => number.to_string(),
+                _ => with_commas(number),
+            };
             let told = match value {
                 Value::Number {
                     unit,
@@ -616,9 +631,9 @@ mod tests {
                     "Number{}{unit}. Default {}. Range {} to {}.",
                     if unit.is_empty() { "" } else { ", " },
                     // Without permessage-deflate the default is 0; the header is the same for all builds.
-                    with_commas(if *name == "DEFLATE" { 1 } else { *default }),
-                    with_commas(*range.start()),
-                    with_commas(*range.end()),
+                    written(if *name == "DEFLATE" { 1 } else { *default }),
+                    written(*range.start()),
+                    written(*range.end()),
                 ),
                 Value::Text { default } => format!("Text. Default \"{default}\"."),
             };
@@ -678,6 +693,22 @@ mod tests {
         }
         assert_eq!(options.server_header, "");
         assert_eq!(options.backend, Backend::Auto);
+        assert_eq!(options.close_code, 1001);
+    }
+
+    #[test]
+    fn a_close_code_is_one_that_a_closing_server_may_say() {
+        for code in [1001, 1012, 1013, 3000, 3999, 4000, 4999] {
+            let set = set_number("CLOSE_CODE", code).map(|options| options.close_code);
+            assert_eq!(set.map(i64::from), Ok(code));
+        }
+        for code in [0, 1000, 1002, 1011, 1014, 1015, 2999, 5000] {
+            assert_eq!(
+                set_number("CLOSE_CODE", code).err(),
+                Some(Argument),
+                "{code}"
+            );
+        }
     }
 
     #[test]

@@ -357,7 +357,7 @@ impl Loop {
             proto::write_accept(out, &accept, chosen, agreement, server_header, &headers);
         });
         if core.is_closing() {
-            core.close_by_server(token);
+            core.close_with_server(token);
         }
     }
 

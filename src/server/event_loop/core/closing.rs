@@ -94,15 +94,20 @@ impl Core {
         self.queue_close_frame(token);
     }
 
-    /// Closes a websocket with 1001, on the server's behalf.
-    pub(crate) fn close_by_server(&mut self, token: Token) {
+    /// Closes a websocket because the server closes.
+    pub(crate) fn close_with_server(&mut self, token: Token) {
+        self.close_by_server(token, self.server.options.close_code);
+    }
+
+    /// Closes a websocket on the server's behalf.
+    pub(super) fn close_by_server(&mut self, token: Token, code: u16) {
         // Fails if the application closes it at the same time.
         if self
             .slot(token)
             .advance(token.generation, State::Closing)
             .is_ok()
         {
-            self.close(token, 1001, Vec::new());
+            self.close(token, code, Vec::new());
         }
     }
 

@@ -21,7 +21,7 @@ impl Core {
         self.stage == Stage::Closing
     }
 
-    /// Closes every websocket with 1001, and ends every request that is not complete.
+    /// Closes every websocket with CLOSE_CODE, and ends every request that is not complete.
     fn close_all(&mut self) {
         let now = self.clock.now();
         for group in 0..self.conns.groups() {
@@ -32,7 +32,7 @@ impl Core {
                 };
                 match conn.phase {
                     Phase::Opening => self.end(token, None),
-                    Phase::Open => self.close_by_server(token),
+                    Phase::Open => self.close_with_server(token),
                     // A page that is received slowly has as much time as a websocket from now on.
                     Phase::Finishing | Phase::Lingering if !conn.connected => {
                         conn.extra().closing_started_tick = now;

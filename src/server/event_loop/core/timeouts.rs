@@ -125,7 +125,7 @@ impl Core {
             }
             Phase::Open if periods.idle > 0 && silence >= periods.idle && !conn.reading.paused => {
                 log::info!("{}: idle timed out", self.name(token));
-                self.close_by_server(token);
+                self.close_by_server(token, 1001);
             }
             Phase::Open if periods.ping > 0 && silence >= periods.ping => {
                 if !conn.awaits_pong {
