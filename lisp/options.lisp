@@ -26,6 +26,7 @@
     (:tls-client-ca 22 :text)
     (:server-header 23 :text)
     (:backend 24 :number)
+    (:unix-mode 35 :number)
     (:close-code 39 :number)
     (:tls-client-crl 41 :text))
   "Keywords, with number and kind of the option in C. DISPATCH is not among them: Portal for Lisp pulls.")

@@ -157,6 +157,12 @@ pub enum portal_option {
     ///
     /// Number. Default 1. Range 0 to 1.
     PORTAL_OPTION_SHARED_PATHS = 34,
+    /// The permission bits of a Unix socket's file, for example 432, which is 0660 in octal; the
+    /// file never has more than these. 0 = those that the umask leaves. Without effect for other
+    /// kinds of HOST.
+    ///
+    /// Number. Default 0. Range 0 to 511.
+    PORTAL_OPTION_UNIX_MODE = 35,
     /// The code with which a closing server closes its websockets: 1001 (going away), 1012 (service
     /// restart), 1013 (try again later) or 3000 to 4999.
     ///

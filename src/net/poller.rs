@@ -672,7 +672,7 @@ mod encrypted_tests {
     #[test]
     fn what_the_peer_takes_of_a_sealed_burst_shows_before_all_of_it_is_taken() {
         let address = Address::resolve("127.0.0.1", 0).unwrap();
-        let listener = Arc::new(Listener::bind(&address, 16).unwrap());
+        let listener = Arc::new(Listener::bind(&address, 16, 0).unwrap());
         let port = listener.port();
         let (mut poller, _waker) = Poller::new(Backend::Epoll).unwrap();
         poller.listen(&listener).unwrap();

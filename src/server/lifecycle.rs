@@ -96,8 +96,8 @@ fn listen(port: u16, options: &Options) -> Result<Listener, ServerError> {
         return Err(ServerError::Argument);
     }
     let backlog = i32::try_from(options.backlog).unwrap_or(i32::MAX);
-    let listener =
-        Address::resolve(&options.host, port).and_then(|address| Listener::bind(&address, backlog));
+    let listener = Address::resolve(&options.host, port)
+        .and_then(|address| Listener::bind(&address, backlog, options.unix_mode));
     listener.map_err(|error| {
         log::error!("cannot listen on {} port {port}: {error}", options.host);
         match net::lacks_resources(&error) {

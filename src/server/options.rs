@@ -93,6 +93,8 @@ pub(crate) struct Options {
     pub(crate) metrics_path: String,
     /// Whether the paths and pages of the process are served.
     pub(crate) shared_paths: bool,
+    /// Permission bits of a Unix socket's file; 0: as the umask says.
+    pub(crate) unix_mode: u32,
     /// The code with which a closing server closes its websockets.
     pub(crate) close_code: u16,
 }
@@ -150,8 +152,7 @@ const MIB: i64 = 1 << 20;
 const DEFLATES: bool = cfg!(feature = "deflate");
 
 #[rustfmt::skip] // one setting a line
-pub(crate) const SETTINGS: [Setting; 27] = [
-pub(crate) const SETTINGS: [Setting; 28] = [
+pub(crate) const SETTINGS: [Setting; 30] = [
     text(1, "HOST", "::", Field::Text(|to| &mut to.host, check_host)),
     number(2, "THREADS", "", 1, 0..=1024, Field::U32(|to| &mut to.threads)),
     number(3, "DISPATCH", "", 0, 0..=2, Field::Dispatch),
@@ -178,6 +179,7 @@ pub(crate) const SETTINGS: [Setting; 28] = [
     number(24, "BACKEND", "", 0, 0..=2, Field::Backend),
     text(33, "METRICS_PATH", "", Field::Text(|to| &mut to.metrics_path, check_literal_path)),
     number(34, "SHARED_PATHS", "", 1, 0..=1, Field::Bool(|to| &mut to.shared_paths)),
+    number(35, "UNIX_MODE", "", 0, 0..=0o777, Field::U32(|to| &mut to.unix_mode)),
     number(39, "CLOSE_CODE", "", 1001, 1001..=4999, Field::CloseCode),
     number(40, "MAX_MEMORY", "bytes", 0, 0..=MAX_CONNECTIONS, Field::U64(|to| &mut to.max_memory)),
     text(41, "TLS_CLIENT_CRL", "", if_encrypts(Field::Text(|to| &mut to.tls.client_crl, check_file))),
@@ -254,6 +256,7 @@ impl Default for Options {
             backend: Backend::Auto,
             metrics_path: String::new(),
             shared_paths: false,
+            unix_mode: 0,
             close_code: 0,
         };
         for setting in &SETTINGS {
@@ -693,7 +696,7 @@ mod tests {
         }
         assert_eq!(options.server_header, "");
         assert_eq!(options.backend, Backend::Auto);
-        assert_eq!(options.close_code, 1001);
+        assert_eq!((options.unix_mode, options.close_code), (0, 1001));
     }
 
     #[test]
@@ -750,6 +753,10 @@ mod tests {
         assert_eq!(
             set_number("BACKEND", 2).map(|options| options.backend),
             Ok(Backend::Ring)
+        );
+        assert_eq!(
+            set_number("UNIX_MODE", 0o660).map(|options| options.unix_mode),
+            Ok(0o660)
         );
         assert_eq!(
             set_number("BACKLOG", 7).map(|options| options.backlog),

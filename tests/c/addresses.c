@@ -7,6 +7,7 @@
 #include <dlfcn.h>
 #include <netdb.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -26,6 +27,27 @@ int getaddrinfo(const char *name, const char *service, const struct addrinfo *hi
     if (failed == 0)
         failed = real("::1", service, hints, &(*found)->ai_next);
     return failed;
+}
+
+/* ---- a chmod that looks at the file before ---- */
+
+static mode_t mode_of(const char *path)
+{
+    struct stat status;
+
+    CHECK(stat(path, &status) == 0);
+    return status.st_mode & 07777;
+}
+
+static mode_t mode_before; /* of a file that was changed since this was 07777 */
+
+int chmod(const char *path, mode_t mode)
+{
+    int (*real)(const char *, mode_t);
+
+    *(void **)&real = dlsym(RTLD_NEXT, "chmod");
+    mode_before = mode_of(path);
+    return real(path, mode);
 }
 
 static int32_t tell_peer(portal_websocket websocket, const portal_request *request, void *user_data)
@@ -211,6 +233,45 @@ static void a_file_that_is_no_socket_is_left_alone(void)
     CHECK(unlink(socket_path) == 0);
 }
 
+static void its_file_has_the_mode_that_was_asked_for_and_never_more(void)
+{
+    static const struct { int64_t wanted; mode_t umask, at_first, at_last; } modes[] = {
+        { 0, 022, 0755, 0755 }, { 0, 077, 0700, 0700 }, { 0, 0, 0777, 0777 },
+        { 0660, 0, 0660, 0660 }, { 0660, 022, 0640, 0660 }, { 0660, 077, 0600, 0660 }, { 0777, 077, 0700, 0777 },
+        { 0600, 0, 0600, 0600 }, { 0600, 0777, 0, 0600 }, { 07, 022, 05, 07 }
+    };
+
+    for (enum way way = BY_LOOP; way <= BY_PULL; ++way) {
+        serve_by(way);
+        for (size_t i = 0; i < COUNT(modes); ++i) {
+            const mode_t before = umask(modes[i].umask);
+            portal_server server;
+
+            mode_before = 07777;
+            server = SERVE({ PORTAL_OPTION_HOST, .text = host }, { PORTAL_OPTION_UNIX_MODE, modes[i].wanted });
+            umask(before);
+            CHECK_NUMBER(mode_of(socket_path), modes[i].at_last);
+            CHECK_NUMBER(mode_before, modes[i].at_first == modes[i].at_last ? 07777 : modes[i].at_first);
+            CHECK_OK(portal_server_close(server));
+            CHECK(access(socket_path, F_OK) != 0);
+        }
+    }
+    serve_by(BY_LOOP);
+}
+
+static void the_mode_of_a_socket_file_matters_to_no_other_host(void)
+{
+    portal_options *options = options_with(NULL);
+    portal_server server;
+
+    CHECK_STATUS(portal_options_set_number(options, PORTAL_OPTION_UNIX_MODE, -1), PORTAL_STATUS_ARGUMENT);
+    CHECK_STATUS(portal_options_set_number(options, PORTAL_OPTION_UNIX_MODE, 01000), PORTAL_STATUS_ARGUMENT);
+    portal_options_destroy(options);
+    server = SERVE({ PORTAL_OPTION_UNIX_MODE, 0600 });
+    expect_peer(client_dial(portal_server_port(server)), "127.0.0.1:");
+    CHECK_OK(portal_server_close(server));
+}
+
 int main(void)
 {
     const portal_handlers handlers = { .size = sizeof handlers, .connect = tell_peer };
@@ -230,6 +291,8 @@ int main(void)
     RUN(a_stale_socket_is_replaced);
     RUN(a_socket_in_use_is_refused);
     RUN(a_file_that_is_no_socket_is_left_alone);
+    RUN(its_file_has_the_mode_that_was_asked_for_and_never_more);
+    RUN(the_mode_of_a_socket_file_matters_to_no_other_host);
     CHECK(rmdir(folder) == 0);
     return 0;
 }

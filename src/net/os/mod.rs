@@ -150,9 +150,9 @@ pub(crate) enum Listener {
 }
 
 impl Listener {
-    /// Listens at an address.
-    pub(crate) fn bind(address: &Address, backlog: i32) -> io::Result<Self> {
-        let listener = system::Listener::bind(address, backlog)?;
+    /// Listens at an address. Mode 0 leaves the permissions of a Unix socket's file to the umask.
+    pub(crate) fn bind(address: &Address, backlog: i32, unix_mode: u32) -> io::Result<Self> {
+        let listener = system::Listener::bind(address, backlog, unix_mode)?;
         Ok(Self::System(Arc::new(listener)))
     }
 

@@ -61,7 +61,7 @@ enum Client {
 impl Bench {
     fn new(mut sockets: AnySockets) -> Self {
         let address = Address::resolve("127.0.0.1", 0).unwrap();
-        let listener = Listener::bind(&address, 16).unwrap();
+        let listener = Listener::bind(&address, 16, 0).unwrap();
         sockets.listen(&listener).unwrap();
         Self {
             sockets,

@@ -4,11 +4,12 @@ use std::fs;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::{AsFd, BorrowedFd};
-use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
+use rustix::fs::Mode;
 use rustix::io::Errno;
 use rustix::net::{SocketFlags, acceptfrom_with};
 use socket2::{Domain, SockAddr, Type};
@@ -37,10 +38,11 @@ pub(crate) struct Listener {
 const MAX_FURTHER_PORTS: u32 = 15;
 
 impl Listener {
-    pub(crate) fn bind(address: &Address, backlog: i32) -> io::Result<Self> {
+    /// Listens at an address. Mode 0 leaves the permissions of a Unix socket's file to the umask.
+    pub(crate) fn bind(address: &Address, backlog: i32, unix_mode: u32) -> io::Result<Self> {
         match address {
             Address::Inet(addresses) => Self::bind_inet(addresses, backlog),
-            Address::Unix(path) => Self::bind_unix(path, backlog),
+            Address::Unix(path) => Self::bind_unix(path, backlog, unix_mode),
         }
     }
 
@@ -149,12 +151,19 @@ impl Listener {
         }
     }
 
-    fn bind_unix(path: &Path, backlog: i32) -> io::Result<Self> {
+    fn bind_unix(path: &Path, backlog: i32, mode: u32) -> io::Result<Self> {
         remove_stale(path)?;
         let socket = socket2::Socket::new(Domain::UNIX, Type::STREAM, None)?;
+        if mode != 0 {
+            // The file is made with these bits, less those of the umask, and so never has others.
+            rustix::fs::fchmod(&socket, Mode::from_raw_mode(mode))?;
+        }
         socket.bind(&SockAddr::unix(path)?)?;
         let mut listener = Self::new(0, Some(SocketFile::at(path)?));
         listener.sockets.push(socket);
+        if mode != 0 {
+            add_permissions(path, mode)?;
+        }
         listener.listen(backlog)
     }
 
@@ -252,6 +261,15 @@ impl SocketFile {
     }
 }
 
+/// Gives a new socket file the permissions that the umask has taken from it.
+fn add_permissions(path: &Path, mode: u32) -> io::Result<()> {
+    let data = fs::symlink_metadata(path)?;
+    if !data.file_type().is_socket() || data.mode() & 0o777 == mode {
+        return Ok(());
+    }
+    fs::set_permissions(path, fs::Permissions::from_mode(mode))
+}
+
 /// Removes the file of a socket that has no listener any more.
 fn remove_stale(path: &Path) -> io::Result<()> {
     let is_socket = fs::symlink_metadata(path).is_ok_and(|data| data.file_type().is_socket());
@@ -285,9 +303,9 @@ mod tests {
 
     #[test]
     fn a_second_listener_on_the_same_port_is_refused() {
-        let first = Listener::bind(&Address::resolve("127.0.0.1", 0).unwrap(), 1).unwrap();
+        let first = Listener::bind(&Address::resolve("127.0.0.1", 0).unwrap(), 1, 0).unwrap();
         let same = Address::resolve("127.0.0.1", first.port()).unwrap();
-        let refused = Listener::bind(&same, 1).unwrap_err();
+        let refused = Listener::bind(&same, 1, 0).unwrap_err();
         assert_eq!(refused.kind(), io::ErrorKind::AddrInUse);
     }
 
@@ -299,7 +317,7 @@ mod tests {
 
     #[test]
     fn every_address_of_a_name_is_listened_on_at_the_same_port() {
-        let listener = Listener::bind(&both(0), 8).unwrap();
+        let listener = Listener::bind(&both(0), 8, 0).unwrap();
         assert_eq!(listener.sockets().len(), 2);
         let Address::Inet(addresses) = both(listener.port()) else {
             unreachable!()
@@ -327,7 +345,7 @@ mod tests {
 
     #[test]
     fn no_address_waits_while_another_is_busy() {
-        let listener = Listener::bind(&both(0), 8).unwrap();
+        let listener = Listener::bind(&both(0), 8, 0).unwrap();
         let port = listener.port();
         let dial = |ip: IpAddr| TcpStream::connect((ip, port)).unwrap();
         let _many: Vec<_> = (0..4).map(|_| dial(Ipv4Addr::LOCALHOST.into())).collect();
@@ -345,11 +363,11 @@ mod tests {
     fn an_address_that_the_machine_does_not_have_is_passed_over_and_a_taken_one_is_not() {
         let absent = SocketAddr::new(Ipv4Addr::new(192, 0, 2, 1).into(), 0);
         let here = SocketAddr::new(Ipv4Addr::LOCALHOST.into(), 0);
-        let listener = Listener::bind(&Address::Inet(vec![absent, here]), 1).unwrap();
+        let listener = Listener::bind(&Address::Inet(vec![absent, here]), 1, 0).unwrap();
         assert_eq!(listener.sockets().len(), 1);
-        assert!(Listener::bind(&Address::Inet(vec![absent]), 1).is_err());
+        assert!(Listener::bind(&Address::Inet(vec![absent]), 1, 0).is_err());
 
-        let refused = Listener::bind(&both(listener.port()), 1).unwrap_err();
+        let refused = Listener::bind(&both(listener.port()), 1, 0).unwrap_err();
         assert_eq!(refused.kind(), io::ErrorKind::AddrInUse);
     }
 
@@ -361,8 +379,8 @@ mod tests {
         drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
         let address = Address::Unix(path.clone());
 
-        let listener = Listener::bind(&address, 1).unwrap();
-        let refused = Listener::bind(&address, 1).unwrap_err();
+        let listener = Listener::bind(&address, 1, 0).unwrap();
+        let refused = Listener::bind(&address, 1, 0).unwrap_err();
         assert_eq!(refused.kind(), io::ErrorKind::AddrInUse);
         drop(listener);
         assert!(!path.exists());
