@@ -641,7 +641,7 @@ typedef enum portal_metric {
  * @param server_out  Receives the id, before the first callback can run; 0 on failure.
  *
  * @return PORTAL_STATUS_OK
- * @return PORTAL_STATUS_ARGUMENT     NULL, or a port out of range.
+ * @return PORTAL_STATUS_ARGUMENT     NULL, a port out of range, or one that HOST excludes.
  * @return PORTAL_STATUS_ADDRESS      Cannot listen: address in use, not permitted, malformed.
  * @return PORTAL_STATUS_TLS          A certificate, a key or another file for TLS is missing or
  *                                    unreadable, or they do not match.
@@ -662,8 +662,8 @@ portal_status portal_server_start(uint32_t port,
  *
  * @param server  Any id.
  *
- * @return The port, also after portal_server_stop_accepting; 0 when the server is gone or
- *         listens on a Unix socket.
+ * @return The port, also after portal_server_stop_accepting; 0 when the server is gone, listens on
+ *         a Unix socket or has no listener.
  *
  * @threads  Any thread, and inside any callback.
  * @since    0.1
@@ -950,6 +950,8 @@ typedef enum portal_option {
    * Unix socket: the port must be 0, a stale socket file is replaced, and the file is removed on
    * close. "::" is all addresses, IPv4 included ("0.0.0.0" where there is no IPv6). "fd:" is
    * reserved.
+   *
+   * "none": the server has no listener; the port must be 0, and METRICS_PATH empty.
    *
    * Text. Default "::".
    */

@@ -24,6 +24,8 @@ pub enum portal_option {
     /// close. "::" is all addresses, IPv4 included ("0.0.0.0" where there is no IPv6). "fd:" is
     /// reserved.
     ///
+    /// "none": the server has no listener; the port must be 0, and METRICS_PATH empty.
+    ///
     /// Text. Default "::".
     PORTAL_OPTION_HOST = 1,
     /// Number of event loops, each on its own thread; 0 = one per processor.

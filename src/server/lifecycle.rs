@@ -45,22 +45,22 @@ fn start_now(
 ) -> Result<u64, ServerError> {
     process::watch_forks().map_err(refused)?;
     join_ending();
-    let listener = Arc::new(listen(port, options)?);
+    let listener = listen(port, options)?.map(Arc::new);
     let count = match options.threads {
         0 => std::thread::available_parallelism().map_or(1, usize::from),
         count => count as usize,
     };
-    let shared = Shared::new(options, paths, Arc::clone(&listener), count)?;
+    let shared = Shared::new(options, paths, listener.clone(), count)?;
     let server = Arc::new(Server::new(Arc::new(shared)));
     let hosted = options.dispatch == Dispatch::Host;
     let mut loops = Vec::new();
     for (number, (place, parked)) in server.loops.iter().zip(&server.parked).enumerate() {
         let one = Loop::new(Arc::clone(&server.shared), number).map_err(refused)?;
         // Where loops have threads, one accepts and deals out.
-        if hosted || number == 0 {
+        if let Some(listener) = listener.as_ref().filter(|_| hosted || number == 0) {
             one.core
                 .borrow_mut()
-                .listen(Arc::clone(&listener))
+                .listen(Arc::clone(listener))
                 .map_err(refused)?;
         }
         let _ = place.mailbox.set(one.mailbox);
@@ -70,7 +70,10 @@ fn start_now(
     drop(listener);
     let id = register(&server)?;
     scrape::add(&server.shared);
-    log::info!("listening on {} port {}", options.host, server.port());
+    match options.listens() {
+        true => log::info!("listening on {} port {}", options.host, server.port()),
+        false => log::info!("serving without a listener"),
+    }
     publish(id);
     if hosted {
         for (parked, one) in server.parked.iter().zip(loops) {
@@ -91,20 +94,28 @@ fn start_now(
     Ok(id)
 }
 
-fn listen(port: u16, options: &Options) -> Result<Listener, ServerError> {
+/// The listener that the options ask for; None with HOST `none`.
+fn listen(port: u16, options: &Options) -> Result<Option<Listener>, ServerError> {
+    if !options.listens() {
+        return match port == 0 && options.metrics_path.is_empty() {
+            true => Ok(None),
+            false => Err(ServerError::Argument),
+        };
+    }
     if Address::unix_path(&options.host).is_some() && port != 0 {
         return Err(ServerError::Argument);
     }
     let backlog = i32::try_from(options.backlog).unwrap_or(i32::MAX);
     let listener = Address::resolve(&options.host, port)
         .and_then(|address| Listener::bind(&address, backlog, options.unix_mode));
-    listener.map_err(|error| {
+    let listener = listener.map_err(|error| {
         log::error!("cannot listen on {} port {port}: {error}", options.host);
         match net::lacks_resources(&error) {
             true => ServerError::Io,
             false => ServerError::Address,
         }
-    })
+    });
+    listener.map(Some)
 }
 
 /// Closes a server and waits until it has closed; inside a callback it only begins.

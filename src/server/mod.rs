@@ -110,7 +110,7 @@ pub(crate) fn set_log(level: u32, callback: Option<Arc<LogCallback>>) -> ServerR
     Ok(())
 }
 
-/// The port that a server listens on; 0 when it is gone or listens on a Unix socket.
+/// The port that a server listens on; 0 when it is gone, listens on a Unix socket or not at all.
 pub(crate) fn port(server: u64) -> u16 {
     registry::find(server).map_or(0, |server| server.port())
 }

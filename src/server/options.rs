@@ -55,8 +55,7 @@ pub(crate) enum Backend {
 /// The settings of a server. Times are in milliseconds, sizes in bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Options {
-    /// A numeric address with or without brackets, a name, or `unix:/path`. For `::`, listen on
-    /// IPv4 too, or on `0.0.0.0` where there is no IPv6.
+    /// A numeric address with or without brackets, a name, `unix:/path` or `none`. For `::`, listen on IPv4 too, or on `0.0.0.0` where there is no IPv6.
     pub(crate) host: String,
     /// 0: one per processor.
     pub(crate) threads: u32,
@@ -147,6 +146,9 @@ const MAX_CONNECTIONS: i64 = (1 << 53) - 1;
 /// What the count of a websocket's queued bytes holds, four times over.
 const MAX_BYTES: i64 = 1 << 33;
 const MIB: i64 = 1 << 20;
+
+/// The HOST of a server that only its own connections use.
+const NO_LISTENER: &str = "none";
 
 /// Whether this build has permessage-deflate.
 const DEFLATES: bool = cfg!(feature = "deflate");
@@ -410,6 +412,11 @@ impl Options {
 }
 
 impl Options {
+    /// Whether a server with these options has a listener.
+    pub(super) fn listens(&self) -> bool {
+        self.host != NO_LISTENER
+    }
+
     /// For each text that is so long that the reserve has no copy of it: what the copies may need that are
     /// made of it at a start.
     pub(crate) fn long_texts(&self) -> impl Iterator<Item = usize> {
@@ -882,6 +889,7 @@ mod tests {
             "my_host-2",
             "3com.example",
             "unix:/run/portal.sock",
+            "none",
             &longest_path,
         ] {
             assert_eq!(

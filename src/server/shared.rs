@@ -65,7 +65,7 @@ impl Shared {
     pub(crate) fn new(
         options: &Options,
         paths: &OwnPaths,
-        listener: Arc<Listener>,
+        listener: Option<Arc<Listener>>,
         count: usize,
     ) -> Result<Self, ServerError> {
         let identity = match options.tls.is_empty() {
@@ -81,11 +81,11 @@ impl Shared {
                 .take(count)
                 .collect(),
             host: HostThreads::new().map_err(refused)?,
-            port: listener.port(),
+            port: listener.as_ref().map_or(0, |listener| listener.port()),
             identity,
             id: OnceLock::new(),
             stage: AtomicU8::new(Stage::Accepting as u8),
-            listener: Mutex::new(Some(listener)),
+            listener: Mutex::new(listener),
             admission: Admission::new(options),
             running: Mutex::new(count),
             changed: Condvar::new(),

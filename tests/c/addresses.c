@@ -1,4 +1,4 @@
-/* Where a server listens: IPv4 and IPv6, Unix sockets, and an address only once. */
+/* Where a server listens: IPv4 and IPv6, Unix sockets, an address only once, or nowhere. */
 #include "check.h"
 #include "client.h"
 #include "port.h"
@@ -172,6 +172,45 @@ static void an_address_of_another_machine_is_refused(void)
     CHECK_NUMBER(server, 0);
 }
 
+/* ---- no listener ---- */
+
+static void check_without_a_listener(void)
+{
+    const portal_server server = SERVE({ PORTAL_OPTION_HOST, .text = "none" }, { PORTAL_OPTION_THREADS, 2 });
+
+    CHECK(server != 0);
+    CHECK_NUMBER(portal_server_port(server), 0);
+    CHECK_NUMBER(portal_server_metric(server, PORTAL_METRIC_CONNECTIONS_TOTAL), 0);
+    CHECK_OK(portal_server_stop_accepting(server));
+    CHECK_OK(portal_server_close(server));
+    CHECK_STATUS(portal_server_close(server), PORTAL_STATUS_GONE);
+}
+
+static void a_server_may_have_no_listener(void)
+{
+    for (enum way way = BY_LOOP; way <= BY_PULL; ++way) {
+        serve_by(way);
+        for (int time = 0; time < 10; ++time) /* a host begins to serve while the server ends */
+            check_without_a_listener();
+    }
+    serve_by(BY_LOOP);
+}
+
+static void without_a_listener_there_is_no_port_and_no_page(void)
+{
+    portal_options *options;
+    portal_server server = 1;
+
+    CHECK_STATUS(try_start(4433, "none", &server), PORTAL_STATUS_ARGUMENT);
+    CHECK_NUMBER(server, 0);
+    server = 1;
+    options = options_with((const struct setting[]){
+        { PORTAL_OPTION_HOST, .text = "none" }, { PORTAL_OPTION_METRICS_PATH, .text = "/metrics" }, { 0 } });
+    CHECK_STATUS(portal_server_start(0, options, &server), PORTAL_STATUS_ARGUMENT);
+    CHECK_NUMBER(server, 0);
+    portal_options_destroy(options);
+}
+
 /* ---- Unix sockets ---- */
 
 static char folder[] = "/tmp/portal-addresses-XXXXXX";
@@ -287,6 +326,8 @@ int main(void)
     RUN(an_address_of_a_name_that_is_taken_is_not_passed_over);
     RUN(two_servers_cannot_share_an_address);
     RUN(an_address_of_another_machine_is_refused);
+    RUN(a_server_may_have_no_listener);
+    RUN(without_a_listener_there_is_no_port_and_no_page);
     RUN(a_unix_socket_is_served_and_removed);
     RUN(a_stale_socket_is_replaced);
     RUN(a_socket_in_use_is_refused);
