@@ -505,8 +505,8 @@ fn begin_wait(
         loops.filter(|parked| parked.may_be_served_by(thread) && parked.event_loop().is_some());
     ours.filter_map(|parked| parked.descriptor.get())
         .for_each(|descriptor| set.add(*descriptor));
-    let closing = server.is_closing() && !server.has_ended();
-    if closing {
+    // Also when it has just ended: whoever ended it may not have seen this thread.
+    if server.is_closing() {
         timeout.into_iter().chain([POLL_INTERVAL]).min()
     } else {
         timeout
@@ -625,4 +625,24 @@ fn finish(event_loop: &Loop, parked: &Parked) -> u32 {
     }
     event_loop.turn(false, &mut Sink::Nowhere);
     0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::server::shared::Shared;
+    use crate::server::{Options, OwnPaths};
+
+    #[test]
+    fn a_thread_that_has_missed_the_end_does_not_wait_without_limit() {
+        let shared = Shared::new(&Options::default(), &OwnPaths::default(), None, 0).unwrap();
+        let server = Server::new(Arc::new(shared));
+        server.begin_close();
+        assert!(server.has_ended());
+        let mut set = PollSet::default();
+        let time = begin_wait(&server, Some(1), None, &mut set);
+        assert_eq!(time, Some(POLL_INTERVAL));
+        let shorter = Some(Duration::from_millis(1));
+        assert_eq!(begin_wait(&server, Some(1), shorter, &mut set), shorter);
+    }
 }
