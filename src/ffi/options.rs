@@ -21,8 +21,15 @@ pub enum portal_option {
     /// The address to listen on: a numeric address (brackets allowed) or a host name. A name is
     /// resolved once, at the start; the server then listens on all its addresses. "unix:/path" is a
     /// Unix socket: the port must be 0, a stale socket file is replaced, and the file is removed on
-    /// close. "::" is all addresses, IPv4 included ("0.0.0.0" where there is no IPv6). "fd:" is
-    /// reserved.
+    /// close. "::" is all addresses, IPv4 included ("0.0.0.0" where there is no IPv6).
+    ///
+    /// "fd:N" is the descriptor N of this process: a TCP or Unix socket that is listening already.
+    /// The port must be 0 or the socket's own, and BACKLOG has no effect. The descriptor belongs to
+    /// the server after a successful start, which closes it when it stops accepting; after a failed
+    /// start it is still the program's. The socket is never shut down: other processes that have it
+    /// accept from it, now and later. "fd:systemd" is the first socket that systemd has passed to
+    /// this process (sd_listen_fds(3)). A descriptor that is none of these, or that another server
+    /// of the process uses, is PORTAL_STATUS_ADDRESS; the log has the reason.
     ///
     /// "none": the server has no listener; the port must be 0, and METRICS_PATH empty.
     ///

@@ -76,7 +76,8 @@ pub enum portal_metric {
 ///
 /// @return PORTAL_STATUS_OK
 /// @return PORTAL_STATUS_ARGUMENT     NULL, a port out of range, or one that HOST excludes.
-/// @return PORTAL_STATUS_ADDRESS      Cannot listen: address in use, not permitted, malformed.
+/// @return PORTAL_STATUS_ADDRESS      Cannot listen: address in use, not permitted, malformed, or an
+///                                    unusable descriptor.
 /// @return PORTAL_STATUS_TLS          A certificate, a key or another file for TLS is missing or
 ///                                    unreadable, or they do not match.
 /// @return PORTAL_STATUS_IO           The system could not provide a descriptor or a thread.
@@ -136,9 +137,11 @@ pub extern "C" fn portal_server_port(server: portal_server) -> u32 {
 
 /// Stops accepting connections, and continues to serve those that exist.
 ///
-/// Another server may listen on the port from then on, while this one serves its clients until they
-/// leave or portal_server_close ends them. When the call returns, connections to the port are refused,
-/// and those that waited to be accepted are reset.
+/// For a restart without a gap: another process, which has the same inherited socket or then listens
+/// on the port, accepts from now on, while this one serves its clients until they leave or
+/// portal_server_close ends them. When the call returns, connections to the port are refused, and
+/// those that waited to be accepted are reset. An inherited socket (HOST "fd:") is only closed, in the
+/// next turn of each loop: connections that wait there stay for the other processes that have it.
 ///
 /// A second call, or a call on a server that is closing, changes nothing and returns OK.
 ///

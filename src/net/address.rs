@@ -11,6 +11,10 @@ pub(crate) enum Address {
     /// All addresses of a name, with the same port.
     Inet(Vec<SocketAddr>),
     Unix(PathBuf),
+    /// The socket that this process has by that number and that listens already.
+    Descriptor(i32),
+    /// The first socket that systemd has passed to this process.
+    Systemd,
 }
 
 impl Address {
@@ -19,10 +23,20 @@ impl Address {
         host.strip_prefix("unix:")
     }
 
-    /// Parses a numeric address (brackets allowed), `unix:/path`, or a name, which is resolved now.
+    /// Parses a numeric address (brackets allowed), `unix:/path`, `fd:N`, `fd:systemd`, or a name, which is
+    /// resolved now.
     pub(crate) fn resolve(host: &str, port: u16) -> io::Result<Self> {
         if let Some(path) = Self::unix_path(host) {
             return Ok(Self::Unix(path.into()));
+        }
+        if let Some(descriptor) = host.strip_prefix("fd:") {
+            return match descriptor {
+                "systemd" => Ok(Self::Systemd),
+                number => number
+                    .parse()
+                    .map(Self::Descriptor)
+                    .map_err(|_| io::ErrorKind::InvalidInput.into()),
+            };
         }
         let bare = host
             .strip_prefix('[')
@@ -69,7 +83,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_address_is_numeric_bracketed_a_name_or_a_file() {
+    fn an_address_is_numeric_bracketed_a_name_a_file_or_a_descriptor() {
         let inet = |text: &str| Address::Inet(vec![text.parse().unwrap()]);
         assert_eq!(
             Address::resolve("127.0.0.1", 1).unwrap(),
@@ -81,6 +95,9 @@ mod tests {
             Address::resolve("unix:/a b", 0).unwrap(),
             Address::Unix("/a b".into())
         );
+        assert_eq!(Address::resolve("fd:3", 4).unwrap(), Address::Descriptor(3));
+        assert_eq!(Address::resolve("fd:systemd", 0).unwrap(), Address::Systemd);
+        assert!(Address::resolve("fd:x", 0).is_err());
         assert!(Address::resolve("[::1", 3).is_err());
     }
 }

@@ -67,9 +67,11 @@ fn start_now(
         let _ = parked.descriptor.set(one.core.borrow().poller.descriptor());
         loops.push(Box::new(one));
     }
-    drop(listener);
     let id = register(&server)?;
     scrape::add(&server.shared);
+    if let Some(listener) = listener {
+        listener.take_over();
+    }
     match options.listens() {
         true => log::info!("listening on {} port {}", options.host, server.port()),
         false => log::info!("serving without a listener"),
@@ -84,6 +86,7 @@ fn start_now(
     }
     for (number, one) in loops.into_iter().enumerate() {
         if let Err(error) = start_thread(&server, number, one) {
+            server.give_listener_back();
             server.begin_close();
             // The loops without a thread hold no connection yet.
             (number..count).for_each(|_| server.loop_ended());
@@ -114,8 +117,17 @@ fn listen(port: u16, options: &Options) -> Result<Option<Listener>, ServerError>
             true => ServerError::Io,
             false => ServerError::Address,
         }
-    });
-    listener.map(Some)
+    })?;
+    // Only an inherited socket has a port of its own.
+    let own = listener.port();
+    if port != 0 && port != own {
+        log::error!(
+            "cannot listen on {} port {port}: its port is {own}",
+            options.host
+        );
+        return Err(ServerError::Argument);
+    }
+    Ok(Some(listener))
 }
 
 /// Closes a server and waits until it has closed; inside a callback it only begins.

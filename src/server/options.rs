@@ -55,7 +55,8 @@ pub(crate) enum Backend {
 /// The settings of a server. Times are in milliseconds, sizes in bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Options {
-    /// A numeric address with or without brackets, a name, `unix:/path` or `none`. For `::`, listen on IPv4 too, or on `0.0.0.0` where there is no IPv6.
+    /// A numeric address with or without brackets, a name, `unix:/path`, `fd:N`, `fd:systemd` or
+    /// `none`. For `::`, listen on IPv4 too, or on `0.0.0.0` where there is no IPv6.
     pub(crate) host: String,
     /// 0: one per processor.
     pub(crate) threads: u32,
@@ -482,8 +483,9 @@ fn check_host(text: &str) -> ServerResult {
     /// What `sockaddr_un` holds, without the NUL at its end.
     const MAX_PATH: usize = if cfg!(target_os = "linux") { 107 } else { 103 };
 
-    if text.starts_with("fd:") {
-        return Err(ServerError::Unsupported);
+    if let Some(descriptor) = text.strip_prefix("fd:") {
+        let is_number = descriptor.bytes().all(|byte| byte.is_ascii_digit());
+        return require(descriptor == "systemd" || is_number && descriptor.parse::<i32>().is_ok());
     }
     if let Some(path) = Address::unix_path(text) {
         return require(path.starts_with('/') && path.len() <= MAX_PATH && !path.contains('\0'));
@@ -889,6 +891,9 @@ mod tests {
             "my_host-2",
             "3com.example",
             "unix:/run/portal.sock",
+            "fd:0",
+            "fd:2147483647",
+            "fd:systemd",
             "none",
             &longest_path,
         ] {
@@ -921,6 +926,12 @@ mod tests {
             "host:80",
             "::1%",
             "::1%a/b",
+            "fd:",
+            "fd:-1",
+            "fd:+1",
+            "fd:2147483648",
+            "fd:systemd ",
+            "fd:x",
             "unix:",
             "unix:run",
             "unix:/a\0b",
@@ -928,7 +939,6 @@ mod tests {
         ] {
             assert_eq!(set_text("HOST", bad).err(), Some(Argument), "{bad}");
         }
-        assert_eq!(set_text("HOST", "fd:3").err(), Some(Unsupported));
     }
 
     #[test]

@@ -164,6 +164,13 @@ impl Shared {
         }
     }
 
+    /// Leaves an inherited descriptor to the program: the start of the server fails.
+    pub(crate) fn give_listener_back(&self) {
+        if let Some(listener) = &*locks::lock(&self.listener) {
+            listener.give_back();
+        }
+    }
+
     fn wake_loops(&self) {
         for place in &self.loops {
             if let Some(mailbox) = place.mailbox.get() {

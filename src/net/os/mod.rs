@@ -141,7 +141,8 @@ impl Socket {
     }
 }
 
-/// Accepts connections. When the last clone is dropped, it is closed and a Unix socket's file is removed.
+/// Accepts connections. When the last clone is dropped, it is closed and a Unix socket's file is removed. An
+/// inherited descriptor is closed only once it has been taken over.
 #[derive(Clone, Debug)]
 pub(crate) enum Listener {
     System(Arc<system::Listener>),
@@ -156,7 +157,25 @@ impl Listener {
         Ok(Self::System(Arc::new(listener)))
     }
 
-    /// Refuses connections from now on.
+    /// Makes an inherited descriptor ours: it is closed with this. Until then it stays the program's.
+    pub(crate) fn take_over(&self) {
+        match self {
+            Self::System(listener) => listener.take_over(),
+            #[cfg(test)]
+            Self::InMemory(_) => (),
+        }
+    }
+
+    /// Makes an inherited descriptor the program's again: it is not closed with this.
+    pub(crate) fn give_back(&self) {
+        match self {
+            Self::System(listener) => listener.give_back(),
+            #[cfg(test)]
+            Self::InMemory(_) => (),
+        }
+    }
+
+    /// Refuses connections from now on. An inherited socket goes on listening, for whoever else has it.
     pub(crate) fn stop(&self) {
         match self {
             Self::System(listener) => listener.stop(),

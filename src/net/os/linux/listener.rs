@@ -1,4 +1,4 @@
-//! Listening and accepting: IPv4, IPv6 and Unix-domain sockets.
+//! Listening and accepting: IPv4, IPv6 and Unix-domain sockets, ours and inherited ones.
 
 use std::fs;
 use std::io;
@@ -14,7 +14,9 @@ use rustix::io::Errno;
 use rustix::net::{SocketFlags, acceptfrom_with};
 use socket2::{Domain, SockAddr, Type};
 
+use super::inherited;
 use super::socket::{self, Socket};
+use super::sys::adopted::Adopted;
 use super::sys::process;
 use crate::net::address::{Address, Peer};
 
@@ -22,15 +24,33 @@ use crate::net::address::{Address, Peer};
 const MAX_FAILED_PEERS: usize = 16;
 
 /// Listening, non-blocking sockets, one for each address. When this is dropped, they are shut down and
-/// closed, and a Unix socket's file is removed.
+/// closed, and a Unix socket's file is removed. An inherited socket is only closed, and only if it is ours by
+/// then.
 #[derive(Debug)]
 pub(crate) struct Listener {
-    sockets: Vec<socket2::Socket>,
+    sockets: Vec<Source>,
     /// The socket that is tried first at the next call, so that none starves another.
     first: AtomicUsize,
     port: u16,
     file: Option<SocketFile>,
     stopped: AtomicBool,
+}
+
+/// A socket to accept connections from.
+#[derive(Debug)]
+enum Source {
+    Ours(socket2::Socket),
+    /// Other processes may have it, too.
+    Inherited(Adopted),
+}
+
+impl AsFd for Source {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Self::Ours(socket) => socket.as_fd(),
+            Self::Inherited(socket) => socket.as_fd(),
+        }
+    }
 }
 
 /// Maximum number of further ports to try when the port that the system chose for a name's first address is
@@ -43,6 +63,8 @@ impl Listener {
         match address {
             Address::Inet(addresses) => Self::bind_inet(addresses, backlog),
             Address::Unix(path) => Self::bind_unix(path, backlog, unix_mode),
+            Address::Descriptor(number) => Self::inherit(*number),
+            Address::Systemd => Self::inherit(inherited::from_systemd()?),
         }
     }
 
@@ -51,7 +73,24 @@ impl Listener {
         self.port
     }
 
-    /// Refuses connections from now on.
+    /// Makes an inherited descriptor ours: it is closed with this. Until then it stays the program's.
+    pub(crate) fn take_over(&self) {
+        self.inherited().for_each(Adopted::take_over);
+    }
+
+    /// Makes an inherited descriptor the program's again: it is not closed with this.
+    pub(crate) fn give_back(&self) {
+        self.inherited().for_each(Adopted::give_back);
+    }
+
+    fn inherited(&self) -> impl Iterator<Item = &Adopted> {
+        self.sockets.iter().filter_map(|socket| match socket {
+            Source::Ours(_) => None,
+            Source::Inherited(socket) => Some(socket),
+        })
+    }
+
+    /// Refuses connections from now on. An inherited socket goes on listening, for whoever else has it.
     pub(crate) fn stop(&self) {
         if self.stopped.swap(true, Ordering::SeqCst) {
             return;
@@ -60,7 +99,11 @@ impl Listener {
         if let Some(file) = self.file.as_ref().filter(|_| !process::is_forked_child()) {
             file.remove();
         }
-        self.sockets.iter().for_each(socket::end);
+        for socket in &self.sockets {
+            if let Source::Ours(socket) = socket {
+                socket::end(socket);
+            }
+        }
     }
 
     /// Returns the sockets to poll.
@@ -85,7 +128,7 @@ impl Listener {
         Err(io::ErrorKind::WouldBlock.into())
     }
 
-    fn accept_from(socket: &socket2::Socket) -> io::Result<(Socket, Peer)> {
+    fn accept_from(socket: &Source) -> io::Result<(Socket, Peer)> {
         let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
         let mut failed = 0;
         loop {
@@ -136,7 +179,7 @@ impl Listener {
                 Ok(socket) => {
                     let local = socket.local_addr()?.as_socket();
                     listener.port = local.map_or(0, |address| address.port());
-                    listener.sockets.push(socket);
+                    listener.sockets.push(Source::Ours(socket));
                 }
                 Err(error) if is_absent(&error) => {
                     log::info!("{address} is not an address of this machine: {error}");
@@ -160,11 +203,19 @@ impl Listener {
         }
         socket.bind(&SockAddr::unix(path)?)?;
         let mut listener = Self::new(0, Some(SocketFile::at(path)?));
-        listener.sockets.push(socket);
+        listener.sockets.push(Source::Ours(socket));
         if mode != 0 {
             add_permissions(path, mode)?;
         }
         listener.listen(backlog)
+    }
+
+    fn inherit(number: i32) -> io::Result<Self> {
+        let socket = Adopted::new(number)?;
+        let port = inherited::prepare(socket.as_fd())?;
+        let mut listener = Self::new(port, None);
+        listener.sockets.push(Source::Inherited(socket));
+        Ok(listener)
     }
 
     fn new(port: u16, file: Option<SocketFile>) -> Self {
@@ -179,8 +230,8 @@ impl Listener {
 
     fn listen(self, backlog: i32) -> io::Result<Self> {
         for socket in &self.sockets {
-            socket.listen(backlog)?;
-            socket.set_nonblocking(true)?;
+            rustix::net::listen(socket, backlog)?;
+            rustix::io::ioctl_fionbio(socket, true)?;
         }
         Ok(self)
     }

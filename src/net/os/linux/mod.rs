@@ -2,6 +2,7 @@
 
 mod batch;
 mod epoll;
+mod inherited;
 mod listener;
 mod memory_limit;
 mod ring;

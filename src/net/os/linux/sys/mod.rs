@@ -1,6 +1,7 @@
 //! All unsafe code of `net`: system calls that neither std nor rustix provides, and the system's memory.
 #![allow(unsafe_code, reason = "system calls, and memory of its own")]
 
+pub(crate) mod adopted;
 #[cfg(feature = "tls")]
 pub(crate) mod crypto_memory;
 pub(crate) mod epoll_wait;
