@@ -112,16 +112,17 @@ $(BUILD)/cmake/build.ninja: CMakeLists.txt
 
 ## clients       Python, Node, Chromium, curl and OpenSSL talk to servers; the README's example serves
 .PHONY: clients
-clients: $(BUILD)/echo $(BUILD)/echo-server $(BUILD)/secure-server
+clients: $(BUILD)/echo $(BUILD)/handover $(BUILD)/echo-server $(BUILD)/secure-server
 	scripts/install-clients $(BUILD)/clients
-	scripts/install-packages chromium certutil openssl
+	scripts/install-packages chromium certutil openssl systemd-socket-activate
 	$(CLIENT_SERVERS) CC="$(CC)" LIBRARY_FOLDER=$(abspath $(BUILD)/lib) \
 	  PYTHONPATH=$(BUILD)/clients/python PYTHONDONTWRITEBYTECODE=1 \
 	  python3 -m pytest -q -W error -p no:cacheprovider -n 2 tests/clients
 	$(CLIENT_SERVERS) NODE_PATH=$(abspath $(BUILD))/clients/node/node_modules \
 	  node --test --test-reporter=spec tests/clients/*.test.js
 
-CLIENT_SERVERS = ECHO_PROGRAM=$(BUILD)/echo ECHO_SERVER=$(BUILD)/echo-server SECURE_SERVER=$(BUILD)/secure-server
+CLIENT_SERVERS = ECHO_PROGRAM=$(BUILD)/echo ECHO_SERVER=$(BUILD)/echo-server SECURE_SERVER=$(BUILD)/secure-server \
+  HANDOVER_PROGRAM=$(BUILD)/handover
 
 ## lisp          Portal for Common Lisp, on SBCL and ECL
 .PHONY: lisp
@@ -270,6 +271,9 @@ CFLAGS ?= -O2
 C_PROGRAM = $(CC) -std=gnu11 -Wall -Wextra $(CFLAGS) -Iinclude $< -o $@ -L$(BUILD)/lib -Wl,-rpath,$(abspath $(BUILD)/lib) -lportal -pthread
 
 $(BUILD)/echo: c-examples/echo.c library
+	$(C_PROGRAM)
+
+$(BUILD)/handover: c-examples/handover.c library
 	$(C_PROGRAM)
 
 $(BUILD)/echo-server: tests/conformance/server.c tests/server.h library
