@@ -26,6 +26,8 @@
     (:tls-client-ca 22 :text)
     (:server-header 23 :text)
     (:backend 24 :number)
+    (:metrics-path 33 :text)
+    (:shared-paths 34 :number)
     (:unix-mode 35 :number)
     (:close-code 39 :number)
     (:tls-client-crl 41 :text))

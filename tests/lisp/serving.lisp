@@ -116,6 +116,19 @@
       (is (null (pws:undefine-page "/healthy")))
       (is (equal "404" (first (look)))))))
 
+(test a-server-of-metrics-serves-nothing-else
+  (pws:define-page "/shared-page" "for other servers")
+  (with-server (server :metrics-path "/metrics" :shared-paths nil)
+    (flet ((look (path)
+             (destructuring-bind (status &optional type body) (ask "get" (pws:server-port server) path)
+               (declare (ignore type))
+               (list status (and body (text-from-wire body))))))
+      (destructuring-bind (status body) (look "/metrics")
+        (is (equal "200" status))
+        (is (search (format nil "port=\"~d\"" (pws:server-port server)) body)))
+      (is (equal "404" (first (look "/shared-page"))))))
+  (pws:undefine-page "/shared-page"))
+
 (test statistics-count-messages
   (define-echo "/counted")
   (with-server (server)
