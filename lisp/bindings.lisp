@@ -89,6 +89,7 @@ library if needed."
 
 (define-c-function "portal_server_start" status (port :uint32) (options :pointer) (server-out :pointer))
 (define-c-function "portal_server_port" :uint32 (server id))
+(define-c-function "portal_server_stop_accepting" status (server id))
 (define-c-function "portal_server_close" status (server id))
 (define-c-function "portal_server_begin_close" status (server id))
 (define-c-function "portal_server_reload_tls" status (server id))

@@ -14,6 +14,7 @@
    ;; Servers
    #:websocket-server
    #:server
+   #:stop-accepting
    #:websocket-server-close
    #:server-close
    #:server-port

@@ -70,6 +70,14 @@ Signals ADDRESS-ERROR, TLS-ERROR or another PORTAL-ERROR when the server cannot 
   "The name of WEBSOCKET-SERVER in version 1.2."
   (apply #'websocket-server port options))
 
+(defun stop-accepting (server)
+  "Makes SERVER accept no further connections, and continue to serve those that it has: another server, also
+in another process, may then listen on the port. A second call, or one when it has ended, is not an error."
+  (let ((dispatcher (dispatcher-of server)))
+    (when dispatcher
+      (portal-server-stop-accepting (dispatcher-id dispatcher))))
+  nil)
+
 (defun websocket-server-close (server)
   "Closes SERVER gracefully: it stops accepting, closes the connected clients with 1001 and runs their
 :DISCONNECT. When it returns, the server has ended and its port is free. Closing twice is not an error.

@@ -104,6 +104,26 @@
           (is (equal "next" (ask-and-hear (connect next "/watched") "next")))
           (pws:server-close next))))))
 
+(test a-server-that-stops-accepting-serves-those-it-has
+  (define-echo "/stays")
+  (for-each-kind-of-server (server)
+    (let ((client (connect server "/stays"))
+          (port (pws:server-port server)))
+      (is (null (pws:stop-accepting server)))
+      (is (null (pws:stop-accepting server)))
+      (is (eql port (pws:server-port server)))
+      (let ((next (pws:websocket-server port :host "127.0.0.1")))
+        (unwind-protect
+             (progn
+               (is (equal "new" (ask-and-hear (connect next "/stays") "new")))
+               (is (equal "old" (ask-and-hear client "old")))
+               (is (eql 1 (getf (pws:server-statistics server) :connections-total)))
+               (is (eql 1 (getf (pws:server-statistics next) :connections-total))))
+          (pws:server-close next)))
+      (pws:server-close server)
+      (is (equal '(:closed 1001) (subseq (hear client) 0 2)))
+      (is (null (pws:stop-accepting server))))))
+
 (test many-may-close-a-server-at-once
   (with-server (server)
     (let ((threads (loop repeat 8
