@@ -642,7 +642,8 @@ typedef enum portal_metric {
  *
  * @return PORTAL_STATUS_OK
  * @return PORTAL_STATUS_ARGUMENT     NULL, a port out of range, or one that HOST excludes.
- * @return PORTAL_STATUS_ADDRESS      Cannot listen: address in use, not permitted, malformed.
+ * @return PORTAL_STATUS_ADDRESS      Cannot listen: address in use, not permitted, malformed, or an
+ *                                    unusable descriptor.
  * @return PORTAL_STATUS_TLS          A certificate, a key or another file for TLS is missing or
  *                                    unreadable, or they do not match.
  * @return PORTAL_STATUS_IO           The system could not provide a descriptor or a thread.
@@ -673,9 +674,11 @@ PORTAL_API uint32_t portal_server_port(portal_server server);
 /**
  * Stops accepting connections, and continues to serve those that exist.
  *
- * Another server may listen on the port from then on, while this one serves its clients until they
- * leave or portal_server_close ends them. When the call returns, connections to the port are refused,
- * and those that waited to be accepted are reset.
+ * For a restart without a gap: another process, which has the same inherited socket or then listens
+ * on the port, accepts from now on, while this one serves its clients until they leave or
+ * portal_server_close ends them. When the call returns, connections to the port are refused, and
+ * those that waited to be accepted are reset. An inherited socket (HOST "fd:") is only closed, in the
+ * next turn of each loop: connections that wait there stay for the other processes that have it.
  *
  * A second call, or a call on a server that is closing, changes nothing and returns OK.
  *
@@ -693,7 +696,7 @@ portal_status portal_server_stop_accepting(portal_server server);
 /**
  * Closes a server and waits until it is closed.
  *
- * The server stops accepting, sends close 1001 on every websocket, waits for close frames and for
+ * The server stops accepting, sends a close frame (CLOSE_CODE) on every websocket, waits for close frames and for
  * queued data as long as CLOSE_TIMEOUT allows, and drops the remaining connections. When the call
  * returns, no callback of that server is running or will run, and the port is free.
  *
@@ -714,7 +717,8 @@ portal_status portal_server_stop_accepting(portal_server server);
  * @threads  Any thread, and inside any callback.
  * @since    0.1
  */
-PORTAL_API portal_status portal_server_close(portal_server server);
+PORTAL_API
+portal_status portal_server_close(portal_server server);
 
 /**
  * Begins to close a server, as portal_server_close does, and returns at once.
@@ -948,8 +952,15 @@ typedef enum portal_option {
    * The address to listen on: a numeric address (brackets allowed) or a host name. A name is
    * resolved once, at the start; the server then listens on all its addresses. "unix:/path" is a
    * Unix socket: the port must be 0, a stale socket file is replaced, and the file is removed on
-   * close. "::" is all addresses, IPv4 included ("0.0.0.0" where there is no IPv6). "fd:" is
-   * reserved.
+   * close. "::" is all addresses, IPv4 included ("0.0.0.0" where there is no IPv6).
+   *
+   * "fd:N" is the descriptor N of this process: a TCP or Unix socket that is listening already.
+   * The port must be 0 or the socket's own, and BACKLOG has no effect. The descriptor belongs to
+   * the server after a successful start, which closes it when it stops accepting; after a failed
+   * start it is still the program's. The socket is never shut down: other processes that have it
+   * accept from it, now and later. "fd:systemd" is the first socket that systemd has passed to
+   * this process (sd_listen_fds(3)). A descriptor that is none of these, or that another server
+   * of the process uses, is PORTAL_STATUS_ADDRESS; the log has the reason.
    *
    * "none": the server has no listener; the port must be 0, and METRICS_PATH empty.
    *
@@ -1137,6 +1148,21 @@ typedef enum portal_option {
    * Number. Default 1. Range 0 to 1.
    */
   PORTAL_OPTION_SHARED_PATHS = 34,
+  /**
+   * The permission bits of a Unix socket's file, for example 432, which is 0660 in octal; the
+   * file never has more than these. 0 = those that the umask leaves. Without effect for other
+   * kinds of HOST.
+   *
+   * Number. Default 0. Range 0 to 511.
+   */
+  PORTAL_OPTION_UNIX_MODE = 35,
+  /**
+   * The code with which a closing server closes its websockets: 1001 (going away), 1012 (service
+   * restart), 1013 (try again later) or 3000 to 4999.
+   *
+   * Number. Default 1001. Range 1001 to 4999.
+   */
+  PORTAL_OPTION_CLOSE_CODE = 39,
   /**
    * Maximum memory that the server holds for its connections: send queues, incomplete messages and
    * requests, unread input, contexts of compression. When more is held, the connections that hold

@@ -30,6 +30,7 @@
     (:shared-paths 34 :number)
     (:unix-mode 35 :number)
     (:close-code 39 :number)
+    (:max-memory 40 :number)
     (:tls-client-crl 41 :text))
   "Keywords, with number and kind of the option in C. DISPATCH is not among them: Portal for Lisp pulls.")
 

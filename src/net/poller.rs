@@ -78,6 +78,11 @@ impl Poller {
         self.sockets.use_ring();
     }
 
+    /// Whether freed memory is kept that [`memory::trim`] will unmap, if nobody needs it.
+    pub(crate) fn keeps_memory(&self) -> bool {
+        self.sockets.keeps_memory()
+    }
+
     /// Returns the time. In memory it is the network's, which a test moves.
     pub(crate) fn now(&self) -> Instant {
         self.sockets.now()

@@ -59,6 +59,15 @@ impl AnySockets {
         }
     }
 
+    /// Whether the system's memory is to be trimmed when the loop has nothing else to do.
+    pub(crate) fn keeps_memory(&self) -> bool {
+        match self {
+            Self::System(_) => memory::has_kept_blocks(),
+            #[cfg(test)]
+            Self::InMemory(_) => false,
+        }
+    }
+
     /// Returns the time by which the timer goes off.
     pub(crate) fn now(&self) -> Instant {
         match self {

@@ -49,6 +49,10 @@ impl Channel {
         match self.0 {}
     }
 
+    pub(crate) fn held_bytes(&self) -> usize {
+        match self.0 {}
+    }
+
     pub(crate) fn is_established(&self) -> bool {
         match self.0 {}
     }

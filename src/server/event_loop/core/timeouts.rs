@@ -41,7 +41,7 @@ impl Core {
         }
         let groups = self.conns.groups() as u32;
         if self.conns.live() == 0 {
-            if self.input.scratch.keeps_large() || memory::has_kept_blocks() {
+            if self.input.scratch.keeps_large() || self.poller.keeps_memory() {
                 return Some(ROUND);
             }
             return self.certificate_check.remaining(self.clock.now());

@@ -85,8 +85,13 @@ impl Server {
         change(&mut options);
         let network = Network::new();
         let listener = Arc::new(Listener::InMemory(network.listener()));
-        let shared = Shared::new(&options, &OwnPaths::default(), Arc::clone(&listener), count)
-            .expect("no TLS");
+        let shared = Shared::new(
+            &options,
+            &OwnPaths::default(),
+            Some(Arc::clone(&listener)),
+            count,
+        )
+        .expect("no TLS");
         let shared = Arc::new(shared);
         let mut loops = (0..count).map(|number| {
             let (poller, waker) = Poller::in_memory(&network).expect("a waker");
