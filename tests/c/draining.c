@@ -1,6 +1,7 @@
 /* portal_server_stop_accepting: nobody comes any more, and who is there is served. */
 #include "check.h"
 #include "client.h"
+#include "port.h"
 #include "serve.h"
 
 #include <arpa/inet.h>
@@ -84,11 +85,13 @@ static void by_three_loops(void)
 
 static void the_next_server_has_the_port_at_once(void)
 {
-    const portal_server server = SERVE({ PORTAL_OPTION_THREADS, 2 });
-    const uint32_t port = portal_server_port(server);
-    client *self = client_connect(port, "/echo"), *late;
-    portal_server next;
+    uint32_t port;
+    const int reservation = reserve_port(&port);
+    portal_server server, next;
+    client *self, *late;
 
+    CHECK_OK(start_on(port, "::", &server));
+    self = client_connect(port, "/echo");
     CHECK_OK(portal_server_stop_accepting(server));
     CHECK_OK(start_on(port, "::", &next));
     late = client_connect(port, "/echo");
@@ -98,6 +101,7 @@ static void the_next_server_has_the_port_at_once(void)
     client_farewell(self);
     CHECK_OK(portal_server_close(next));
     CHECK_OK(portal_server_close(server));
+    close(reservation);
 }
 
 static void the_next_server_has_the_socket_file_at_once(void)
