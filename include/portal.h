@@ -240,7 +240,12 @@ typedef enum portal_message {
   /**
    * Any bytes.
    */
-  PORTAL_MESSAGE_BINARY = 2
+  PORTAL_MESSAGE_BINARY = 2,
+  /**
+   * Added to the type of a message that is sent: it is not compressed, whatever was negotiated. For
+   * data that is compressed already, or secret (RFC 7692 section 8).
+   */
+  PORTAL_MESSAGE_UNCOMPRESSED = 256
 } portal_message;
 
 /**
@@ -1157,6 +1162,14 @@ typedef enum portal_option {
    */
   PORTAL_OPTION_UNIX_MODE = 35,
   /**
+   * Time for which a connection that was answered with a page waits for the next request, as a load
+   * balancer's idle connections do; 0 = it is closed after the response. When descriptors or memory
+   * run short, such connections are ended first.
+   *
+   * Number, ms. Default 75,000. Range 0 to 2,147,483,647.
+   */
+  PORTAL_OPTION_PAGE_KEEP_ALIVE = 38,
+  /**
    * The code with which a closing server closes its websockets: 1001 (going away), 1012 (service
    * restart), 1013 (try again later) or 3000 to 4999.
    *
@@ -1297,7 +1310,8 @@ PORTAL_API void portal_options_destroy(portal_options *options);
  * send should call portal_flush.
  *
  * @param websocket  Any id.
- * @param type       PORTAL_MESSAGE_TEXT or PORTAL_MESSAGE_BINARY.
+ * @param type       PORTAL_MESSAGE_TEXT or PORTAL_MESSAGE_BINARY; with PORTAL_MESSAGE_UNCOMPRESSED
+ *                   added, the message is not compressed.
  * @param data       `len` bytes, UTF-8 for text; need not end in NUL. Borrowed until the call
  *                   returns. May be NULL when `len` is 0.
  * @param len        Bytes in `data`.
@@ -1802,8 +1816,8 @@ PORTAL_API portal_status portal_set_deflate(portal_websocket websocket, uint32_t
  * without a page is answered with 426.
  *
  * The response has an ETag; a request whose If-None-Match has that tag is answered with 304 (RFC
- * 9110 section 13.1.2). The connection stays open for further requests for two seconds, or for
- * HANDSHAKE_TIMEOUT if that is shorter. With HTTP/1.0 it is closed at once.
+ * 9110 section 13.1.2). The connection stays open for further requests as long as PAGE_KEEP_ALIVE
+ * says. With HTTP/1.0 it is closed at once.
  *
  * @param path          As for portal_define_path. Borrowed until the call returns.
  * @param content_type  The value of the "Content-Type" header, NUL-terminated. Copied.

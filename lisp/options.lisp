@@ -29,6 +29,7 @@
     (:metrics-path 33 :text)
     (:shared-paths 34 :number)
     (:unix-mode 35 :number)
+    (:page-keep-alive 38 :number)
     (:close-code 39 :number)
     (:max-memory 40 :number)
     (:tls-client-crl 41 :text))

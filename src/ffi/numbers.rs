@@ -10,6 +10,9 @@ pub enum portal_message {
     PORTAL_MESSAGE_TEXT = 1,
     /// Any bytes.
     PORTAL_MESSAGE_BINARY = 2,
+    /// Added to the type of a message that is sent: it is not compressed, whatever was negotiated. For
+    /// data that is compressed already, or secret (RFC 7692 section 8).
+    PORTAL_MESSAGE_UNCOMPRESSED = 256,
 }
 
 /// The type of an event; passed as uint32_t. Ignore unknown ones: later versions may add more.

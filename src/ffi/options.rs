@@ -172,6 +172,12 @@ pub enum portal_option {
     ///
     /// Number. Default 0. Range 0 to 511.
     PORTAL_OPTION_UNIX_MODE = 35,
+    /// Time for which a connection that was answered with a page waits for the next request, as a load
+    /// balancer's idle connections do; 0 = it is closed after the response. When descriptors or memory
+    /// run short, such connections are ended first.
+    ///
+    /// Number, ms. Default 75,000. Range 0 to 2,147,483,647.
+    PORTAL_OPTION_PAGE_KEEP_ALIVE = 38,
     /// The code with which a closing server closes its websockets: 1001 (going away), 1012 (service
     /// restart), 1013 (try again later) or 3000 to 4999.
     ///

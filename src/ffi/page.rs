@@ -16,8 +16,8 @@ use crate::server;
 /// without a page is answered with 426.
 ///
 /// The response has an ETag; a request whose If-None-Match has that tag is answered with 304 (RFC
-/// 9110 section 13.1.2). The connection stays open for further requests for two seconds, or for
-/// HANDSHAKE_TIMEOUT if that is shorter. With HTTP/1.0 it is closed at once.
+/// 9110 section 13.1.2). The connection stays open for further requests as long as PAGE_KEEP_ALIVE
+/// says. With HTTP/1.0 it is closed at once.
 ///
 /// @param path          As for portal_define_path. Borrowed until the call returns.
 /// @param content_type  The value of the "Content-Type" header, NUL-terminated. Copied.

@@ -15,7 +15,9 @@ use std::ptr;
 
 use super::entry::{guard, quick_guard};
 use super::guard::quick_guard_or;
-use super::numbers::portal_message::{PORTAL_MESSAGE_BINARY, PORTAL_MESSAGE_TEXT};
+use super::numbers::portal_message::{
+    PORTAL_MESSAGE_BINARY, PORTAL_MESSAGE_TEXT, PORTAL_MESSAGE_UNCOMPRESSED,
+};
 use super::numbers::portal_state::PORTAL_STATE_CLOSED;
 use super::pointer::{bytes, string};
 use super::status::portal_status_value::PORTAL_STATUS_ARGUMENT;
@@ -30,7 +32,8 @@ use crate::server;
 /// send should call portal_flush.
 ///
 /// @param websocket  Any id.
-/// @param type       PORTAL_MESSAGE_TEXT or PORTAL_MESSAGE_BINARY.
+/// @param type       PORTAL_MESSAGE_TEXT or PORTAL_MESSAGE_BINARY; with PORTAL_MESSAGE_UNCOMPRESSED
+///                   added, the message is not compressed.
 /// @param data       `len` bytes, UTF-8 for text; need not end in NUL. Borrowed until the call
 ///                   returns. May be NULL when `len` is 0.
 /// @param len        Bytes in `data`.
@@ -55,19 +58,22 @@ pub unsafe extern "C" fn portal_send(
     len: usize,
 ) -> portal_status {
     quick_guard(|| {
-        let kind = message_kind(r#type)?;
+        let (kind, may_deflate) = message_kind(r#type)?;
         // SAFETY: the comment requires of `data` and `len` what `bytes` requires.
         let data = unsafe { bytes(data, len) }?;
-        Ok(server::send(websocket, kind, data)?)
+        Ok(server::send(websocket, kind, data, may_deflate)?)
     })
 }
 
-fn message_kind(number: u32) -> Outcome<Kind> {
+/// Returns what a number says of a message, and whether it may be compressed.
+fn message_kind(number: u32) -> Outcome<(Kind, bool)> {
     const TEXT: u32 = PORTAL_MESSAGE_TEXT as u32;
     const BINARY: u32 = PORTAL_MESSAGE_BINARY as u32;
-    match number {
-        TEXT => Ok(Kind::Text),
-        BINARY => Ok(Kind::Binary),
+    const UNCOMPRESSED: u32 = PORTAL_MESSAGE_UNCOMPRESSED as u32;
+    let may_deflate = number & UNCOMPRESSED == 0;
+    match number & !UNCOMPRESSED {
+        TEXT => Ok((Kind::Text, may_deflate)),
+        BINARY => Ok((Kind::Binary, may_deflate)),
         _ => Err(PORTAL_STATUS_ARGUMENT),
     }
 }

@@ -153,6 +153,9 @@ impl Account {
             class(bytes).fetch_add(bytes, Ordering::Relaxed);
         }
         self.total = self.total - before + bytes;
+        if self.held.is_empty() {
+            self.held = HashMap::new();
+        }
         self.adjust_share();
     }
 

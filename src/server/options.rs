@@ -78,6 +78,8 @@ pub(crate) struct Options {
     /// 0: never.
     pub(crate) ping_interval: u32,
     pub(crate) close_timeout: u32,
+    /// 0: a page ends its connection.
+    pub(crate) page_keep_alive: u32,
     /// Empty: any.
     pub(crate) origins: Vec<String>,
     /// In order of preference.
@@ -155,7 +157,7 @@ const NO_LISTENER: &str = "none";
 const DEFLATES: bool = cfg!(feature = "deflate");
 
 #[rustfmt::skip] // one setting a line
-pub(crate) const SETTINGS: [Setting; 30] = [
+pub(crate) const SETTINGS: [Setting; 31] = [
     text(1, "HOST", "::", Field::Text(|to| &mut to.host, check_host)),
     number(2, "THREADS", "", 1, 0..=1024, Field::U32(|to| &mut to.threads)),
     number(3, "DISPATCH", "", 0, 0..=2, Field::Dispatch),
@@ -183,6 +185,7 @@ pub(crate) const SETTINGS: [Setting; 30] = [
     text(33, "METRICS_PATH", "", Field::Text(|to| &mut to.metrics_path, check_literal_path)),
     number(34, "SHARED_PATHS", "", 1, 0..=1, Field::Bool(|to| &mut to.shared_paths)),
     number(35, "UNIX_MODE", "", 0, 0..=0o777, Field::U32(|to| &mut to.unix_mode)),
+    number(38, "PAGE_KEEP_ALIVE", "ms", 75_000, 0..=MAX_TIME, Field::U32(|to| &mut to.page_keep_alive)),
     number(39, "CLOSE_CODE", "", 1001, 1001..=4999, Field::CloseCode),
     number(40, "MAX_MEMORY", "bytes", 0, 0..=MAX_CONNECTIONS, Field::U64(|to| &mut to.max_memory)),
     text(41, "TLS_CLIENT_CRL", "", if_encrypts(Field::Text(|to| &mut to.tls.client_crl, check_file))),
@@ -249,6 +252,7 @@ impl Default for Options {
             idle_timeout: 0,
             ping_interval: 0,
             close_timeout: 0,
+            page_keep_alive: 0,
             origins: Vec::new(),
             subprotocols: Vec::new(),
             deflate: Deflate::Off,

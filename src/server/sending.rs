@@ -17,9 +17,9 @@ use super::{ServerError, host};
 use crate::net::memory;
 use crate::proto::{self, FrameHead, Kind};
 
-/// Queues one message.
+/// Queues one message, which is compressed only if it may be.
 #[inline]
-pub(crate) fn send(websocket: u64, kind: Kind, data: &[u8]) -> ServerResult {
+pub(crate) fn send(websocket: u64, kind: Kind, data: &[u8], may_deflate: bool) -> ServerResult {
     let address = slot_arena::find(websocket)?;
     if kind == Kind::Text && !proto::is_utf8(data) {
         return address.live().and(Err(ServerError::Utf8));
@@ -38,14 +38,20 @@ pub(crate) fn send(websocket: u64, kind: Kind, data: &[u8]) -> ServerResult {
         if mailbox.has_mail() {
             core.take_mail_before(token, cost);
         }
-        core.send(token, kind, &head, data)
+        core.send(token, kind, &head, data, may_deflate)
     });
-    here.unwrap_or_else(|| post_message(address, &head, data, limit))
+    here.unwrap_or_else(|| post_message(address, &head, data, limit, may_deflate))
 }
 
 /// Mails one message to the websocket's loop, which queues it.
 #[inline(never)]
-fn post_message(address: Address, head: &FrameHead, data: &[u8], limit: u64) -> ServerResult {
+fn post_message(
+    address: Address,
+    head: &FrameHead,
+    data: &[u8],
+    limit: u64,
+    may_deflate: bool,
+) -> ServerResult {
     address.live()?;
     let head = head.as_slice();
     if memory::is_short() {
@@ -57,7 +63,8 @@ fn post_message(address: Address, head: &FrameHead, data: &[u8], limit: u64) -> 
     let reservation = Reservation::of_message(address, cost, limit)?;
     frame.extend_from_slice(head);
     frame.extend_from_slice(data);
-    address.mailbox.post(Mail::Message(address.token, frame));
+    let mail = Mail::Message(address.token, frame, may_deflate);
+    address.mailbox.post(mail);
     reservation.queued();
     Ok(())
 }

@@ -296,7 +296,8 @@ static void who_has_nothing_more_to_say_makes_room_for_another(void)
     static const char *const last_words[] = { "", "GET /echo HT", "GET /page HTTP/1.1\r\nHost: localhost\r\n\r\n" };
     enum { CLIENTS = 3 };
     const portal_server server = SERVE({ PORTAL_OPTION_MAX_CONNECTIONS, CLIENTS },
-        { PORTAL_OPTION_MAX_CONNECTIONS_PER_IP, CLIENTS }, { PORTAL_OPTION_HANDSHAKE_TIMEOUT, 500 });
+        { PORTAL_OPTION_MAX_CONNECTIONS_PER_IP, CLIENTS }, { PORTAL_OPTION_HANDSHAKE_TIMEOUT, 500 },
+        { PORTAL_OPTION_PAGE_KEEP_ALIVE, 500 });
 
     port = portal_server_port(server);
     for (size_t i = 0; i < COUNT(last_words); ++i) {

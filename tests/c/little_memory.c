@@ -28,7 +28,7 @@ static portal_server start(void)
 {
     set_limit(RLIMIT_AS, LIMIT);
     define_echo("/echo");
-    return SERVE({ PORTAL_OPTION_DEFLATE, 2 });
+    return SERVE({ PORTAL_OPTION_DEFLATE, 2 }, { PORTAL_OPTION_MAX_MEMORY, 10LL * LIMIT });
 }
 
 /* Asks for compression and sends a compressed message, whatever is answered. */

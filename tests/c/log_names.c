@@ -209,7 +209,7 @@ static void each_failed_connection(void)
     client *self;
 
     begin();
-    server = SERVE({ PORTAL_OPTION_MAX_MESSAGE_SIZE, 10 });
+    server = SERVE({ PORTAL_OPTION_MAX_MESSAGE_SIZE, 10 }, { PORTAL_OPTION_CLOSE_TIMEOUT, SHORT_MS });
     self = client_connect(portal_server_port(server), "/echo");
     expect_line(self, "connected to \"/echo\"");
     client_send_frame(self, 0x8f, "", 0);

@@ -82,8 +82,9 @@ impl Loop {
             Ok(Route::Page(page, wish)) => {
                 // A client that pipelines requests gets only this response.
                 let is_last = consumed == input.len() && !self.core.borrow_mut().has_unsent(token);
+                let may_follow = is_last && self.server.options.page_keep_alive > 0;
                 let wish = Wish {
-                    keep_alive: wish.keep_alive && is_last,
+                    keep_alive: wish.keep_alive && may_follow,
                     ..wish
                 };
                 self.send_page(token, &page, wish);

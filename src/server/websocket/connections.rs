@@ -221,6 +221,14 @@ impl Conn {
         self.phase == Phase::Open || self.phase == Phase::Closing && !self.has_queued_close()
     }
 
+    /// Whether it was answered with a page, and nothing of the next request has arrived.
+    pub(crate) fn is_idle_page(&self) -> bool {
+        let opening = self.extra.as_ref().and_then(|extra| extra.opening.as_ref());
+        self.phase == Phase::Opening
+            && !self.writing.blocked
+            && opening.is_some_and(|opening| opening.has_served_page && opening.head.is_empty())
+    }
+
     /// Returns how many bytes of memory the connection holds for what is queued, received in part, and buffered.
     pub(crate) fn held_bytes(&self) -> usize {
         let outbox = self.outbox.as_ref().map_or(0, |outbox| outbox.held_bytes());

@@ -16,8 +16,9 @@ use crate::server::websocket::wake_flag::{WakeFlag, WorkAdded};
 pub(crate) enum Mail {
     /// A connection that another loop accepted.
     Connection(Socket, Peer),
-    /// A whole frame to send; its length and [`Mail::COST`] are counted in the slot.
-    Message(Token, Vec<u8>),
+    /// A whole frame to send, and whether it may be compressed; its length and [`Mail::COST`] are counted in the
+    /// slot.
+    Message(Token, Vec<u8>, bool),
     /// A ping's payload; its cost is counted as for a message, and as a ping.
     Ping(Token, Vec<u8>),
     /// A close frame's payload; the state is CLOSING already.
@@ -45,7 +46,7 @@ impl Mail {
     /// The websocket in whose slot bytes are counted for it, and how many.
     pub(crate) fn cost(&self) -> Option<(Token, u64)> {
         match self {
-            Self::Message(token, frame) => Some((*token, frame.len() as u64 + Self::COST)),
+            Self::Message(token, frame, _) => Some((*token, frame.len() as u64 + Self::COST)),
             Self::Ping(token, payload) => Some((*token, ping_cost(payload) as u64 + Self::COST)),
             _ => None,
         }

@@ -28,11 +28,30 @@ impl Core {
     fn accept_waiting(&mut self) {
         for _ in 0..MAX_ACCEPTS {
             let Some((socket, peer)) = self.acceptor.accept(&self.server, self.clock.now()) else {
+                if self.acceptor.is_stalled() {
+                    self.end_idle_pages();
+                }
                 return;
             };
             match self.server.admit(&peer) {
                 Ok(()) => self.assign(socket, peer),
                 Err(refusal) => self.refuse_over_limit(socket, peer, &refusal),
+            }
+        }
+    }
+
+    /// Ends connections that were answered with a page and wait for the next request: what they use is needed.
+    #[cold]
+    fn end_idle_pages(&mut self) {
+        for group in 0..self.conns.groups() {
+            let is_idle = |token: &Token| self.conns.get(*token).is_some_and(Conn::is_idle_page);
+            let idle: Vec<Token> = self.conns.group(group).filter(is_idle).collect();
+            for token in idle {
+                log::debug!(
+                    "{}: ended, as descriptors or memory are short",
+                    self.name(token)
+                );
+                self.end(token, None);
             }
         }
     }

@@ -101,6 +101,11 @@ impl Acceptor {
         self.ready |= self.stalled;
     }
 
+    /// Whether accepting has just failed.
+    pub(super) fn is_stalled(&self) -> bool {
+        self.stalled
+    }
+
     /// Whether accepting has failed, so that each tick must check it.
     pub(super) fn has_failed(&self) -> bool {
         self.stalled || self.last_failure.is_some()

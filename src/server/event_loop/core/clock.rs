@@ -43,6 +43,7 @@ impl Clock {
             options.idle_timeout,
             options.ping_interval,
             options.close_timeout,
+            options.page_keep_alive,
         ];
         let shortest = timeouts
             .into_iter()

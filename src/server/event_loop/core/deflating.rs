@@ -40,11 +40,12 @@ impl Core {
         &mut self,
         mut reservation: Reservation,
         frame: Vec<u8>,
+        may_deflate: bool,
     ) -> bool {
         let token = reservation.token();
         let cost = frame.len();
         let deflated = match proto::split_message(&frame) {
-            Some((kind, body)) if body.len() >= self.output.deflate_min_bytes => {
+            Some((kind, body)) if may_deflate && body.len() >= self.output.deflate_min_bytes => {
                 self.deflate(token, kind, body)
             }
             _ => None,

@@ -3,9 +3,6 @@
 use super::clock::Clock;
 use crate::server::Options;
 
-/// After a page, a connection waits for the next request for so many milliseconds.
-const PAGE_KEEP_ALIVE_MS: u32 = 2_000;
-
 /// Timeouts in ticks; 0 is never.
 pub(super) struct Periods {
     pub handshake: u32,
@@ -24,7 +21,7 @@ impl Periods {
         };
         Self {
             handshake: ticks(options.handshake_timeout),
-            page_keep_alive: ticks(options.handshake_timeout.min(PAGE_KEEP_ALIVE_MS)),
+            page_keep_alive: ticks(options.page_keep_alive),
             idle: ticks(options.idle_timeout),
             ping: ticks(options.ping_interval),
             close: ticks(options.close_timeout),

@@ -96,10 +96,7 @@ impl Core {
             Phase::Opening => {
                 let opening = conn.extra.as_ref().and_then(|extra| extra.opening.as_ref());
                 let has_served_page = opening.is_some_and(|opening| opening.has_served_page);
-                let idle = has_served_page
-                    && !conn.writing.blocked
-                    && opening.is_some_and(|opening| opening.head.is_empty());
-                let limit = if idle {
+                let limit = if conn.is_idle_page() {
                     periods.page_keep_alive
                 } else {
                     periods.handshake

@@ -66,9 +66,10 @@ impl Core {
         kind: Kind,
         head: &FrameHead,
         body: &[u8],
+        may_deflate: bool,
     ) -> ServerResult {
         let is_short = body.len() < MIN_DIRECT_SEND_BYTES;
-        let stays_plain = body.len() < self.output.deflate_min_bytes;
+        let stays_plain = !may_deflate || body.len() < self.output.deflate_min_bytes;
         let Self { conns, output, .. } = self;
         if let Some(conn) = conns.get_mut(token)
             && conn.phase == Phase::Open
@@ -80,7 +81,7 @@ impl Core {
             output.schedule(token, conn);
             return Ok(());
         }
-        self.send_any(token, kind, head, body)
+        self.send_any(token, kind, head, body, stays_plain)
     }
 
     /// [`Core::send`] for everything but short, uncompressed messages.
@@ -92,6 +93,7 @@ impl Core {
         kind: Kind,
         head: &FrameHead,
         body: &[u8],
+        stays_plain: bool,
     ) -> ServerResult {
         let cost = head.as_slice().len() + body.len();
         let mut reservation = Reservation::counted(self.address(token), cost as u64, 0);
@@ -105,12 +107,11 @@ impl Core {
             return Err(ServerError::Gone);
         };
         let closing = conn.phase == Phase::Closing;
-        let sent =
-            if body.len() >= self.output.deflate_min_bytes && conn.session.agreement().is_some() {
-                self.send_deflated(reservation, kind, head, body)
-            } else {
-                self.send_frame(reservation, head, body)
-            };
+        let sent = if !stays_plain && conn.session.agreement().is_some() {
+            self.send_deflated(reservation, kind, head, body)
+        } else {
+            self.send_frame(reservation, head, body)
+        };
         self.traffic.messages_out += u64::from(sent.is_ok());
         if closing {
             self.queue_close_frame(token);

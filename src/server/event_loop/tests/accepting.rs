@@ -128,3 +128,26 @@ fn a_loop_sends_to_a_websocket_of_another_by_mail() {
     server.others[0].turn(true, &mut Sink::Call);
     assert_eq!(second.all_frames(), ["text across"]);
 }
+
+#[test]
+fn idle_connections_of_pages_are_ended_when_descriptors_run_short() {
+    let server = Server::new();
+    let path = format!("{}/page", server.application.path);
+    paths::define_page(&path, Page::new("text/plain", b"page").unwrap()).unwrap();
+    let websocket = server.open();
+    let (idle, asking) = (server.connect(), server.connect());
+    for peer in [&idle, &asking] {
+        peer.remote
+            .send(format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n").as_bytes());
+        server.run();
+        assert_eq!(peer.status(), 200);
+    }
+    asking.remote.send(b"GET ");
+    server.run();
+    server.network.set_has_descriptors(false);
+    let _waiting = server.connect();
+    server.turn();
+    server.turn();
+    assert!(idle.remote.is_closed());
+    assert!(!asking.remote.is_closed() && !websocket.remote.is_closed());
+}

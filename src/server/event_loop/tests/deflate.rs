@@ -98,3 +98,18 @@ fn a_message_that_inflates_over_the_limit_fails_its_connection() {
     assert_eq!(server.events(), ["binary 100000*x", "error TooBig 1009"]);
     assert_eq!(peer.all_frames(), ["close 1009"]);
 }
+
+#[test]
+fn a_message_that_may_not_be_compressed_is_sent_as_it_is() {
+    let server = Server::new();
+    let peer = open(&server);
+    let message = [b'a'; 1000];
+    let send = || sending::send(peer.websocket, Kind::Binary, &message, false);
+    server.inside(send).unwrap();
+    send().unwrap();
+    server.run();
+    let frames = peer.all_frames();
+    assert_eq!(frames.len(), 2);
+    assert_eq!(frames[0], frames[1]);
+    assert!(frames[0].starts_with("binary "), "{frames:?}");
+}

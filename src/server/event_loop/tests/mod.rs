@@ -665,7 +665,7 @@ impl Stopped {
     /// Posts the message.
     fn go_on(self) {
         let token = self.reservation.token();
-        self.mailbox.post(Mail::Message(token, self.frame));
+        self.mailbox.post(Mail::Message(token, self.frame, true));
         self.reservation.queued();
     }
 
@@ -678,12 +678,12 @@ impl Stopped {
 // ---- what the application does ----
 
 fn send(websocket: u64, text: &str) -> ServerResult {
-    sending::send(websocket, Kind::Text, text.as_bytes())
+    sending::send(websocket, Kind::Text, text.as_bytes(), true)
 }
 
 /// Sends so many bytes.
 fn send_many(websocket: u64, byte: char, count: usize) -> ServerResult {
-    sending::send(websocket, Kind::Binary, &vec![byte as u8; count])
+    sending::send(websocket, Kind::Binary, &vec![byte as u8; count], true)
 }
 
 fn close(websocket: u64, code: u32, reason: &str) -> ServerResult {

@@ -197,6 +197,19 @@ fn a_connection_may_ask_for_pages_and_then_for_a_websocket() {
 }
 
 #[test]
+fn without_page_keep_alive_a_page_ends_the_connection() {
+    let server = Server::with(|options| options.page_keep_alive = 0);
+    let path = format!("{}/page", server.application.path);
+    paths::define_page(&path, Page::new("text/plain", b"page").unwrap()).unwrap();
+    let peer = server.connect();
+    let get = format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n");
+    peer.remote.send(get.as_bytes());
+    server.run();
+    assert_eq!(peer.status(), 200);
+    assert!(peer.remote.is_shut_down());
+}
+
+#[test]
 fn a_pipelined_request_ends_the_connection_after_the_page() {
     let (server, get) = with_page(b"page");
     let peer = server.connect();

@@ -50,15 +50,15 @@ fn a_timeout_ends_at_the_first_check_after_it() {
 }
 
 #[test]
-fn a_connection_is_kept_alive_for_two_seconds_after_a_page() {
-    let server = quiet();
+fn a_connection_is_kept_alive_after_a_page_as_long_as_its_option_says() {
+    let server = Server::with(|options| options.page_keep_alive = 20_000);
     let path = format!("{}/page", server.application.path);
     paths::define_page(&path, Page::new("text/plain", b"").unwrap()).unwrap();
     let peer = server.connect();
     server.pass(ROUND_MS);
     peer.remote
         .send(format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n").as_bytes());
-    server.pass(1999);
+    server.pass(19_999);
     assert_eq!((peer.status(), server.phase()), (200, Phase::Opening));
     server.pass(1);
     assert_eq!(server.phase(), Phase::Free);

@@ -6,7 +6,7 @@
 
 use std::alloc::Layout;
 use std::ptr::{self, NonNull};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard};
 use std::time::Instant;
 
@@ -21,6 +21,9 @@ const MAX_KEPT_BYTES: usize = 32 << 20;
 /// Maximum size of all blocks that are kept.
 const MAX_ALL_KEPT_BYTES: usize = 64 << 20;
 
+/// So much may be kept beyond what was in use lately.
+const MIN_ALL_KEPT_BYTES: usize = 1 << 20;
+
 /// Sizes from one power of two to the next.
 const STEPS: usize = 4;
 
@@ -34,6 +37,9 @@ const TRIM_INTERVAL_MS: u64 = 1_000;
 const PAGE_BYTES: usize = 4096;
 
 static KEPT: Mutex<Kept> = Mutex::new(Kept::new());
+
+/// The size of all blocks, in use and kept.
+static MAPPED_BYTES: AtomicUsize = AtomicUsize::new(0);
 
 /// Locks the blocks that are kept. None while another thread has them: then a block is mapped or unmapped. So
 /// nobody waits in an allocator, also not the child of a fork at which another thread had them.
@@ -54,8 +60,24 @@ pub(super) fn alloc(size: usize) -> *mut u8 {
     let Some(size) = Size::of(size) else {
         return ptr::null_mut();
     };
-    let kept = size.class.and_then(|class| kept()?.take(class));
-    kept.map_or_else(|| map(size.bytes), |block| block.as_ptr().cast())
+    let block = size.class.and_then(|class| kept()?.take(class));
+    block.map_or_else(
+        || map_within_peak(size.bytes),
+        |block| block.as_ptr().cast(),
+    )
+}
+
+/// Maps a block, and unmaps kept ones of other sizes if otherwise more would be held than was in use lately.
+fn map_within_peak(bytes: usize) -> *mut u8 {
+    let block = map(bytes);
+    if let Some(mut kept) = kept() {
+        kept.note_use();
+        while let Some((excess, class)) = kept.take_excess() {
+            // SAFETY: a block that was kept, and which nobody else has now.
+            unsafe { unmap_now(excess.as_ptr().cast(), Size::of_class(class)) };
+        }
+    }
+    block
 }
 
 /// Allocates a block of zeros; null when the system refuses it.
@@ -118,6 +140,10 @@ pub(super) unsafe fn resize(block: *mut u8, old: usize, new: usize) -> *mut u8 {
             libc::MREMAP_MAYMOVE,
         )
     };
+    if moved != libc::MAP_FAILED {
+        MAPPED_BYTES.fetch_add(new_size.bytes, Ordering::Relaxed);
+        MAPPED_BYTES.fetch_sub(old_size.bytes, Ordering::Relaxed);
+    }
     mapped(moved)
 }
 
@@ -132,6 +158,7 @@ pub(super) unsafe fn cut(block: *mut u8, old: usize, new: usize) {
     };
     // SAFETY: the caller guarantees the block. A mapping is never too large to be made smaller.
     unsafe { libc::mremap(block.cast(), old.bytes, new.bytes, 0) };
+    MAPPED_BYTES.fetch_sub(old.bytes - new.bytes, Ordering::Relaxed);
 }
 
 fn map(bytes: usize) -> *mut u8 {
@@ -146,6 +173,9 @@ fn map(bytes: usize) -> *mut u8 {
             0,
         )
     };
+    if block != libc::MAP_FAILED {
+        MAPPED_BYTES.fetch_add(bytes, Ordering::Relaxed);
+    }
     mapped(block)
 }
 
@@ -164,7 +194,7 @@ fn mapped(block: *mut libc::c_void) -> *mut u8 {
 /// The block is a mapping of this size that nobody uses.
 unsafe fn unmap(block: *mut u8, size: Size) -> bool {
     // SAFETY: the caller guarantees it.
-    if unsafe { libc::munmap(block.cast(), size.bytes) } == 0 {
+    if unsafe { unmap_now(block, size) } {
         return true;
     }
     // The process has its maximum number of mappings, and a hole in one would make two.
@@ -178,6 +208,20 @@ unsafe fn unmap(block: *mut u8, size: Size) -> bool {
         unsafe { kept.keep(class, free) };
     }
     false
+}
+
+/// Returns false when the system refuses it.
+///
+/// # Safety
+///
+/// As of [`unmap`].
+unsafe fn unmap_now(block: *mut u8, size: Size) -> bool {
+    // SAFETY: the caller guarantees it.
+    let is_unmapped = unsafe { libc::munmap(block.cast(), size.bytes) } == 0;
+    if is_unmapped {
+        MAPPED_BYTES.fetch_sub(size.bytes, Ordering::Relaxed);
+    }
+    is_unmapped
 }
 
 /// The size of a mapping.
@@ -225,6 +269,8 @@ struct Free {
 struct Kept {
     classes: [Class; CLASSES],
     bytes: usize,
+    /// The most bytes that were in use at once, in this interval and in the last one.
+    peaks: [usize; 2],
 }
 
 #[derive(Clone, Copy)]
@@ -248,6 +294,7 @@ impl Kept {
         Self {
             classes: [empty; CLASSES],
             bytes: 0,
+            peaks: [0; 2],
         }
     }
 
@@ -262,8 +309,32 @@ impl Kept {
         Some(block)
     }
 
-    fn has_room(&self, class: usize) -> bool {
-        self.bytes + Size::of_class(class).bytes <= MAX_ALL_KEPT_BYTES
+    /// Whether a block that is in use may be kept: never is more held than was in use lately.
+    fn has_room(&mut self, class: usize) -> bool {
+        self.note_use();
+        !self.exceeds_peak() && self.bytes + Size::of_class(class).bytes <= MAX_ALL_KEPT_BYTES
+    }
+
+    /// Notes how much is in use.
+    fn note_use(&mut self) {
+        let used = MAPPED_BYTES
+            .load(Ordering::Relaxed)
+            .saturating_sub(self.bytes);
+        self.peaks[0] = self.peaks[0].max(used);
+    }
+
+    fn exceeds_peak(&self) -> bool {
+        let peak = self.peaks[0].max(self.peaks[1]);
+        MAPPED_BYTES.load(Ordering::Relaxed) > peak + MIN_ALL_KEPT_BYTES
+    }
+
+    /// Takes a block that is too much.
+    fn take_excess(&mut self) -> Option<(NonNull<Free>, usize)> {
+        if self.exceeds_peak() {
+            self.take_any()
+        } else {
+            None
+        }
     }
 
     /// # Safety
@@ -293,6 +364,8 @@ impl Kept {
     }
 
     fn begin_interval(&mut self) {
+        self.peaks = [0, self.peaks[0]];
+        self.note_use();
         for list in &mut self.classes {
             list.unused = list.count;
         }
