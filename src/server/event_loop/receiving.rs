@@ -121,9 +121,6 @@ impl Loop {
             conn.awaits_pong = false;
         }
         let (consumed, pause) = self.process_input(turn, token, input);
-        if pause.is_none() {
-            self.core.borrow_mut().count_held(token);
-        }
         if let Some(pause) = pause {
             let rest = memory::copy(&input[consumed..]);
             let mut core = self.core.borrow_mut();
@@ -197,6 +194,7 @@ impl Loop {
             Sink::Call => self.deliver_whole_messages(turn, token, websocket, &mut budget, input),
             _ => 0,
         };
+        let may_hold_more = at < input.len();
         while at < input.len() {
             let next = self.next(turn, token, budget > 0, &mut input[at..]);
             match next {
@@ -213,7 +211,11 @@ impl Loop {
                 Next::Ignore => return (input.len(), None),
             }
         }
-        let full = self.core.borrow_mut().is_above_low_water(token);
+        let mut core = self.core.borrow_mut();
+        if may_hold_more {
+            core.count_held(token);
+        }
+        let full = core.is_above_low_water(token);
         (at, full.then_some(Pause::Later))
     }
 

@@ -18,7 +18,6 @@ const MAX_REST_BYTES: usize = 64 * 1024;
 
 impl Core {
     /// Counts what a connection holds, if it may hold anything beyond a turn.
-    #[inline]
     pub(crate) fn count_held(&mut self, token: Token) {
         let Some(conn) = self.conns.get(token) else {
             return;
