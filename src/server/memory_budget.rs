@@ -14,8 +14,9 @@ use crate::net::{self, memory};
 use crate::server::Options;
 use crate::server::websocket::mailbox::Mailbox;
 
-/// Shares of the budget are multiples of this.
-const SHARE_BYTES: u64 = 256 << 10;
+/// Maximum step in which a loop takes shares of the budget, and minimum.
+const MAX_STEP_BYTES: u64 = 256 << 10;
+const MIN_STEP_BYTES: u64 = 4 << 10;
 
 /// What holds less is not worth counting.
 const MIN_HELD_BYTES: u64 = 1024;
@@ -96,14 +97,20 @@ pub(crate) struct Account {
     /// By the indices of connections.
     held: HashMap<u32, u64>,
     total: u64,
-    /// The loop's share of the budget.
+    /// The loop's share of the budget, a multiple of its step.
     share: u64,
+    step: u64,
 }
 
 impl Account {
     pub(crate) fn new(budget: Arc<Budget>, mailbox: &'static Mailbox) -> Self {
-        locks::lock(&budget.loops).push(mailbox);
+        let mut loops = locks::lock(&budget.loops);
+        loops.push(mailbox);
+        // All loops together take little that they do not use.
+        let step = budget.limit / (16 * loops.len() as u64);
+        drop(loops);
         Self {
+            step: step.clamp(MIN_STEP_BYTES, MAX_STEP_BYTES),
             budget,
             mailbox,
             held: HashMap::new(),
@@ -160,9 +167,9 @@ impl Account {
     }
 
     fn adjust_share(&mut self) {
-        let wanted = self.total.next_multiple_of(SHARE_BYTES);
-        // One share more is kept, so that it does not change to and fro.
-        if wanted <= self.share && self.share <= wanted + SHARE_BYTES {
+        let wanted = self.total.next_multiple_of(self.step);
+        // One step more is kept, so that it does not change to and fro; nothing, when nothing is held.
+        if wanted <= self.share && self.share <= wanted + self.step && self.total > 0 {
             return;
         }
         let was_over = self.budget.is_over();
@@ -180,7 +187,8 @@ impl Account {
 
     /// Returns the connections of this loop that may have to end, the largest first. Those of other loops that
     /// hold far more come before them.
-    pub(crate) fn largest(&self) -> impl Iterator<Item = u32> + use<> {
+    /// Returns also how much each holds.
+    pub(crate) fn largest(&self) -> impl Iterator<Item = (u32, u64)> + use<> {
         let threshold = self.budget.threshold();
         let large = |&(_, bytes): &(&u32, &u64)| *bytes >= threshold;
         let mut largest = Vec::new();
@@ -190,7 +198,10 @@ impl Account {
             largest.extend(entries.map(|(&index, &bytes)| (bytes, index)));
         }
         largest.sort_unstable();
-        largest.into_iter().rev().map(|(_, index)| index)
+        largest
+            .into_iter()
+            .rev()
+            .map(|(bytes, index)| (index, bytes))
     }
 
     /// Whether still more must be freed.
@@ -230,7 +241,7 @@ mod tests {
         assert!(one.is_over() && other.is_over());
         // The loop that has the largest ends it, and the other one none.
         assert_eq!(one.largest().count(), 0);
-        assert_eq!(other.largest().collect::<Vec<_>>(), [1]);
+        assert_eq!(other.largest().collect::<Vec<_>>(), [(1, 13 * MIB)]);
         other.set(1, 0);
         assert!(!one.has_excess() && !one.is_over());
     }
@@ -241,8 +252,9 @@ mod tests {
         for index in 0..20 {
             one.set(index, MIB + u64::from(index));
         }
-        assert_eq!(one.largest().take(3).collect::<Vec<_>>(), [19, 18, 17]);
-        for index in one.largest() {
+        let largest = one.largest().map(|(index, _)| index);
+        assert_eq!(largest.take(3).collect::<Vec<_>>(), [19, 18, 17]);
+        for (index, _) in one.largest() {
             if !one.has_excess() {
                 break;
             }

@@ -116,11 +116,12 @@ pub(crate) fn add(server: &Arc<Shared>) {
 ///
 /// Memory is refused.
 pub(crate) fn metrics(is_open_metrics: bool) -> Result<Vec<u8>, TryReserveError> {
-    let servers: Vec<Arc<Shared>> = {
+    let mut servers: Vec<Arc<Shared>> = {
         let servers = locks::lock(&SERVERS);
-        let ids = servers.iter().filter_map(Weak::upgrade);
-        ids.filter(|server| !server.has_ended()).collect()
+        servers.iter().filter_map(Weak::upgrade).collect()
     };
+    // Not under the lock: the last reference to an ended server may run `release`.
+    servers.retain(|server| !server.has_ended());
     let mut page = Page {
         text: Vec::new(),
         refused: None,

@@ -30,7 +30,7 @@ pub(crate) struct Batch {
     /// Websockets whose DISCONNECT is in the batch: their ids are freed with it.
     pub ended: Vec<Token>,
     /// The definitions whose `user_data` is in the records.
-    paths: Option<Arc<Paths>>,
+    paths: Vec<Arc<Paths>>,
 }
 
 impl Batch {
@@ -59,7 +59,7 @@ impl Batch {
 
     /// Releases the definitions, which may call `release`.
     pub(crate) fn release_paths(&mut self) {
-        self.paths = None;
+        self.paths = Vec::new();
     }
 }
 
@@ -123,8 +123,9 @@ impl<'a> Puller<'a> {
                 RecordEvent::Disconnect(code, self.batch.retain_terminated(reason))
             }
         };
-        if self.batch.paths.is_none() {
-            self.batch.paths = Some(Arc::clone(paths));
+        let kept = self.batch.paths.last();
+        if !kept.is_some_and(|kept| Arc::ptr_eq(kept, paths)) {
+            self.batch.paths.push(Arc::clone(paths));
         }
         let other = self.records.push(Record {
             websocket: target.websocket,

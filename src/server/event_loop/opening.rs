@@ -49,7 +49,14 @@ impl Loop {
         let earlier = opening.head.len();
         let mut buffered;
         let (head, peer) = match opening.read(input, self.server.options.max_header_size) {
-            Ok(None) => return Some(input.len()),
+            Ok(None) => {
+                // The time for the next request after a page counts from its first bytes.
+                if earlier == 0 && opening.has_served_page {
+                    let now = core.clock.now();
+                    core.conns.entry_mut(token).phase_started_tick = now;
+                }
+                return Some(input.len());
+            }
             Ok(Some(end)) => {
                 buffered = std::mem::take(&mut opening.head);
                 let all = if earlier > 0 {

@@ -101,10 +101,12 @@ impl<T: Clone> Patterns<T> {
                 debug_assert!(routed.is_ok());
             }
         });
-        let removed = all.remove(pattern);
+        let removed = match promised {
+            Ok(()) => all.remove(pattern).ok_or(ServerError::Argument),
+            Err(refused) => Err(refused.into()),
+        };
         self.all = all;
-        promised?;
-        removed.ok_or(ServerError::Argument)
+        removed
     }
 }
 

@@ -124,11 +124,7 @@ impl Extra {
             .deflater
             .as_ref()
             .map_or(0, |deflater| deflater.held_bytes());
-        let events = self
-            .client_queue
-            .as_ref()
-            .map_or(0, ClientQueue::held_bytes);
-        self.backlog.capacity() + head + deflater + events
+        self.backlog.capacity() + head + deflater
     }
 }
 
@@ -225,7 +221,7 @@ impl Conn {
     pub(crate) fn is_idle_page(&self) -> bool {
         let opening = self.extra.as_ref().and_then(|extra| extra.opening.as_ref());
         self.phase == Phase::Opening
-            && !self.writing.blocked
+            && self.outbox.is_none()
             && opening.is_some_and(|opening| opening.has_served_page && opening.head.is_empty())
     }
 
@@ -233,7 +229,10 @@ impl Conn {
     pub(crate) fn held_bytes(&self) -> usize {
         let outbox = self.outbox.as_ref().map_or(0, |outbox| outbox.held_bytes());
         let extra = self.extra.as_ref().map_or(0, |extra| extra.held_bytes());
-        self.session.held_bytes() + outbox + extra
+        // What waits for the client's own thread is its own affair once the connection has ended.
+        let is_served = matches!(self.phase, Phase::Deciding | Phase::Open | Phase::Closing);
+        let queue = self.client_queue().filter(|_| is_served);
+        self.session.held_bytes() + outbox + extra + queue.map_or(0, ClientQueue::held_bytes)
     }
 
     /// Whether our close frame has been queued.

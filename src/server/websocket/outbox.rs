@@ -231,6 +231,9 @@ impl Outbox {
             if from <= before + len || number + 1 == segments {
                 let at = segment.boundary_from(from.saturating_sub(before));
                 segment.bytes.truncate(at);
+                if segment.bytes.capacity() > MAX_SEGMENT_BYTES {
+                    segment.bytes.shrink_to(at);
+                }
                 break before + at;
             }
             before += len;
@@ -348,6 +351,7 @@ impl Outbox {
 
     /// Drops `count` bytes that have been sent.
     fn advance(&mut self, count: usize) {
+        let count = count.min(self.unsent);
         self.unsent -= count;
         // Which bytes are counted is not known; they are assumed to be the last ones.
         self.counted = self.counted.min(self.unsent);

@@ -30,12 +30,22 @@ impl Core {
     #[cold]
     #[inline(never)]
     pub(super) fn count_all_held(&mut self, token: Token) {
+        self.note_held(token);
+        self.check_memory();
+    }
+
+    /// Counts what a connection holds, and ends none: what other connections have queued may be in the middle of
+    /// being written. The next turn checks the limit.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn note_held(&mut self, token: Token) {
+        let held = self.held_by(token);
+        self.account.set(token.index, held);
+    }
+
+    fn held_by(&mut self, token: Token) -> u64 {
         let held = self.conns.get(token).map_or(0, |conn| conn.held_bytes());
-        let held = held + self.poller.held_bytes(token);
-        self.account.set(token.index, held as u64);
-        if self.account.is_over() {
-            self.relieve();
-        }
+        (held + self.poller.held_bytes(token)) as u64
     }
 
     /// Counts nothing any more for a connection that has ended.
@@ -52,6 +62,11 @@ impl Core {
         self.account.total()
     }
 
+    #[cfg(test)]
+    pub(crate) fn is_over_memory(&self) -> bool {
+        self.account.is_over()
+    }
+
     /// Ends connections, if more is held than is allowed.
     #[inline]
     pub(crate) fn check_memory(&mut self) {
@@ -64,17 +79,20 @@ impl Core {
     #[cold]
     #[inline(never)]
     fn relieve(&mut self) {
-        for index in self.account.largest() {
+        for (index, noted) in self.account.largest() {
             if !self.account.has_excess() {
                 return;
             }
-            if let Some(token) = self.conns.token(index) {
-                self.end_for_memory(token);
-                let held = self.conns.get(token).map_or(0, |conn| conn.held_bytes());
-                self.account.set(index, held as u64);
-            } else {
+            let Some(token) = self.conns.token(index) else {
                 self.account.set(index, 0);
+                continue;
+            };
+            // Since it was noted, a client's own thread may have taken much of it.
+            let held = self.held_by(token);
+            if held > noted / 2 {
+                self.end_for_memory(token);
             }
+            self.note_held(token);
         }
     }
 
@@ -83,14 +101,17 @@ impl Core {
             return;
         };
         let phase = conn.phase;
-        self.server
-            .metrics
-            .memory_closed
-            .fetch_add(1, Ordering::Relaxed);
-        log::warn!("{}: ended because of MAX_MEMORY", self.name(token));
+        let extra = conn.extra.as_ref();
+        let was_failed = extra.is_some_and(|extra| extra.close_status.failed == Some(CLOSE_CODE));
+        let is_reading_request = extra.is_some_and(|extra| extra.opening.is_some());
+        if phase != Phase::Ended && !was_failed {
+            let closed = &self.server.metrics.memory_closed;
+            closed.fetch_add(1, Ordering::Relaxed);
+            log::warn!("{}: ended because of MAX_MEMORY", self.name(token));
+        }
         match phase {
             Phase::Open | Phase::Closing => self.fail_for_memory_limit(token),
-            Phase::Opening if !self.has_unsent(token) => {
+            Phase::Opening if is_reading_request && !self.has_unsent(token) => {
                 self.refuse(token, &Refusal::unavailable(), false);
             }
             _ => self.end(token, Some(io::ErrorKind::OutOfMemory.into())),

@@ -137,6 +137,7 @@ impl Core {
     /// Frees an ended connection and its id, now or as soon as no mail to it is under way.
     pub(crate) fn free(&mut self, token: Token) {
         self.peers.forget(token);
+        self.uncount_held(token);
         if !self.conns.remove(token) {
             self.pending_frees.push(token);
         }

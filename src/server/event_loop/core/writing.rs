@@ -396,12 +396,12 @@ impl Core {
             Ok(()) => self.outbox_drained(token),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 self.await_writability(token);
-                return self.count_all_held(token);
+                return self.note_held(token);
             }
             Err(error) => self.end(token, Some(error)),
         }
         if !self.account.is_empty() {
-            self.count_all_held(token);
+            self.note_held(token);
         }
     }
 

@@ -136,3 +136,45 @@ fn the_largest_of_all_loops_ends() {
     assert_eq!(sending::state_of(first.websocket), 2);
     assert_eq!(sending::state_of(second.websocket), 1);
 }
+
+#[test]
+fn a_batch_is_written_before_connections_end() {
+    let server = Server::with_loops(2, |options| options.max_memory = 4 * MIB as u64);
+    let slow = server.open();
+    let elsewhere = server.open();
+    let quick = server.open();
+    for peer in [&slow, &elsewhere] {
+        peer.accept_at_most(100);
+    }
+    let queue = |peer: &Peer, messages: usize| {
+        for _ in 0..messages {
+            send_many(peer.websocket, 'q', 16_000).unwrap();
+        }
+    };
+    // The largest is in the same batch as one whose system accepts no more.
+    server.inside(|| queue(&slow, 40));
+    server.inside(|| queue(&quick, 160));
+    queue(&elsewhere, 84);
+    server.others[0].turn(true, &mut Sink::Call);
+    assert!(server.event_loop.core.borrow().is_over_memory());
+    server.run();
+    let frames = quick.all_frames();
+    assert_eq!(frames.len(), 160);
+    assert!(frames.iter().all(|frame| *frame == frames[0]));
+    assert_eq!(sending::state_of(quick.websocket), 1);
+}
+
+#[test]
+fn a_large_frame_that_has_not_begun_is_freed() {
+    let server = server();
+    let large = server.open();
+    large.accept_at_most(0);
+    send_many(large.websocket, 'q', 3 * MIB).unwrap();
+    server.run();
+    let small = slow_reader(&server, 1);
+    let more = slow_reader(&server, 1);
+    assert_eq!(server.metrics().memory_closed.load(Ordering::Relaxed), 1);
+    assert!(held(&server) < 3 * MIB as u64, "{}", held(&server));
+    let states = [&large, &small, &more].map(|peer| sending::state_of(peer.websocket));
+    assert_eq!(states, [2, 1, 1]);
+}

@@ -73,8 +73,15 @@ fn map_within_peak(bytes: usize) -> *mut u8 {
     if let Some(mut kept) = kept() {
         kept.note_use();
         while let Some((excess, class)) = kept.take_excess() {
+            let size = Size::of_class(class);
             // SAFETY: a block that was kept, and which nobody else has now.
-            unsafe { unmap_now(excess.as_ptr().cast(), Size::of_class(class)) };
+            if !unsafe { unmap_now(excess.as_ptr().cast(), size) } {
+                // SAFETY: as above; what it held is not needed.
+                unsafe { libc::madvise(excess.as_ptr().cast(), size.bytes, libc::MADV_DONTNEED) };
+                // SAFETY: as above.
+                unsafe { kept.keep(class, excess) };
+                break;
+            }
         }
     }
     block
