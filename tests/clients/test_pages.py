@@ -1,9 +1,12 @@
 """A page, asked for by Python's own HTTP client."""
 
 import http.client
+import os
 import socket
 
 import pytest
+
+from program import running
 
 DEADLINE = 10
 
@@ -59,6 +62,10 @@ def test_requests_sent_ahead_are_answered_once(echo):
     assert b"\r\nConnection: close\r\n" in answer
 
 
-def test_a_client_that_asks_for_nothing_more_is_let_go(connection):
-    ask(connection)
-    assert connection.sock.recv(1) == b""
+def test_a_client_that_asks_for_nothing_more_is_let_go():
+    with running([os.environ["SECURE_SERVER"], "PAGE_KEEP_ALIVE=500"]) as program:
+        connection = http.client.HTTPConnection("localhost", program.port, timeout=DEADLINE)
+        ask(connection)
+        assert connection.sock.recv(1) == b""
+        connection.close()
+        program.stop()
