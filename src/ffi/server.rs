@@ -28,7 +28,7 @@ use super::pointer::{borrow, place};
 use super::status::portal_status_value::PORTAL_STATUS_ARGUMENT;
 use super::status::{Outcome, portal_status};
 use super::types::{portal_options, portal_server};
-use crate::server::{self, Call, Options, OwnPaths, Step};
+use crate::server::{self, Call, CallStep, Options, OwnPaths};
 
 /// The metrics of portal_server_metric. Totals count from the server's start.
 #[repr(C)]
@@ -340,14 +340,14 @@ pub extern "C" fn portal_server_metric(server: portal_server, which: u32) -> u64
 pub(super) fn serve(
     server: portal_server,
     timeout_ms: i32,
-    mut step: impl FnMut(&mut Call) -> Outcome<Step>,
+    mut step: impl FnMut(&mut Call) -> Outcome<CallStep>,
 ) -> i32 {
     let mut call = Call::new(server, timeout_ms);
     loop {
         let mut wait = None;
         let count = guard_number(|| match step(&mut call)? {
-            Step::Done(count) => Ok(i32::try_from(count).unwrap_or(i32::MAX)),
-            Step::Wait(prepared) => {
+            CallStep::Done(count) => Ok(i32::try_from(count).unwrap_or(i32::MAX)),
+            CallStep::Wait(prepared) => {
                 wait = Some(prepared);
                 Ok(0)
             }
@@ -383,8 +383,8 @@ mod tests {
 
     #[test]
     fn a_count_fits_a_number_that_has_a_sign() {
-        assert_eq!(serve(0, 0, |_| Ok(Step::Done(3))), 3);
-        assert_eq!(serve(0, 0, |_| Ok(Step::Done(u32::MAX))), i32::MAX);
+        assert_eq!(serve(0, 0, |_| Ok(CallStep::Done(3))), 3);
+        assert_eq!(serve(0, 0, |_| Ok(CallStep::Done(u32::MAX))), i32::MAX);
         assert_eq!(serve(0, 0, |_| Err(PORTAL_STATUS_ARGUMENT)), -1);
     }
 }

@@ -10,8 +10,8 @@ mod tls;
 pub(crate) use address::{Address, Peer};
 pub(crate) use event::{IoEvent, Token};
 pub(crate) use os::{
-    Backend, Descriptor, Listener, PollSet, Readiness, Signal, Socket, Union, Wait, Waited, Waker,
-    lacks_resources, memory, memory_limit, process,
+    Backend, CombinedDescriptor, Descriptor, Listener, PollSet, Readiness, Signal, Socket, Wait,
+    Waited, Waker, lacks_resources, memory, memory_limit, process,
 };
 #[cfg(test)]
 pub(crate) use os::{Failing, Network, RemoteEnd, Write};

@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
-use crate::net::{Descriptor, PollSet, Readiness, Union, Wait, Waited, process};
+use crate::net::{CombinedDescriptor, Descriptor, PollSet, Readiness, Wait, Waited, process};
 use crate::server::dispatch::pull::{Batch, Puller};
 use crate::server::dispatch::sink::Sink;
 use crate::server::event_loop::Loop;
@@ -164,13 +164,13 @@ impl Permit {
     }
 
     /// Prepares a wait for work in the loops that nobody serves, or for a wake-up.
-    fn prepare_wait(mut self, timeout: Option<Duration>) -> Step {
+    fn prepare_wait(mut self, timeout: Option<Duration>) -> CallStep {
         self.retained = true;
         let server = Arc::clone(&self.server);
         THIS_THREAD.with_borrow_mut(|thread| {
             let timeout = begin_wait(&server, Some(self.thread), timeout, &mut thread.set);
             thread.waiting = Some(server);
-            Step::Wait(thread.set.prepare(timeout))
+            CallStep::Wait(thread.set.prepare(timeout))
         })
     }
 
@@ -208,7 +208,7 @@ impl Drop for Permit {
 // ---- run, poll, pull ----
 
 /// The result of one step of a call.
-pub(crate) enum Step {
+pub(crate) enum CallStep {
     Done(u32),
     /// The thread must wait, with nothing in its frame that must be dropped, and take the next step.
     Wait(Wait),
@@ -266,10 +266,10 @@ impl Call {
 }
 
 /// Serves on this thread until the server has closed.
-pub(crate) fn run(call: &mut Call) -> Result<Step, ServerError> {
+pub(crate) fn run(call: &mut Call) -> Result<CallStep, ServerError> {
     let has_waited = call.waited.is_some();
     let (permit, readiness) = match call.enter() {
-        Err(ServerError::Gone) if has_waited => return Ok(Step::Done(0)),
+        Err(ServerError::Gone) if has_waited => return Ok(CallStep::Done(0)),
         result => result?,
     };
     if readiness.is_some() {
@@ -279,7 +279,7 @@ pub(crate) fn run(call: &mut Call) -> Result<Step, ServerError> {
     loop {
         let found = serve_loops(&permit.server, Some(permit.thread), &mut held, &mut serve);
         if permit.server.has_ended() {
-            return Ok(Step::Done(0));
+            return Ok(CallStep::Done(0));
         }
         if !found.work_left {
             return Ok(permit.prepare_wait(None));
@@ -288,12 +288,12 @@ pub(crate) fn run(call: &mut Call) -> Result<Step, ServerError> {
 }
 
 /// Runs one turn. Returns how many callbacks have run.
-pub(crate) fn poll(call: &mut Call) -> Result<Step, ServerError> {
+pub(crate) fn poll(call: &mut Call) -> Result<CallStep, ServerError> {
     serve_until_work(call, &mut |_, event_loop, parked| serve(event_loop, parked))
 }
 
 /// Runs one turn without callbacks. Returns how many events were recorded.
-pub(crate) fn pull(call: &mut Call, records: &mut dyn Records) -> Result<Step, ServerError> {
+pub(crate) fn pull(call: &mut Call, records: &mut dyn Records) -> Result<CallStep, ServerError> {
     serve_until_work(call, &mut |permit, event_loop, parked| {
         pull_from(permit, event_loop, parked, records)
     })
@@ -303,10 +303,10 @@ pub(crate) fn pull(call: &mut Call, records: &mut dyn Records) -> Result<Step, S
 fn serve_until_work(
     call: &mut Call,
     serve: &mut dyn FnMut(&Permit, &Loop, &Parked) -> u32,
-) -> Result<Step, ServerError> {
+) -> Result<CallStep, ServerError> {
     let (permit, readiness) = call.enter()?;
     if readiness == Some(Readiness::Interrupted) {
-        return Ok(Step::Done(0));
+        return Ok(CallStep::Done(0));
     }
     let left = call.time_left();
     let thread = permit.thread;
@@ -320,14 +320,14 @@ fn serve_until_work(
         );
         let woken = permit.server.host.take_wake();
         if found.count > 0 {
-            return Ok(Step::Done(found.count));
+            return Ok(CallStep::Done(found.count));
         }
         if permit.server.has_ended() {
             return Err(ServerError::Gone);
         }
         let left = left.and_then(|_| call.time_left());
         if woken || left.is_some_and(|left| left.is_zero()) {
-            return Ok(Step::Done(0));
+            return Ok(CallStep::Done(0));
         }
         if !found.work_left {
             return Ok(permit.prepare_wait(left));
@@ -454,19 +454,19 @@ fn park(server: &Server, number: usize, event_loop: Box<Loop>) -> bool {
         server.loop_ended();
         return false;
     }
-    // Locked before the union is read: whoever creates one finds the loop here, or this finds the union.
+    // Locked before the descriptor's cell is read: whoever creates it finds the loop here, or this finds it.
     let mut guard = parked.event_loop();
-    let union = server.host.union.get();
-    let joined = union.map_or(Ok(()), |union| join(union, parked, &event_loop));
-    let in_union = union.is_some();
-    let expected_back = parked.batch_holder.load(Ordering::SeqCst) != 0 && !in_union;
+    let combined = server.host.combined.get();
+    let joined = combined.map_or(Ok(()), |combined| join(combined, parked, &event_loop));
+    let is_combined = combined.is_some();
+    let expected_back = parked.batch_holder.load(Ordering::SeqCst) != 0 && !is_combined;
     let mut core = event_loop.core.borrow_mut();
     // The thread that holds a batch handles the mail when it returns, without being woken.
     let no_mail = expected_back || event_loop.mailbox.fall_asleep();
     let must_enter_stage = server.stage() != core.stage;
     let work_left = core.has_work() || !no_mail || must_enter_stage;
     let work_left = !core.limit_wait() || work_left;
-    if in_union && work_left {
+    if is_combined && work_left {
         event_loop.mailbox.wake();
     }
     drop(core);
@@ -479,10 +479,10 @@ fn park(server: &Server, number: usize, event_loop: Box<Loop>) -> bool {
 }
 
 /// Adds a loop to the server's descriptor, if it is not there yet.
-fn join(union: &Union, parked: &Parked, event_loop: &Loop) -> io::Result<()> {
-    if !parked.in_union.load(Ordering::Relaxed) {
-        union.add(event_loop.core.borrow().poller.descriptor())?;
-        parked.in_union.store(true, Ordering::Relaxed);
+fn join(combined: &CombinedDescriptor, parked: &Parked, event_loop: &Loop) -> io::Result<()> {
+    if !parked.is_combined.load(Ordering::Relaxed) {
+        combined.add(event_loop.core.borrow().poller.descriptor())?;
+        parked.is_combined.store(true, Ordering::Relaxed);
     }
     Ok(())
 }
@@ -501,9 +501,10 @@ fn begin_wait(
     set.add(host.recheck.descriptor());
     host.waiting.fetch_add(1, Ordering::SeqCst);
     let loops = server.parked.iter();
-    let ours =
+    let served =
         loops.filter(|parked| parked.may_be_served_by(thread) && parked.event_loop().is_some());
-    ours.filter_map(|parked| parked.descriptor.get())
+    served
+        .filter_map(|parked| parked.descriptor.get())
         .for_each(|descriptor| set.add(*descriptor));
     // Also when it has just ended: whoever ended it may not have seen this thread.
     if server.is_closing() {
@@ -540,12 +541,12 @@ pub(crate) fn fd(server: u64) -> Result<Descriptor, ServerError> {
         ServerError::Io
     };
     let make = || {
-        let union = Union::new()?;
-        union.add(host.wake.descriptor())?;
-        Ok(union)
+        let combined = CombinedDescriptor::new()?;
+        combined.add(host.wake.descriptor())?;
+        Ok(combined)
     };
-    let is_first = host.union.get().is_none();
-    let union = host.union.get_or_try_init(make).map_err(refused)?;
+    let is_first = host.combined.get().is_none();
+    let combined = host.combined.get_or_try_init(make).map_err(refused)?;
     if is_first {
         // From now on a loop that is parked with work left wakes itself.
         park_all(&server);
@@ -555,11 +556,11 @@ pub(crate) fn fd(server: u64) -> Result<Descriptor, ServerError> {
         let guard = parked.event_loop();
         let joined = guard
             .as_ref()
-            .map_or(Ok(()), |event_loop| join(union, parked, event_loop));
+            .map_or(Ok(()), |event_loop| join(combined, parked, event_loop));
         drop(guard);
         joined.map_err(refused)?;
     }
-    Ok(union.descriptor())
+    Ok(combined.descriptor())
 }
 
 /// Wakes one thread that waits, or the next one that would.

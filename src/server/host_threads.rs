@@ -9,7 +9,7 @@ use std::time::Duration;
 use once_cell::sync::OnceCell;
 
 use crate::locks;
-use crate::net::{Readiness, Signal, Union};
+use crate::net::{CombinedDescriptor, Readiness, Signal};
 
 /// The pause after a wait that has failed.
 const ERROR_PAUSE: Duration = Duration::from_millis(10);
@@ -28,7 +28,7 @@ pub(crate) struct HostThreads {
     failing: AtomicBool,
     /// Readable while any loop has work; created when the host first asks for it. A loop joins it before it is
     /// parked.
-    pub union: OnceCell<Union>,
+    pub combined: OnceCell<CombinedDescriptor>,
 }
 
 impl HostThreads {
@@ -40,7 +40,7 @@ impl HostThreads {
             recheck: Signal::semaphore()?,
             waiting: AtomicU32::new(0),
             failing: AtomicBool::new(false),
-            union: OnceCell::new(),
+            combined: OnceCell::new(),
         })
     }
 

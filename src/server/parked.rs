@@ -16,7 +16,7 @@ pub(crate) struct Parked {
     /// The thread that holds a pulled batch of it; 0 is none.
     pub batch_holder: AtomicU64,
     /// It has been added to the server's descriptor.
-    pub in_union: AtomicBool,
+    pub is_combined: AtomicBool,
     /// It was last served by `pull`: its events stay pending until the next.
     pub pulled: AtomicBool,
 }

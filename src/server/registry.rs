@@ -8,9 +8,9 @@ use std::thread::JoinHandle;
 use once_cell::sync::Lazy;
 
 use super::ServerError;
+use super::id::{self, IdKind, LAST_GENERATION};
 use super::parked::Parked;
 use super::shared::Shared;
-use super::slot::{self, IdKind, LAST_GENERATION};
 use crate::locks;
 use crate::net::process;
 
@@ -64,7 +64,7 @@ impl Server {
 /// Finds a server that has not ended.
 pub(crate) fn find(server: u64) -> Result<Arc<Server>, ServerError> {
     let gone = ServerError::Gone;
-    let (generation, slot) = slot::parts(IdKind::Server, server).ok_or(gone)?;
+    let (generation, slot) = id::parts(IdKind::Server, server).ok_or(gone)?;
     let registry = locks::read(&SERVERS);
     let entry = registry
         .entries
@@ -123,13 +123,13 @@ pub(crate) fn register(server: &Arc<Server>) -> Result<u64, ServerError> {
     };
     let entry = &mut registry.entries[slot as usize];
     entry.server = Some(Arc::clone(server));
-    let id = slot::id(IdKind::Server, entry.generation, slot);
+    let id = id::id(IdKind::Server, entry.generation, slot);
     server.set_id(id);
     Ok(id)
 }
 
 fn unregister(id: u64) {
-    let Some((_, slot)) = slot::parts(IdKind::Server, id) else {
+    let Some((_, slot)) = id::parts(IdKind::Server, id) else {
         return;
     };
     let mut registry = locks::write(&SERVERS);

@@ -9,7 +9,7 @@ use super::event_loop::Loop;
 use super::event_loop::core::Core;
 use super::slot::State;
 use super::websocket::mailbox::{Mail, Mailbox, ping_cost};
-use super::websocket::reservation::Reservation;
+use super::websocket::queue_limit::Reservation;
 use super::websocket::slot_arena::{self, Address};
 
 use super::error::ServerResult;
@@ -65,7 +65,7 @@ fn post_message(
     frame.extend_from_slice(data);
     let mail = Mail::Message(address.token, frame, may_deflate);
     address.mailbox.post(mail);
-    reservation.queued();
+    reservation.commit();
     Ok(())
 }
 
@@ -93,7 +93,7 @@ pub(crate) fn ping(websocket: u64, payload: &[u8]) -> ServerResult {
     here.unwrap_or_else(|| {
         let reservation = Reservation::of_ping(address, cost + Mail::COST)?;
         mailbox.post(Mail::Ping(token, payload));
-        reservation.queued();
+        reservation.commit();
         Ok(())
     })
 }

@@ -20,8 +20,8 @@ pub(crate) use in_memory::{Failing, Network, RemoteEnd, Write};
 #[cfg(feature = "tls")]
 pub(crate) use linux::crypto_memory;
 pub(crate) use linux::{
-    Backend, Descriptor, PollSet, Readiness, Signal, Union, Wait, Waited, Waker, lacks_resources,
-    memory, memory_limit, process,
+    Backend, CombinedDescriptor, Descriptor, PollSet, Readiness, Signal, Wait, Waited, Waker,
+    lacks_resources, memory, memory_limit, process,
 };
 
 #[cfg(test)]

@@ -95,12 +95,12 @@ impl Loop {
     /// Runs one turn. It waits only if it may and there is nothing to do.
     pub(crate) fn turn(&self, may_wait: bool, sink: &mut Sink<'_>) {
         CURRENT.set(self, || {
-            log::collecting(|| self.turn_inside(may_wait, sink))
+            log::collecting(|| self.turn_in_scope(may_wait, sink))
         });
         log::report_collected();
     }
 
-    fn turn_inside(&self, may_wait: bool, sink: &mut Sink<'_>) {
+    fn turn_in_scope(&self, may_wait: bool, sink: &mut Sink<'_>) {
         let ticks = self.wait(may_wait);
         let mut turn = Turn {
             paths: Paths::current(),

@@ -11,8 +11,8 @@ use crate::server::event::{Event, Target};
 use crate::server::event_loop::core::Pending;
 use crate::server::event_loop::{Loop, Turn};
 use crate::server::handler_calls::{self, Verdict};
-use crate::server::handshake::page::{Page, Wish};
-use crate::server::handshake::paths::{Entered, Found, Place};
+use crate::server::handshake::page::{Page, PageRequest};
+use crate::server::handshake::paths::{Entered, Found, PathGuard};
 use crate::server::handshake::request::RequestParts;
 use crate::server::log::ConnectionName;
 use crate::server::options::Deflate;
@@ -29,9 +29,9 @@ const MAX_HEAD_COPIES: usize = 4;
 
 /// What the response to a request depends on.
 enum Route {
-    Page(Arc<Page>, Wish),
+    Page(Arc<Page>, PageRequest),
     /// `upgrade` decides.
-    Upgrade(Place, Box<Request>, Offer),
+    Upgrade(PathGuard, Box<Request>, Offer),
 }
 
 impl Loop {
@@ -86,29 +86,29 @@ impl Loop {
         let (route, head_only) = routed.unwrap_or((Err(Refusal::unavailable()), false));
         match route {
             Err(refusal) => self.core.borrow_mut().refuse(token, &refusal, head_only),
-            Ok(Route::Page(page, wish)) => {
+            Ok(Route::Page(page, request)) => {
                 // A client that pipelines requests gets only this response.
                 let is_last = consumed == input.len() && !self.core.borrow_mut().has_unsent(token);
                 let may_follow = is_last && self.server.options.page_keep_alive > 0;
-                let wish = Wish {
-                    keep_alive: wish.keep_alive && may_follow,
-                    ..wish
+                let request = PageRequest {
+                    keep_alive: request.keep_alive && may_follow,
+                    ..request
                 };
-                self.send_page(token, &page, wish);
+                self.send_page(token, &page, request);
             }
-            Ok(Route::Upgrade(place, request, offer)) => {
-                self.call_upgrade(turn, token, place, request, &offer)
+            Ok(Route::Upgrade(path, request, offer)) => {
+                self.call_upgrade(turn, token, path, request, &offer)
             }
         }
         Some(consumed)
     }
 
-    fn send_page(&self, token: Token, page: &Page, wish: Wish) {
+    fn send_page(&self, token: Token, page: &Page, request: PageRequest) {
         let server_header = &self.server.options.server_header;
         let mut core = self.core.borrow_mut();
         let mut written = Ok(());
-        let write = |out: &mut Vec<u8>| written = page.write(out, wish, server_header);
-        if wish.keep_alive {
+        let write = |out: &mut Vec<u8>| written = page.write(out, request, server_header);
+        if request.keep_alive {
             core.respond_and_continue(token, write);
         } else {
             // A page reserves its own memory.
@@ -122,8 +122,8 @@ impl Loop {
     /// Decides on the response to a request, before the application does.
     fn route(&self, request: &RequestHead<'_>, peer: &Peer) -> Result<Route, Refusal> {
         if let Some(metrics) = self.metrics(request)? {
-            let wish = metrics.wish(request);
-            return Ok(Route::Page(Arc::new(metrics), wish));
+            let request = metrics.request_of(request);
+            return Ok(Route::Page(Arc::new(metrics), request));
         }
         let found = self.server.paths.enter(request.route());
         let Found { entered, page } = found.map_err(|_| Refusal::unavailable())?;
@@ -137,8 +137,8 @@ impl Loop {
         if let Some(page) = page
             && (request.method == "HEAD" || !request.wants_websocket())
         {
-            let wish = page.wish(request);
-            return Ok(Route::Page(page, wish));
+            let request = page.request_of(request);
+            return Ok(Route::Page(page, request));
         }
         let entered = entered.ok_or_else(Refusal::not_found)?;
         let offer = proto::check(request)?;
@@ -147,7 +147,7 @@ impl Loop {
         }
         let request = self.prepare(request, peer, &entered, &offer);
         let request = request.map_err(|_| Refusal::unavailable())?;
-        Ok(Route::Upgrade(entered.place, request, offer))
+        Ok(Route::Upgrade(entered.path, request, offer))
     }
 
     /// The metrics of all servers, if they are requested.
@@ -207,7 +207,7 @@ impl Loop {
         &self,
         turn: &mut Turn<'_, '_>,
         token: Token,
-        place: Place,
+        path: PathGuard,
         mut request: Box<Request>,
         offer: &Offer,
     ) {
@@ -217,7 +217,7 @@ impl Loop {
             let Some(conn) = core.conns.get_mut(token) else {
                 return;
             };
-            conn.path = place.stay();
+            conn.path = path.stay();
             conn.counted.for_path = true;
             let extra = conn.extra();
             extra.opening = None;

@@ -20,9 +20,9 @@ pub(crate) struct Page {
 /// At most so many bytes of a response's head are the same for all pages.
 const FIXED_HEAD: usize = 256;
 
-/// How a request wants a page.
+/// What a request for a page asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Wish {
+pub(crate) struct PageRequest {
     /// HEAD: the same without the body.
     pub head_only: bool,
     /// The client has the page already.
@@ -49,9 +49,9 @@ impl Page {
         })
     }
 
-    /// How this page is to be sent.
-    pub(crate) fn wish(&self, request: &RequestHead<'_>) -> Wish {
-        Wish {
+    /// How a request wants this page.
+    pub(crate) fn request_of(&self, request: &RequestHead<'_>) -> PageRequest {
+        PageRequest {
             head_only: request.method == "HEAD",
             unchanged: request.lists("If-None-Match", "*")
                 || request.lists("If-None-Match", &self.etag)
@@ -64,15 +64,15 @@ impl Page {
     pub(crate) fn write(
         &self,
         out: &mut Vec<u8>,
-        wish: Wish,
+        request: PageRequest,
         server_header: &str,
     ) -> Result<(), TryReserveError> {
-        let status = if wish.unchanged {
+        let status = if request.unchanged {
             "304 Not Modified"
         } else {
             "200 OK"
         };
-        let body: &[u8] = match wish.unchanged || wish.head_only {
+        let body: &[u8] = match request.unchanged || request.head_only {
             true => &[],
             false => &self.body,
         };
@@ -80,7 +80,7 @@ impl Page {
         memory::try_reserve(out, FIXED_HEAD + lens.iter().sum::<usize>())?;
         // There is room for all of it, so nothing fails.
         let _ = write!(out, "HTTP/1.1 {status}\r\nETag: {}\r\n", self.etag);
-        if !wish.unchanged {
+        if !request.unchanged {
             out.extend_from_slice(b"Content-Type: ");
             out.extend_from_slice(&self.content_type);
             let _ = write!(out, "\r\nContent-Length: {}\r\n", self.body.len());
@@ -88,7 +88,7 @@ impl Page {
         if !server_header.is_empty() {
             let _ = write!(out, "Server: {server_header}\r\n");
         }
-        out.extend_from_slice(match wish.keep_alive {
+        out.extend_from_slice(match request.keep_alive {
             true => b"\r\n",
             false => b"Connection: close\r\n\r\n",
         });
@@ -101,21 +101,21 @@ impl Page {
 mod tests {
     use super::*;
 
-    const FRESH: Wish = Wish {
+    const FRESH: PageRequest = PageRequest {
         head_only: false,
         unchanged: false,
         keep_alive: true,
     };
 
-    fn written(page: &Page, wish: Wish) -> String {
+    fn written(page: &Page, request: PageRequest) -> String {
         let mut out = Vec::new();
-        page.write(&mut out, wish, "").unwrap();
+        page.write(&mut out, request, "").unwrap();
         String::from_utf8(out).unwrap()
     }
 
-    fn wish(page: &Page, header: &str) -> Wish {
+    fn request(page: &Page, header: &str) -> PageRequest {
         let mut head = format!("GET / HTTP/1.1\r\nHost: h\r\n{header}\r\n\r\n").into_bytes();
-        page.wish(&proto::parse_head(&mut head).unwrap())
+        page.request_of(&proto::parse_head(&mut head).unwrap())
     }
 
     #[test]
@@ -126,7 +126,7 @@ mod tests {
             "HTTP/1.1 200 OK\r\nETag: {etag}\r\nContent-Type: text/plain\r\nContent-Length: 5\r\n"
         );
         assert_eq!(written(&page, FRESH), format!("{head}\r\nwords"));
-        let head_only = Wish {
+        let head_only = PageRequest {
             head_only: true,
             keep_alive: false,
             ..FRESH
@@ -135,7 +135,7 @@ mod tests {
             written(&page, head_only),
             format!("{head}Connection: close\r\n\r\n")
         );
-        let unchanged = Wish {
+        let unchanged = PageRequest {
             unchanged: true,
             ..FRESH
         };
@@ -152,11 +152,11 @@ mod tests {
             format!("If-None-Match: \"other\", W/{etag}"),
             "If-None-Match: *".to_owned(),
         ] {
-            assert!(wish(&page, &header).unchanged, "{header}");
+            assert!(request(&page, &header).unchanged, "{header}");
         }
-        assert!(!wish(&page, "If-None-Match: \"other\"").unchanged);
-        assert_eq!(wish(&page, "Accept: */*"), FRESH);
-        assert!(!wish(&page, "Connection: Close").keep_alive);
+        assert!(!request(&page, "If-None-Match: \"other\"").unchanged);
+        assert_eq!(request(&page, "Accept: */*"), FRESH);
+        assert!(!request(&page, "Connection: Close").keep_alive);
     }
 
     #[test]

@@ -94,23 +94,23 @@ pub(crate) struct Found {
 
 /// The application that a client has come to.
 pub(crate) struct Entered {
-    pub place: Place,
+    pub path: PathGuard,
     /// Names and values of the path's parameters.
     pub params: Vec<(String, String)>,
 }
 
-/// A client's place in a path. Unless it stays, the client leaves when this is dropped: that may run
+/// Counts a client of a path. Unless it stays, the client leaves when this is dropped: that may run
 /// `release`, so nothing may be borrowed then.
-pub(crate) struct Place(u32);
+pub(crate) struct PathGuard(u32);
 
-impl Place {
+impl PathGuard {
     /// Returns the path's number; [`leave`] must follow.
     pub(crate) fn stay(self) -> u32 {
         ManuallyDrop::new(self).0
     }
 }
 
-impl Drop for Place {
+impl Drop for PathGuard {
     fn drop(&mut self) {
         leave(self.0);
     }
@@ -145,13 +145,13 @@ pub(crate) fn enter_number(
 /// Uncounts a client. May run `release`, so nothing may be borrowed.
 pub(crate) fn leave(number: u32) {
     let mut table = table();
-    let Some(place) = table.definitions.get_mut(number as usize) else {
+    let Some(entry) = table.definitions.get_mut(number as usize) else {
         return;
     };
-    let Some(definition) = place else { return };
+    let Some(definition) = entry else { return };
     definition.clients -= 1;
     if definition.undefined && definition.clients == 0 {
-        let gone = place.take();
+        let gone = entry.take();
         let old = table.change();
         drop(table);
         drop((gone, old));
@@ -182,11 +182,11 @@ fn define(path: &str, application: Arc<dyn Application>) -> Result<(), ServerErr
     };
     let replaced = match paths.get(path) {
         Some(&number) => {
-            let place = definitions[number as usize].as_mut();
-            place.map(|place| mem::replace(&mut place.application, definition.application))
+            let entry = definitions[number as usize].as_mut();
+            entry.map(|entry| mem::replace(&mut entry.application, definition.application))
         }
         None => {
-            let free = free_place(definitions);
+            let free = free_number(definitions);
             let number = u32::try_from(free).map_err(|_| ServerError::Argument)?;
             paths.insert(path, number)?;
             definitions[free] = Some(definition);
@@ -200,8 +200,8 @@ fn define(path: &str, application: Arc<dyn Application>) -> Result<(), ServerErr
     Ok(())
 }
 
-/// The first place without a definition.
-fn free_place(definitions: &mut Vec<Option<Definition>>) -> usize {
+/// The first entry without a definition.
+fn free_number(definitions: &mut Vec<Option<Definition>>) -> usize {
     let free = definitions.iter().position(Option::is_none);
     free.unwrap_or_else(|| {
         definitions.push(None);
@@ -219,7 +219,7 @@ pub(crate) fn hold(application: Arc<dyn Application>) -> Result<u32, ServerError
         return Err(ServerError::Memory);
     }
     let mut table = table();
-    let free = free_place(&mut table.definitions);
+    let free = free_number(&mut table.definitions);
     let number = u32::try_from(free).map_err(|_| ServerError::Memory)?;
     table.definitions[free] = Some(Definition {
         application,
@@ -236,13 +236,13 @@ pub(crate) fn hold(application: Arc<dyn Application>) -> Result<u32, ServerError
 pub(crate) fn undefine_path(path: &str) -> Result<(), ServerError> {
     let mut table = table();
     let number = table.paths.remove(path)?;
-    let place = &mut table.definitions[number as usize];
-    let gone = match place {
+    let entry = &mut table.definitions[number as usize];
+    let gone = match entry {
         Some(definition) if definition.clients > 0 => {
             definition.undefined = true;
             None
         }
-        _ => place.take(),
+        _ => entry.take(),
     };
     let old = table.change();
     drop(table);
@@ -298,7 +298,7 @@ impl Table {
         let definition = self.definitions.get_mut(number as usize)?.as_mut()?;
         definition.clients += 1;
         Some(Entered {
-            place: Place(number),
+            path: PathGuard(number),
             params,
         })
     }

@@ -3,7 +3,8 @@
 use crate::net::{Peer, Token, memory};
 use crate::proto::{Agreement, Deflater, HeadScanner, Refusal, Session, TLS_HANDSHAKE};
 use crate::server::event::Target;
-use crate::server::slot::{Freed, IdKind, Slot, State, id};
+use crate::server::id::{IdKind, id};
+use crate::server::slot::{Freed, Slot, State};
 use crate::server::websocket::client_thread::ClientQueue;
 use crate::server::websocket::mailbox::Mail;
 use crate::server::websocket::outbox::Outbox;

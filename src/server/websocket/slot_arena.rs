@@ -12,7 +12,8 @@ use super::mailbox::Mailbox;
 use crate::locks;
 use crate::net::Token;
 use crate::server::ServerError;
-use crate::server::slot::{IdKind, Slot, Word, parts};
+use crate::server::id::{IdKind, parts};
+use crate::server::slot::{Slot, Word};
 
 /// Slots of one loop.
 pub(crate) struct Chunk {

@@ -21,7 +21,7 @@ pub(crate) use socket::Socket;
 pub(crate) use sockets::{Backend, SystemSockets};
 #[cfg(feature = "tls")]
 pub(crate) use sys::crypto_memory;
-pub(crate) use sys::wait::{PollSet, Readiness, Union, Wait, Waited};
+pub(crate) use sys::wait::{CombinedDescriptor, PollSet, Readiness, Wait, Waited};
 pub(crate) use sys::{memory, process};
 pub(crate) use waker::Waker;
 

@@ -17,19 +17,19 @@ impl Core {
         let Some(conn) = self.conns.get_mut(token) else {
             return;
         };
-        let ours = conn.phase == Phase::Open;
-        if ours {
+        let peer_began = conn.phase == Phase::Open;
+        if peer_began {
             conn.begin_ending(Phase::Closing, now);
         }
         let extra = conn.extra();
         extra.close_status.received = Some(code.unwrap_or(1005));
         extra.close_status.reason = reason.to_vec();
-        if ours {
+        if peer_began {
             extra.pending_close = Some((code, Vec::new()));
             // Fails if the application closes at the same time; its mail then comes too late.
             let _ = self.slot(token).advance(token.generation, State::Closing);
         }
-        self.queue_close_frame(token);
+        self.try_queue_close_frame(token);
         self.finish_closing(token);
     }
 
@@ -91,7 +91,7 @@ impl Core {
         conn.extra().pending_close = Some((Some(code), reason));
         // The peer's close frame may be in the backlog.
         self.reconsider_backlog(token);
-        self.queue_close_frame(token);
+        self.try_queue_close_frame(token);
     }
 
     /// Closes a websocket because the server closes.
@@ -111,8 +111,9 @@ impl Core {
         }
     }
 
-    /// Queues our close frame, once everything that was sent before it is in the outbox.
-    pub(super) fn queue_close_frame(&mut self, token: Token) {
+    /// Queues the close frame of a closing connection, unless something that was sent before it is still on its
+    /// way into the outbox.
+    pub(super) fn try_queue_close_frame(&mut self, token: Token) {
         let queued = self.slot(token).word().queued();
         let Some(conn) = self.conns.get_mut(token) else {
             return;

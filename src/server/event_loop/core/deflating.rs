@@ -5,7 +5,7 @@ use super::output::Output;
 use crate::net::Token;
 use crate::proto::{self, FrameHead, Kind};
 use crate::server::ServerError;
-use crate::server::websocket::reservation::Reservation;
+use crate::server::websocket::queue_limit::Reservation;
 
 impl Core {
     /// Queues one message, compressed if that is shorter. The uncompressed frame's bytes are counted.

@@ -3,7 +3,7 @@
 use super::{Core, Pending};
 use crate::net::Token;
 use crate::server::websocket::mailbox::{Mail, ping_cost};
-use crate::server::websocket::reservation::Reservation;
+use crate::server::websocket::queue_limit::Reservation;
 use crate::server::websocket::slot_arena::Address;
 
 impl Core {
@@ -46,7 +46,7 @@ impl Core {
                     self.pending.push_back((token, Pending::Drain));
                 }
                 self.reconsider_backlog(token);
-                self.queue_close_frame(token);
+                self.try_queue_close_frame(token);
             }
             Mail::ClientQueueLow(token) => self.reconsider_backlog(token),
             Mail::Verdict(token, verdict, request) => {
@@ -63,9 +63,9 @@ impl Core {
     #[cold]
     #[inline(never)]
     pub(crate) fn take_mail_before(&mut self, token: Token, counted: u64) {
-        let reservation = Reservation::counted(self.address(token), counted, 0);
+        let reservation = Reservation::from_counted(self.address(token), counted, 0);
         self.take_mail();
-        reservation.queued();
+        reservation.commit();
     }
 
     pub(super) fn address(&self, token: Token) -> Address {
@@ -79,7 +79,7 @@ impl Core {
     /// Returns the reservation of what has arrived by mail. The mail's own cost is uncounted.
     fn reservation_of_mail(&mut self, token: Token, bytes: usize, pings: u32) -> Reservation {
         let counted = bytes as u64 + Mail::COST;
-        let mut reservation = Reservation::counted(self.address(token), counted, pings);
+        let mut reservation = Reservation::from_counted(self.address(token), counted, pings);
         let cost = reservation.part(Mail::COST);
         self.release(token, cost);
         reservation

@@ -181,7 +181,7 @@ impl Core {
             return;
         };
         if conn.phase == Phase::Closing {
-            self.queue_close_frame(token);
+            self.try_queue_close_frame(token);
         }
         let noted = |conn: &mut Conn| conn.extra().acknowledged.is_some();
         if !self.conns.get_mut(token).is_none_or(noted) {

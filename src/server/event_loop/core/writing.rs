@@ -12,7 +12,7 @@ use crate::server::error::ServerResult;
 use crate::server::websocket::connections::{Conn, Extra, Phase};
 use crate::server::websocket::mailbox::ping_cost;
 use crate::server::websocket::outbox::Outbox;
-use crate::server::websocket::reservation::Reservation;
+use crate::server::websocket::queue_limit::Reservation;
 use crate::server::websocket::segment::MAX_SEGMENT_BYTES;
 
 /// A message of so many bytes is sent at once, without a copy, if nothing is queued before it.
@@ -39,9 +39,9 @@ impl Core {
             self.end(token, Some(io::ErrorKind::OutOfMemory.into()));
             return false;
         }
-        reservation.queued();
+        reservation.commit();
         self.schedule_write(token);
-        self.queue_close_frame(token);
+        self.try_queue_close_frame(token);
         self.count_growth(token);
         true
     }
@@ -96,7 +96,7 @@ impl Core {
         stays_plain: bool,
     ) -> ServerResult {
         let cost = head.as_slice().len() + body.len();
-        let mut reservation = Reservation::counted(self.address(token), cost as u64, 0);
+        let mut reservation = Reservation::from_counted(self.address(token), cost as u64, 0);
         // Mail that was handled after the bytes were counted may have ended it.
         let Some(conn) = self
             .conns
@@ -114,7 +114,7 @@ impl Core {
         };
         self.traffic.messages_out += u64::from(sent.is_ok());
         if closing {
-            self.queue_close_frame(token);
+            self.try_queue_close_frame(token);
         }
         self.count_growth(token);
         sent
@@ -137,7 +137,7 @@ impl Core {
             self.release(token, reservation.all());
             return Err(ServerError::Memory);
         }
-        reservation.queued();
+        reservation.commit();
         self.schedule_write(token);
         Ok(())
     }
@@ -185,12 +185,12 @@ impl Core {
             let sent = reservation.part(sent as u64);
             self.release(token, sent);
         }
-        reservation.queued();
+        reservation.commit();
         if sent < cost {
             if sent > 0 {
                 self.outbox(token).mark_opaque();
             }
-            self.await_writability(token);
+            self.request_writability(token);
         }
         Ok(())
     }
@@ -395,7 +395,7 @@ impl Core {
         match result {
             Ok(()) => self.outbox_drained(token),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                self.await_writability(token);
+                self.request_writability(token);
                 return self.note_held(token);
             }
             Err(error) => self.end(token, Some(error)),
@@ -405,7 +405,7 @@ impl Core {
         }
     }
 
-    fn await_writability(&mut self, token: Token) {
+    fn request_writability(&mut self, token: Token) {
         match self.poller.arm_writes(token) {
             Ok(()) => {
                 _ = self

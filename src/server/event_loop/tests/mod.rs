@@ -40,7 +40,7 @@ use crate::server::handshake::paths;
 use crate::server::metrics::Metrics;
 use crate::server::websocket::connections::Phase;
 use crate::server::websocket::mailbox::Mail;
-use crate::server::websocket::reservation::Reservation;
+use crate::server::websocket::queue_limit::Reservation;
 use crate::server::websocket::slot_arena;
 use crate::server::{
     Application, Dispatch, EventKind, Failure, FailureKind, Options, Record, RecordEvent, Records,
@@ -666,7 +666,7 @@ impl Stopped {
     fn go_on(self) {
         let token = self.reservation.token();
         self.mailbox.post(Mail::Message(token, self.frame, true));
-        self.reservation.queued();
+        self.reservation.commit();
     }
 
     /// Fails, as without memory.

@@ -98,9 +98,9 @@ impl Waited {
 
 /// One descriptor that is readable while any of its members is.
 #[derive(Debug)]
-pub(crate) struct Union(OwnedFd);
+pub(crate) struct CombinedDescriptor(OwnedFd);
 
-impl Union {
+impl CombinedDescriptor {
     pub(crate) fn new() -> io::Result<Self> {
         Ok(Self(epoll::create(CreateFlags::CLOEXEC)?))
     }

@@ -1,4 +1,5 @@
-//! Accounting: bytes are counted for a websocket before they are queued, and uncounted if they never are.
+//! The limit of a send queue (MAX_QUEUED): bytes are counted for a websocket, or refused as FULL, before they
+//! are queued, and uncounted if they never are.
 
 use crate::net::Token;
 use crate::server::error::ServerResult;
@@ -22,14 +23,14 @@ impl Reservation {
     pub(crate) fn of_message(address: Address, bytes: u64, limit: u64) -> ServerResult<Self> {
         let Address { slot, token, .. } = address;
         slot.reserve(token.generation, bytes, limit)?;
-        Ok(Self::counted(address, bytes, 0))
+        Ok(Self::from_counted(address, bytes, 0))
     }
 
     /// Counts a ping of the application and its bytes.
     pub(crate) fn of_ping(address: Address, bytes: u64) -> ServerResult<Self> {
         let Address { slot, token, .. } = address;
         slot.reserve(token.generation, bytes, u64::MAX)?;
-        let mut reservation = Self::counted(address, bytes, 0);
+        let mut reservation = Self::from_counted(address, bytes, 0);
         slot.count_ping()?;
         reservation.pings = 1;
         Ok(reservation)
@@ -37,7 +38,7 @@ impl Reservation {
 
     /// Takes over what has been counted elsewhere.
     #[inline]
-    pub(crate) fn counted(address: Address, bytes: u64, pings: u32) -> Self {
+    pub(crate) fn from_counted(address: Address, bytes: u64, pings: u32) -> Self {
         Self {
             address,
             bytes,
@@ -64,7 +65,7 @@ impl Reservation {
 
     /// Passes the count to the queue, which now holds the bytes.
     #[inline]
-    pub(crate) fn queued(self) {
+    pub(crate) fn commit(self) {
         std::mem::forget(self);
     }
 }
@@ -161,7 +162,7 @@ mod tests {
         assert_eq!(address.slot.word().queued(), 20);
 
         let reservation = Reservation::of_message(address, 30, LIMIT).expect("room");
-        reservation.queued();
+        reservation.commit();
         assert_eq!(address.slot.word().queued(), 50);
     }
 
