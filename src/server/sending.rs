@@ -8,6 +8,7 @@ use std::ffi::c_void;
 use super::event_loop::Loop;
 use super::event_loop::core::Core;
 use super::slot::State;
+use super::websocket::client_thread;
 use super::websocket::mailbox::{Mail, Mailbox, ping_cost};
 use super::websocket::queue_limit::Reservation;
 use super::websocket::slot_arena::{self, Address};
@@ -64,7 +65,7 @@ fn post_message(
     frame.extend_from_slice(head);
     frame.extend_from_slice(data);
     let mail = Mail::Message(address.token, frame, may_deflate);
-    address.mailbox.post(mail);
+    client_thread::post_message(address.mailbox, mail);
     reservation.commit();
     Ok(())
 }

@@ -107,6 +107,31 @@ static void a_blocking_handler_holds_up_nobody_else(void)
     CHECK_OK(portal_server_close(server));
 }
 
+static int32_t block_at_the_last(portal_websocket websocket, uint32_t type, const void *data, size_t len, void *user_data)
+{
+    if (strcmp(data, "last") == 0)
+        EVENTUALLY(atomic_load(&let_go));
+    return portal_send(websocket, type, data, len);
+}
+
+static void an_answer_does_not_wait_for_a_later_handler_that_blocks(void)
+{
+    const portal_server server = SERVE({ PORTAL_OPTION_DISPATCH, PORTAL_DISPATCH_PER_CLIENT });
+    client *self = client_connect(portal_server_port(server), "/last");
+
+    for (int i = 0; i < 20; ++i) {
+        atomic_store(&let_go, 0);
+        /* Masked with zeros, and written at once, so that one read brings them. */
+        client_send_bytes(self, "\x81\x83\0\0\0\0one\x81\x83\0\0\0\0two\x81\x84\0\0\0\0last", 28);
+        client_expect_text(self, "one");
+        client_expect_text(self, "two");
+        atomic_store(&let_go, 1);
+        client_expect_text(self, "last");
+    }
+    client_farewell(self);
+    CHECK_OK(portal_server_close(server));
+}
+
 static void *flood(void *self)
 {
     static const char much[100000];
@@ -181,15 +206,18 @@ int main(void)
 {
     const portal_handlers telling = { .size = sizeof telling, .message = tell_thread };
     const portal_handlers blocking = { .size = sizeof blocking, .message = block };
+    const portal_handlers blocking_last = { .size = sizeof blocking_last, .message = block_at_the_last };
 
     define("/thread", &telling, NULL);
     define("/block", &blocking, NULL);
+    define("/last", &blocking_last, NULL);
     define_echo("/echo");
     RUN(one_loop_serves_all_on_one_thread);
     RUN(four_loops_share_the_websockets);
     RUN(per_client_gives_each_websocket_its_thread);
     RUN(zero_threads_is_one_per_processor);
     RUN(a_blocking_handler_holds_up_nobody_else);
+    RUN(an_answer_does_not_wait_for_a_later_handler_that_blocks);
     RUN(what_a_blocked_handler_does_not_take_waits_at_the_client);
     RUN(closing_waits_for_handlers_that_run);
     return 0;

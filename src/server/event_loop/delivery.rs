@@ -27,10 +27,12 @@ impl Loop {
                     self.release_connection(token);
                 }
             }
-            Sink::ClientThread => match event.into_owned() {
-                Ok(event) => self.core.borrow_mut().queue_client_event(token, event),
-                Err(_) => self.core.borrow_mut().fail_out_of_memory(token),
-            },
+            Sink::ClientThread => {
+                let mut core = self.core.borrow_mut();
+                if core.queue_client_event(token, event).is_err() {
+                    core.fail_out_of_memory(token);
+                }
+            }
             Sink::Pull(puller) => {
                 if puller.record(&turn.paths, &target, event).is_err() {
                     self.core.borrow_mut().fail_out_of_memory(token);

@@ -147,7 +147,7 @@ impl Loop {
         let idle = may_wait && !core.has_work() && self.mailbox.fall_asleep();
         // Checked after falling asleep: whoever begins the next stage wakes those who sleep.
         let idle = idle && self.server.stage() == core.stage;
-        let idle = idle && core.limit_wait();
+        let idle = idle && core.limit_wait() && core.limit_wait_for_batches();
         let waited = core.poller.wait(idle);
         if !core.note_wait(waited) {
             ::log::error!("waiting for events keeps failing; closing the server");
@@ -157,6 +157,7 @@ impl Loop {
         core.check_memory();
         let now = core.poller.now();
         let ticks = core.clock.advance(now);
+        core.check_batches(now);
         let stage = self.server.stage();
         if stage != core.stage {
             core.enter_stage(stage);

@@ -188,6 +188,20 @@ impl Loop {
         token: Token,
         input: &mut [u8],
     ) -> (usize, Option<Pause>) {
+        let processed = self.process_all_input(turn, token, input);
+        if matches!(turn.sink, Sink::ClientThread) {
+            self.core.borrow_mut().hand_over(token);
+        }
+        processed
+    }
+
+    #[inline]
+    fn process_all_input(
+        &self,
+        turn: &mut Turn<'_, '_>,
+        token: Token,
+        input: &mut [u8],
+    ) -> (usize, Option<Pause>) {
         let websocket = self.core.borrow().conns.id(token);
         let mut budget = MAX_MESSAGES_PER_VISIT;
         let mut at = match turn.sink {

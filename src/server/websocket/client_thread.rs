@@ -3,17 +3,26 @@
 //! The loop keeps the socket and hands events over; the thread runs the callbacks. So pings are
 //! answered and what others send leaves while a handler blocks. The queue between them is bounded
 //! for what the client can make it grow by: messages and pongs.
+//!
+//! The messages of one read are handed over as one batch, and what their handlers send is announced
+//! to the loop as one, after the last of them or when they take long.
 
+use std::cell::Cell;
+use std::collections::TryReserveError;
 use std::io;
+use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
+use scoped_tls::scoped_thread_local;
+
 use crate::net::{memory, process};
+use crate::proto::{Kind, Payload};
 use crate::server::event::{Event, Target};
 use crate::server::handshake::paths::{self, Paths};
 use crate::server::log::ConnectionName;
 use crate::server::metrics::Metrics;
-use crate::server::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use crate::server::sync::atomic::{AtomicBool, AtomicUsize, Ordering, fence};
 use crate::server::sync::channel::{Receiver, Sender, TryRecvError, unbounded};
 use crate::server::sync::thread::{self, JoinHandle, Thread};
 use crate::server::websocket::mailbox::{Mail, Mailbox};
@@ -25,26 +34,60 @@ const MAX_MESSAGES: usize = 64;
 /// Nor while messages of so many bytes wait.
 const MAX_BYTES: usize = 1 << 20;
 
+/// A longer message is handed over by itself: its copy costs more than that.
+const MAX_BATCHED_BYTES: usize = 16 << 10;
+
 /// What the loop hands over.
 pub(crate) enum ClientEvent {
     /// `upgrade` is to be asked.
     Upgrade(Box<Request>),
     Event(Event<'static>),
+    Batch(Batch),
+}
+
+/// Messages that arrived together.
+#[derive(Default)]
+pub(crate) struct Batch {
+    /// The payloads, each with its NUL.
+    bytes: Vec<u8>,
+    messages: Vec<(Kind, Range<usize>)>,
+}
+
+impl Batch {
+    fn add(&mut self, kind: Kind, terminated: &[u8]) -> Result<(), TryReserveError> {
+        memory::try_reserve(&mut self.bytes, terminated.len())?;
+        memory::try_reserve(&mut self.messages, 1)?;
+        let start = self.bytes.len();
+        self.bytes.extend_from_slice(terminated);
+        self.messages.push((kind, start..self.bytes.len()));
+        Ok(())
+    }
 }
 
 impl ClientEvent {
-    /// Its weight in the queue, if it is of the kind that is bounded.
-    fn bytes(&self) -> Option<usize> {
-        match self {
-            Self::Upgrade(_) => None,
-            Self::Event(event) => Some(event.payload()?.terminated().len()),
-        }
+    /// Returns how many messages, and bytes of them, it counts in the queue, if it is of the kind that is bounded.
+    fn weight(&self) -> Option<Weight> {
+        let (messages, bytes) = match self {
+            Self::Upgrade(_) => return None,
+            Self::Event(event) => (1, event.payload()?.terminated().len()),
+            Self::Batch(batch) => (batch.messages.len(), batch.bytes.len()),
+        };
+        Some(Weight { messages, bytes })
     }
+}
+
+/// What events count in the queue.
+#[derive(Clone, Copy)]
+struct Weight {
+    messages: usize,
+    bytes: usize,
 }
 
 /// The loop's end of the queue.
 pub(crate) struct ClientQueue {
     sender: Sender<ClientEvent>,
+    /// What is not handed over yet.
+    batch: Batch,
     /// Dropped after the sender, so that the thread, which that wakes, sees that there is none.
     wake: WakeOnDrop,
     load: Arc<Load>,
@@ -72,14 +115,66 @@ struct Load {
     bytes: AtomicUsize,
     /// The loop waits for [`Mail::ClientQueueLow`].
     wanted: AtomicBool,
+    /// Batches of several messages whose handlers have not all returned.
+    batches: AtomicUsize,
+    /// The handlers of a batch take long: what they send is announced at once.
+    announces: AtomicBool,
     /// Of the thread, for an event.
     asleep: WakeFlag,
 }
 
 impl Load {
+    fn add(&self, weight: Weight) {
+        self.messages.fetch_add(weight.messages, Ordering::SeqCst);
+        self.bytes.fetch_add(weight.bytes, Ordering::SeqCst);
+    }
+
     fn is_under(&self, messages: usize, bytes: usize) -> bool {
         self.messages.load(Ordering::SeqCst) < messages && self.bytes.load(Ordering::SeqCst) < bytes
     }
+}
+
+scoped_thread_local!(static CURRENT_BATCH: CurrentBatch);
+
+/// The batch whose handlers the current thread runs.
+struct CurrentBatch {
+    mailbox: &'static Mailbox,
+    load: Arc<Load>,
+    /// Mail was posted that the loop was not woken for.
+    has_posted: Cell<bool>,
+}
+
+impl CurrentBatch {
+    /// Runs the handlers of a batch.
+    fn run(mailbox: &'static Mailbox, load: &Arc<Load>, handlers: impl FnOnce()) {
+        load.announces.store(false, Ordering::Relaxed);
+        let current = Self {
+            mailbox,
+            load: Arc::clone(load),
+            has_posted: Cell::new(false),
+        };
+        CURRENT_BATCH.set(&current, handlers);
+        load.batches.fetch_sub(1, Ordering::Relaxed);
+        if current.has_posted.get() {
+            mailbox.announce();
+        }
+    }
+}
+
+/// Posts a message. If a handler of a batch sends it, the loop is woken after the last one.
+#[inline]
+pub(crate) fn post_message(mailbox: &'static Mailbox, mail: Mail) {
+    let is_current = |current: &CurrentBatch| std::ptr::eq(current.mailbox, mailbox);
+    if !CURRENT_BATCH.is_set() || !CURRENT_BATCH.with(is_current) {
+        return mailbox.post(mail);
+    }
+    mailbox.post_unannounced(mail);
+    CURRENT_BATCH.with(
+        |current| match current.load.announces.load(Ordering::Relaxed) {
+            true => mailbox.announce(),
+            false => current.has_posted.set(true),
+        },
+    );
 }
 
 /// Whose callbacks a thread runs.
@@ -118,6 +213,7 @@ impl ClientQueue {
         let thread = process::with_signals_blocked(|| builder.spawn(move || serve(events)))?;
         Ok(Self {
             sender,
+            batch: Batch::default(),
             wake: WakeOnDrop(thread.thread().clone()),
             load,
             thread,
@@ -127,13 +223,56 @@ impl ClientQueue {
 
     /// Returns how many bytes of messages wait for the thread.
     pub(crate) fn held_bytes(&self) -> usize {
-        self.load.bytes.load(Ordering::Relaxed)
+        self.load.bytes.load(Ordering::Relaxed) + self.batch.bytes.len()
+    }
+
+    /// Adds an event. A short message waits for [`ClientQueue::hand_over`].
+    ///
+    /// # Errors
+    ///
+    /// Memory for a copy is refused.
+    pub(crate) fn add(&mut self, event: Event<'_>) -> Result<(), TryReserveError> {
+        if let Event::Message(kind, Payload::Lent(terminated)) = event
+            && terminated.len() <= MAX_BATCHED_BYTES
+        {
+            return self.batch.add(kind, terminated);
+        }
+        let event = event.into_owned()?;
+        self.hand_over();
+        self.push(ClientEvent::Event(event));
+        Ok(())
+    }
+
+    /// Hands over the messages that were added. Returns whether they are several, whose handlers may keep what
+    /// they send to themselves for a while: see [`ClientQueue::announce_at_once`].
+    pub(crate) fn hand_over(&mut self) -> bool {
+        let count = self.batch.messages.len();
+        if count == 0 {
+            return false;
+        }
+        if count > 1 {
+            self.load.batches.fetch_add(1, Ordering::Relaxed);
+        }
+        let batch = std::mem::take(&mut self.batch);
+        self.push(ClientEvent::Batch(batch));
+        count > 1
+    }
+
+    /// Whether handlers of batches of several messages run, or are about to.
+    pub(crate) fn runs_batch(&self) -> bool {
+        self.load.batches.load(Ordering::Relaxed) > 0
+    }
+
+    /// From now on, what the handlers of the current batch send is announced at once; what they have sent must be
+    /// taken from the mailbox.
+    pub(crate) fn announce_at_once(&self) {
+        self.load.announces.store(true, Ordering::Relaxed);
+        fence(Ordering::SeqCst);
     }
 
     pub(crate) fn push(&self, event: ClientEvent) {
-        if let Some(bytes) = event.bytes() {
-            self.load.messages.fetch_add(1, Ordering::SeqCst);
-            self.load.bytes.fetch_add(bytes, Ordering::SeqCst);
+        if let Some(weight) = event.weight() {
+            self.load.add(weight);
         }
         // A thread that has ended has run `disconnect`, and wants nothing more.
         let _ = self.sender.send(event);
@@ -144,7 +283,12 @@ impl ClientQueue {
 
     /// Whether another message may be handed over; if not, [`Mail::ClientQueueLow`] will come.
     pub(crate) fn has_room(&self) -> bool {
-        if self.load.is_under(MAX_MESSAGES, MAX_BYTES) {
+        let Batch { messages, bytes } = &self.batch;
+        let room = (
+            MAX_MESSAGES - messages.len().min(MAX_MESSAGES),
+            MAX_BYTES - bytes.len().min(MAX_BYTES),
+        );
+        if self.load.is_under(room.0, room.1) {
             return true;
         }
         // A swap, as the thread's is: whichever comes second sees what was counted before the first.
@@ -193,12 +337,12 @@ impl Events {
         }
     }
 
-    /// Uncounts an event whose callback has run. True when the loop waits to hear that the queue is half
+    /// Uncounts an event whose callbacks have run. True when the loop waits to hear that the queue is half
     /// empty, and now it is.
-    fn uncount(&self, bytes: usize) -> bool {
+    fn uncount(&self, weight: Weight) -> bool {
         let load = &self.load;
-        load.messages.fetch_sub(1, Ordering::SeqCst);
-        load.bytes.fetch_sub(bytes, Ordering::SeqCst);
+        load.messages.fetch_sub(weight.messages, Ordering::SeqCst);
+        load.bytes.fetch_sub(weight.bytes, Ordering::SeqCst);
         load.is_under(MAX_MESSAGES / 2, MAX_BYTES / 2) && load.wanted.swap(false, Ordering::SeqCst)
     }
 }
@@ -220,11 +364,20 @@ impl Client {
                     }
                 }
             };
-            let bytes = event.bytes();
+            let weight = event.weight();
             let paths = paths.get_or_insert_with(Paths::current);
-            paths.renew();
-            let last = self.run(event, paths);
-            if bytes.is_some_and(|bytes| events.uncount(bytes)) {
+            let last = match event {
+                ClientEvent::Batch(batch) => {
+                    self.run_batch(&batch, &events.load, paths);
+                    false
+                }
+                ClientEvent::Upgrade(request) => {
+                    self.decide(request, paths);
+                    false
+                }
+                ClientEvent::Event(event) => self.run(event, paths),
+            };
+            if weight.is_some_and(|weight| events.uncount(weight)) {
                 self.mailbox.post(Mail::ClientQueueLow(self.target.token));
             }
             if last {
@@ -236,24 +389,43 @@ impl Client {
         true
     }
 
-    /// Runs one callback; true when it was the last.
-    fn run(&self, event: ClientEvent, paths: &Paths) -> bool {
+    /// Lets `upgrade` decide.
+    fn decide(&self, request: Box<Request>, paths: &mut Arc<Paths>) {
         let Target {
             websocket,
             token,
-            slot,
             path,
+            ..
         } = self.target;
+        paths.renew();
+        if let Some(application) = paths.application(path) {
+            let verdict = handler_calls::upgrade(&**application, websocket, &request);
+            self.mailbox.post(Mail::Verdict(token, verdict, request));
+        }
+    }
+
+    /// Runs the callbacks of messages that arrived together.
+    fn run_batch(&self, batch: &Batch, load: &Arc<Load>, paths: &mut Arc<Paths>) {
+        let mut run_all = || {
+            for (kind, place) in &batch.messages {
+                let payload = Payload::Lent(&batch.bytes[place.clone()]);
+                self.run(Event::Message(*kind, payload), paths);
+            }
+        };
+        match batch.messages.len() {
+            1 => run_all(),
+            _ => CurrentBatch::run(self.mailbox, load, run_all),
+        }
+    }
+
+    /// Runs one callback; true when it was the last.
+    fn run(&self, event: Event<'_>, paths: &mut Arc<Paths>) -> bool {
+        let Target {
+            token, slot, path, ..
+        } = self.target;
+        paths.renew();
         let Some(application) = paths.application(path) else {
             return true;
-        };
-        let event = match event {
-            ClientEvent::Event(event) => event,
-            ClientEvent::Upgrade(request) => {
-                let verdict = handler_calls::upgrade(&**application, websocket, &request);
-                self.mailbox.post(Mail::Verdict(token, verdict, request));
-                return false;
-            }
         };
         let is_dropped = match event {
             Event::Message(..) | Event::Pong(_) | Event::Drain => {
@@ -328,13 +500,17 @@ mod loom_tests {
     fn a_loop_that_found_no_room_hears_of_it_once_and_one_that_found_room_does_not() {
         explore(3, || {
             let half_and_more = MAX_BYTES / 2 + 1;
+            const WEIGHT: Weight = Weight {
+                messages: 1,
+                bytes: MAX_BYTES / 2 + 1,
+            };
             let has_room = Arc::new(Notify::new());
             let heard = Arc::new(AtomicUsize::new(0));
             let queue = {
                 let (has_room, heard) = (Arc::clone(&has_room), Arc::clone(&heard));
                 ClientQueue::spawn(NAME, move |events| {
                     while events.wait().is_some() {
-                        if events.uncount(half_and_more) {
+                        if events.uncount(WEIGHT) {
                             heard.fetch_add(1, Ordering::Release);
                             has_room.notify();
                         }

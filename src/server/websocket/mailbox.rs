@@ -142,6 +142,15 @@ impl Mailbox {
         self.announce();
     }
 
+    /// Leaves a request. [`Mailbox::announce`] must follow if the loop is not to find it by chance.
+    pub(crate) fn post_unannounced(&self, mail: Mail) {
+        let _ = self.sender.send(mail);
+        if !self.has_mail.load(Ordering::Relaxed) {
+            self.has_mail.store(true, Ordering::Release);
+        }
+        fence(Ordering::SeqCst);
+    }
+
     /// Leaves a connection that another loop of `server` has accepted. False, and the socket is
     /// closed, when this loop has ended: a connection, unlike what names a websocket, would be
     /// anybody's who has the mailbox next.
@@ -158,7 +167,7 @@ impl Mailbox {
     }
 
     /// Wakes the loop, if it sleeps, for mail that has been left.
-    fn announce(&self) {
+    pub(crate) fn announce(&self) {
         let added = WorkAdded::fence();
         if !self.has_mail.load(Ordering::Relaxed) {
             self.has_mail.store(true, Ordering::Release);

@@ -5,6 +5,7 @@
 mod accepting;
 mod acceptor;
 mod backlog;
+mod batches;
 mod certificate_check;
 pub(crate) mod clock;
 mod closing;
@@ -28,8 +29,8 @@ use std::sync::Arc;
 
 use crate::net::{Listener, Poller, Token, memory};
 use crate::server::dispatch::pull::Batch;
-use crate::server::event::Event;
 use crate::server::event_loop::core::acceptor::Acceptor;
+use crate::server::event_loop::core::batches::Batches;
 use crate::server::event_loop::core::certificate_check::CertificateCheck;
 use crate::server::event_loop::core::clock::Clock;
 use crate::server::event_loop::core::input::Input;
@@ -43,7 +44,6 @@ use crate::server::memory_budget::Account;
 use crate::server::metrics::Traffic;
 use crate::server::shared::{Shared, Stage};
 use crate::server::slot::Slot;
-use crate::server::websocket::client_thread::ClientEvent;
 use crate::server::websocket::connections::Conns;
 use crate::server::websocket::mailbox::Mailbox;
 use crate::server::{EventKind, Failure, FailureKind, Request};
@@ -68,6 +68,7 @@ pub(crate) struct Core {
     acceptor: Acceptor,
     periods: Periods,
     waits: Waits,
+    batches: Batches,
     certificate_check: CertificateCheck,
     peers: Peers,
     account: Account,
@@ -104,6 +105,7 @@ impl Core {
             certificate_check: CertificateCheck::new(watches, &clock),
             clock,
             waits: Waits::default(),
+            batches: Batches::default(),
             peers: Peers::default(),
             account: Account::new(Arc::clone(&server.budget), mailbox),
             pending: memory::long_queue()?,
@@ -154,17 +156,6 @@ impl Core {
         let arena = &mut self.input.arena;
         *arena = arena.take().or(batch.arena.take());
         batch.ended.drain(..).for_each(|token| self.free(token));
-    }
-
-    /// Passes an event to the client's own thread.
-    pub(crate) fn queue_client_event(&mut self, token: Token, event: Event<'static>) {
-        if let Some(queue) = self
-            .conns
-            .get_mut(token)
-            .and_then(|conn| conn.client_queue())
-        {
-            queue.push(ClientEvent::Event(event));
-        }
     }
 }
 

@@ -43,6 +43,17 @@ impl Waits {
         !self.timer_failed
     }
 
+    /// Sets the timer so that the next wait lasts no longer than this. Returns false when that fails, so that there
+    /// must be no wait.
+    pub(super) fn limit_to(&mut self, time: Duration, clock: &mut Clock, poller: &Poller) -> bool {
+        clock.forget_alarm();
+        let set = poller.set_timer(time);
+        if set.is_err() {
+            thread::sleep(ERROR_PAUSE);
+        }
+        set.is_ok()
+    }
+
     /// Notes the result of a wait. Returns false when so many have failed that no further one is likely to
     /// succeed.
     #[inline]
