@@ -22,7 +22,7 @@ use crate::server::event::{Event, Target};
 use crate::server::handshake::paths::{self, Paths};
 use crate::server::log::ConnectionName;
 use crate::server::metrics::Metrics;
-use crate::server::sync::atomic::{AtomicBool, AtomicUsize, Ordering, fence};
+use crate::server::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering, fence};
 use crate::server::sync::channel::{Receiver, Sender, TryRecvError, unbounded};
 use crate::server::sync::thread::{self, JoinHandle, Thread};
 use crate::server::websocket::mailbox::{Mail, Mailbox};
@@ -48,6 +48,7 @@ pub(crate) enum ClientEvent {
 /// Messages that arrived together.
 #[derive(Default)]
 pub(crate) struct Batch {
+    number: u64,
     /// The payloads, each with its NUL.
     bytes: Vec<u8>,
     messages: Vec<(Kind, Range<usize>)>,
@@ -88,6 +89,8 @@ pub(crate) struct ClientQueue {
     sender: Sender<ClientEvent>,
     /// What is not handed over yet.
     batch: Batch,
+    /// Batches of several messages that have been handed over.
+    handed_over: u64,
     /// Dropped after the sender, so that the thread, which that wakes, sees that there is none.
     wake: WakeOnDrop,
     load: Arc<Load>,
@@ -115,10 +118,10 @@ struct Load {
     bytes: AtomicUsize,
     /// The loop waits for [`Mail::ClientQueueLow`].
     wanted: AtomicBool,
-    /// Batches of several messages whose handlers have not all returned.
-    batches: AtomicUsize,
-    /// The handlers of a batch take long: what they send is announced at once.
-    announces: AtomicBool,
+    /// The number of the last batch of several messages whose handlers have all returned.
+    ended: AtomicU64,
+    /// What handlers send is announced at once in batches with numbers up to this, because they take long.
+    announced: AtomicU64,
     /// Of the thread, for an event.
     asleep: WakeFlag,
 }
@@ -127,6 +130,17 @@ impl Load {
     fn add(&self, weight: Weight) {
         self.messages.fetch_add(weight.messages, Ordering::SeqCst);
         self.bytes.fetch_add(weight.bytes, Ordering::SeqCst);
+    }
+
+    /// Whoever posts for one of these batches from now on announces it; what was posted before, the caller finds.
+    fn announce_up_to(&self, number: u64) {
+        self.announced.store(number, Ordering::Relaxed);
+        fence(Ordering::SeqCst);
+    }
+
+    /// Whether what the handlers of this batch send is announced at once.
+    fn announces(&self, number: u64) -> bool {
+        number <= self.announced.load(Ordering::Relaxed)
     }
 
     fn is_under(&self, messages: usize, bytes: usize) -> bool {
@@ -138,6 +152,7 @@ scoped_thread_local!(static CURRENT_BATCH: CurrentBatch);
 
 /// The batch whose handlers the current thread runs.
 struct CurrentBatch {
+    number: u64,
     mailbox: &'static Mailbox,
     load: Arc<Load>,
     /// Mail was posted that the loop was not woken for.
@@ -145,18 +160,20 @@ struct CurrentBatch {
 }
 
 impl CurrentBatch {
-    /// Runs the handlers of a batch.
-    fn run(mailbox: &'static Mailbox, load: &Arc<Load>, handlers: impl FnOnce()) {
-        load.announces.store(false, Ordering::Relaxed);
-        let current = Self {
-            mailbox,
-            load: Arc::clone(load),
-            has_posted: Cell::new(false),
-        };
-        CURRENT_BATCH.set(&current, handlers);
-        load.batches.fetch_sub(1, Ordering::Relaxed);
-        if current.has_posted.get() {
-            mailbox.announce();
+    /// Runs the handlers of a batch, and announces what they have posted.
+    fn run(self, handlers: impl FnOnce()) {
+        CURRENT_BATCH.set(&self, handlers);
+        self.load.ended.store(self.number, Ordering::Relaxed);
+        if self.has_posted.get() {
+            self.mailbox.announce();
+        }
+    }
+
+    fn post(&self, mail: Mail) {
+        self.mailbox.post_unannounced(mail);
+        match self.load.announces(self.number) {
+            true => self.mailbox.announce(),
+            false => self.has_posted.set(true),
         }
     }
 }
@@ -164,17 +181,13 @@ impl CurrentBatch {
 /// Posts a message. If a handler of a batch sends it, the loop is woken after the last one.
 #[inline]
 pub(crate) fn post_message(mailbox: &'static Mailbox, mail: Mail) {
-    let is_current = |current: &CurrentBatch| std::ptr::eq(current.mailbox, mailbox);
-    if !CURRENT_BATCH.is_set() || !CURRENT_BATCH.with(is_current) {
+    if !CURRENT_BATCH.is_set() {
         return mailbox.post(mail);
     }
-    mailbox.post_unannounced(mail);
-    CURRENT_BATCH.with(
-        |current| match current.load.announces.load(Ordering::Relaxed) {
-            true => mailbox.announce(),
-            false => current.has_posted.set(true),
-        },
-    );
+    CURRENT_BATCH.with(|current| match std::ptr::eq(current.mailbox, mailbox) {
+        true => current.post(mail),
+        false => mailbox.post(mail),
+    });
 }
 
 /// Whose callbacks a thread runs.
@@ -214,6 +227,7 @@ impl ClientQueue {
         Ok(Self {
             sender,
             batch: Batch::default(),
+            handed_over: 0,
             wake: WakeOnDrop(thread.thread().clone()),
             load,
             thread,
@@ -250,24 +264,24 @@ impl ClientQueue {
         if count == 0 {
             return false;
         }
+        let mut batch = std::mem::take(&mut self.batch);
         if count > 1 {
-            self.load.batches.fetch_add(1, Ordering::Relaxed);
+            self.handed_over += 1;
+            batch.number = self.handed_over;
         }
-        let batch = std::mem::take(&mut self.batch);
         self.push(ClientEvent::Batch(batch));
         count > 1
     }
 
     /// Whether handlers of batches of several messages run, or are about to.
     pub(crate) fn runs_batch(&self) -> bool {
-        self.load.batches.load(Ordering::Relaxed) > 0
+        self.load.ended.load(Ordering::Relaxed) < self.handed_over
     }
 
-    /// From now on, what the handlers of the current batch send is announced at once; what they have sent must be
-    /// taken from the mailbox.
+    /// From now on, what the handlers of the batches that have been handed over send is announced at once; what they
+    /// have sent must be taken from the mailbox.
     pub(crate) fn announce_at_once(&self) {
-        self.load.announces.store(true, Ordering::Relaxed);
-        fence(Ordering::SeqCst);
+        self.load.announce_up_to(self.handed_over);
     }
 
     pub(crate) fn push(&self, event: ClientEvent) {
@@ -283,7 +297,9 @@ impl ClientQueue {
 
     /// Whether another message may be handed over; if not, [`Mail::ClientQueueLow`] will come.
     pub(crate) fn has_room(&self) -> bool {
-        let Batch { messages, bytes } = &self.batch;
+        let Batch {
+            messages, bytes, ..
+        } = &self.batch;
         let room = (
             MAX_MESSAGES - messages.len().min(MAX_MESSAGES),
             MAX_BYTES - bytes.len().min(MAX_BYTES),
@@ -414,7 +430,13 @@ impl Client {
         };
         match batch.messages.len() {
             1 => run_all(),
-            _ => CurrentBatch::run(self.mailbox, load, run_all),
+            _ => CurrentBatch {
+                number: batch.number,
+                mailbox: self.mailbox,
+                load: Arc::clone(load),
+                has_posted: Cell::new(false),
+            }
+            .run(run_all),
         }
     }
 
@@ -446,8 +468,8 @@ mod loom_tests {
     use loom::sync::Notify;
 
     use super::*;
-    use crate::proto::Payload;
     use crate::server::sync::explore;
+    use crate::server::websocket::mailbox::loom_tests::{FLUSH, attached, sleep, take_mail};
 
     const NAME: ConnectionName = ConnectionName {
         websocket: 1,
@@ -527,6 +549,37 @@ mod loom_tests {
             assert!(queue.has_room());
             queue.stop();
             assert_eq!(heard.load(Ordering::Relaxed), usize::from(!had_room));
+        });
+    }
+
+    #[test]
+    fn what_a_handler_has_sent_is_found_while_a_later_one_of_its_batch_blocks() {
+        explore(3, || {
+            let mailbox = &**Box::leak(Box::new(attached()));
+            let load = Arc::new(Load::default());
+            let is_taken = Arc::new((AtomicBool::new(false), Notify::new()));
+            let handlers = {
+                let (load, is_taken) = (Arc::clone(&load), Arc::clone(&is_taken));
+                thread::spawn(move || {
+                    let batch = CurrentBatch {
+                        number: 1,
+                        mailbox,
+                        load,
+                        has_posted: Cell::new(false),
+                    };
+                    batch.post(FLUSH);
+                    while !is_taken.0.load(Ordering::Acquire) {
+                        is_taken.1.wait();
+                    }
+                })
+            };
+            load.announce_up_to(1);
+            while take_mail(mailbox) == 0 {
+                sleep(mailbox);
+            }
+            is_taken.0.store(true, Ordering::Release);
+            is_taken.1.notify();
+            handlers.join().expect("no panic");
         });
     }
 }

@@ -224,18 +224,18 @@ impl Mailbox {
 
 #[cfg(test)]
 #[cfg(loom)]
-mod loom_tests {
+pub(crate) mod loom_tests {
     use super::*;
     use crate::server::sync::atomic::AtomicUsize;
     use crate::server::sync::{explore, thread};
 
-    const FLUSH: Mail = Mail::Flush(Token {
+    pub(crate) const FLUSH: Mail = Mail::Flush(Token {
         index: 0,
         generation: 0,
     });
 
     /// A mailbox with a loop attached, which this thread is.
-    fn attached() -> Arc<Mailbox> {
+    pub(crate) fn attached() -> Arc<Mailbox> {
         let mut waker = Waker::new().expect("a descriptor");
         waker.parked = Some(thread::current());
         let mailbox = Mailbox::default();
@@ -244,13 +244,22 @@ mod loom_tests {
     }
 
     /// Takes what mail there is, as a loop does. Returns how much it was.
-    fn take_mail(mailbox: &Mailbox) -> usize {
+    pub(crate) fn take_mail(mailbox: &Mailbox) -> usize {
         match mailbox.has_mail() {
             true => (0..mailbox.begin_taking())
                 .map_while(|_| mailbox.take())
                 .count(),
             false => 0,
         }
+    }
+
+    /// Sleeps, as a loop does that found nothing to do.
+    pub(crate) fn sleep(mailbox: &Mailbox) {
+        match mailbox.fall_asleep() {
+            true => thread::park(),
+            false => thread::yield_now(),
+        }
+        mailbox.stay_awake();
     }
 
     #[test]
@@ -263,15 +272,8 @@ mod loom_tests {
             });
             let mut taken = 0;
             while taken < 2 {
-                mailbox.stay_awake();
+                sleep(&mailbox);
                 taken += take_mail(&mailbox);
-                if taken == 2 {
-                    break;
-                }
-                match mailbox.fall_asleep() {
-                    true => thread::park(),
-                    false => thread::yield_now(),
-                }
             }
             for poster in posters {
                 poster.join().expect("no panic");
