@@ -22,7 +22,7 @@ use crate::server::event::{Event, Target};
 use crate::server::handshake::paths::{self, Paths};
 use crate::server::log::ConnectionName;
 use crate::server::metrics::Metrics;
-use crate::server::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering, fence};
+use crate::server::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use crate::server::sync::channel::{Receiver, Sender, TryRecvError, unbounded};
 use crate::server::sync::thread::{self, JoinHandle, Thread};
 use crate::server::websocket::mailbox::{Mail, Mailbox};
@@ -132,10 +132,10 @@ impl Load {
         self.bytes.fetch_add(weight.bytes, Ordering::SeqCst);
     }
 
-    /// Whoever posts for one of these batches from now on announces it; what was posted before, the caller finds.
+    /// Whoever posts for one of these batches from now on announces it. What was posted before, the loop finds before
+    /// it sleeps, for falling asleep is a fence.
     fn announce_up_to(&self, number: u64) {
         self.announced.store(number, Ordering::Relaxed);
-        fence(Ordering::SeqCst);
     }
 
     /// Whether what the handlers of this batch send is announced at once.

@@ -10,6 +10,7 @@ mod certificate_check;
 pub(crate) mod clock;
 mod closing;
 mod deflating;
+mod handing_over;
 pub(crate) mod input;
 mod mail;
 mod memory_limit;
