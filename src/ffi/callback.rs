@@ -6,11 +6,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::guard::outside;
 use super::handlers::{portal_error, portal_handlers};
+use super::numbers::portal_event::*;
 use super::numbers::portal_message::{PORTAL_MESSAGE_BINARY, PORTAL_MESSAGE_TEXT};
-use super::status::portal_status_value;
+use super::status::portal_status_value::{self, PORTAL_STATUS_GONE};
 use super::types::{portal_request, portal_websocket};
 use crate::proto::Kind;
-use crate::server::{self, Application, Failure, Request, ServerError};
+use crate::server::{self, Application, EventKind, Failure, Request, ServerError};
 
 /// A pointer of the host. It is passed along and never dereferenced.
 #[derive(Clone, Copy)]
@@ -89,7 +90,9 @@ impl Application for Handlers {
         };
         let request = as_opaque(request);
         // SAFETY: the host's function, with what the header promises it.
-        call(|| unsafe { connect(websocket, request, self.user_data.pointer()) })
+        result(call(|| unsafe {
+            connect(websocket, request, self.user_data.pointer())
+        }))
     }
 
     fn message(&self, websocket: portal_websocket, kind: Kind, terminated: &[u8]) -> i32 {
@@ -99,7 +102,9 @@ impl Application for Handlers {
         let (data, len) = lend(terminated);
         let kind = message_number(kind);
         // SAFETY: the host's function, with what the header promises it.
-        call(|| unsafe { message(websocket, kind, data, len, self.user_data.pointer()) })
+        result(call(|| unsafe {
+            message(websocket, kind, data, len, self.user_data.pointer())
+        }))
     }
 
     fn disconnect(&self, websocket: portal_websocket, code: u16, reason: &CStr) -> i32 {
@@ -108,7 +113,9 @@ impl Application for Handlers {
         };
         let (code, reason) = (u32::from(code), reason.as_ptr());
         // SAFETY: the host's function, with what the header promises it.
-        call(|| unsafe { disconnect(websocket, code, reason, self.user_data.pointer()) })
+        result(call(|| unsafe {
+            disconnect(websocket, code, reason, self.user_data.pointer())
+        }))
     }
 
     fn error(&self, websocket: portal_websocket, failure: &Failure) -> bool {
@@ -153,6 +160,18 @@ fn call<T>(handler: impl FnOnce() -> T) -> T {
     outside(handler)
 }
 
+/// Returns the result of a handler that has returned `code`: 0, or why it failed. The status GONE is no failure,
+/// so that returning the status of a send makes a correct handler. For `upgrade` it is one, so that no client is
+/// accepted by accident.
+#[inline]
+fn result(code: i32) -> i32 {
+    if code == PORTAL_STATUS_GONE as i32 {
+        0
+    } else {
+        code
+    }
+}
+
 /// Converts a request to the opaque type that C sees.
 pub(super) fn as_opaque(request: &Request) -> *const portal_request {
     ptr::from_ref(request).cast()
@@ -164,6 +183,20 @@ pub(super) fn message_number(kind: Kind) -> u32 {
         Kind::Text => PORTAL_MESSAGE_TEXT as u32,
         Kind::Binary => PORTAL_MESSAGE_BINARY as u32,
     }
+}
+
+/// Returns the number of an event in C.
+pub(super) fn event_number(event: EventKind) -> u32 {
+    let event = match event {
+        EventKind::Upgrade => PORTAL_EVENT_UPGRADE,
+        EventKind::Connect => PORTAL_EVENT_CONNECT,
+        EventKind::Message => PORTAL_EVENT_MESSAGE,
+        EventKind::Disconnect => PORTAL_EVENT_DISCONNECT,
+        EventKind::Drain => PORTAL_EVENT_DRAIN,
+        EventKind::Pong => PORTAL_EVENT_PONG,
+        EventKind::Error => PORTAL_EVENT_ERROR,
+    };
+    event as u32
 }
 
 /// Returns `data` and `len` for C: `data` is never NULL, and the NUL behind it is not counted.
@@ -179,7 +212,7 @@ fn report(failure: &Failure, message: *const c_char) -> portal_error {
     portal_error {
         size: size_of::<portal_error>(),
         status: portal_status_value::from(failure.kind) as i32,
-        event: failure.event as u32,
+        event: event_number(failure.event),
         code: failure.code,
         close_code: u32::from(failure.close_code),
         message,
@@ -221,7 +254,7 @@ mod tests {
     use std::slice;
     use std::sync::Arc;
 
-    use crate::server::{EventKind, FailureKind};
+    use crate::server::FailureKind;
 
     /// Records the calls of the host's functions, and what they return.
     #[derive(Default)]
@@ -359,6 +392,21 @@ mod tests {
                 "disconnect 5 1009 \"bye\"",
             ]
         );
+    }
+
+    #[test]
+    fn a_handler_that_returns_gone_has_not_failed_but_upgrade_has() {
+        let host = Host::default();
+        let handlers = host.handlers();
+        let request = Request::example();
+
+        for (returned, failure) in [(0, 0), (-2, 0), (-3, -3), (1, 1), (403, 403)] {
+            host.returns.set(returned);
+            assert_eq!(handlers.connect(5, &request), failure);
+            assert_eq!(handlers.message(5, Kind::Text, b"hi\0"), failure);
+            assert_eq!(handlers.disconnect(5, 1000, c""), failure);
+            assert_eq!(handlers.upgrade(5, &request), returned);
+        }
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::any::Any;
 use std::ffi::c_void;
 use std::ptr;
 
-use super::callback::{Report, lend, message_number};
+use super::callback::{Report, event_number, lend, message_number};
 use super::handlers::portal_error;
 use super::pointer::place;
 use super::server::serve;
@@ -165,7 +165,7 @@ impl Records for Filling {
             }
         };
         self.write(portal_pulled {
-            event: event as u32,
+            event: event_number(event),
             r#type,
             websocket: record.websocket,
             user_data: record.user_data,
@@ -333,7 +333,7 @@ mod tests {
 
         let (known, all) = (MIN_SIZE_BYTES / 8, STRIDE / 8);
         for record in memory.chunks(all).take(2) {
-            assert_eq!(record[0], u64::from(EventKind::Drain as u32));
+            assert_eq!(record[0], u64::from(event_number(EventKind::Drain)));
             assert!(record[known..].iter().all(|&word| word == 0), "{record:?}");
         }
         assert_eq!((memory[1], memory[all + 1]), (1, 2));

@@ -18,13 +18,13 @@ use super::guard::quick_guard_or;
 use super::numbers::portal_message::{
     PORTAL_MESSAGE_BINARY, PORTAL_MESSAGE_TEXT, PORTAL_MESSAGE_UNCOMPRESSED,
 };
-use super::numbers::portal_state::PORTAL_STATE_CLOSED;
+use super::numbers::portal_state::*;
 use super::pointer::{bytes, string};
 use super::status::portal_status_value::PORTAL_STATUS_ARGUMENT;
 use super::status::{Outcome, portal_status};
 use super::types::portal_websocket;
 use crate::proto::Kind;
-use crate::server;
+use crate::server::{self, State};
 
 /// Queues one message (RFC 6455 section 5.6) and returns at once.
 ///
@@ -195,7 +195,14 @@ pub extern "C" fn portal_abort(websocket: portal_websocket) -> portal_status {
 /// @since    0.1
 #[unsafe(no_mangle)]
 pub extern "C" fn portal_state_of(websocket: portal_websocket) -> u32 {
-    quick_guard_or(PORTAL_STATE_CLOSED as u32, || server::state_of(websocket))
+    let state = quick_guard_or(State::Closed, || server::state_of(websocket));
+    let state = match state {
+        State::Connecting => PORTAL_STATE_CONNECTING,
+        State::Open => PORTAL_STATE_OPEN,
+        State::Closing | State::ClosingLocally => PORTAL_STATE_CLOSING,
+        State::Closed | State::Free => PORTAL_STATE_CLOSED,
+    };
+    state as u32
 }
 
 /// Returns the size of a websocket's send queue: the bytes not yet written to the socket.

@@ -38,8 +38,7 @@ pub use error::ProtoError;
 pub use extension::Extension;
 pub use frame::{
     FrameHead, Header, MAX_CONTROL_FRAME, MAX_CONTROL_PAYLOAD, Opcode, WholeMessage,
-    compressed_head, data_head, frame_len, parse_header, split_message, write_close, write_ping,
-    write_pong,
+    compressed_head, data_head, frame_len, parse_header, write_close, write_ping, write_pong,
 };
 pub use handshake::{Offer, check, max_accept_len, may_set_header, write_accept};
 pub use head::HeadScanner;

@@ -6,17 +6,16 @@ use std::ffi::{CStr, CString, c_void};
 use super::Request;
 use crate::proto::Kind;
 
-/// The number of an event, as C sees it (`enum portal_event`).
+/// An event of the interface.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u32)]
 pub(crate) enum EventKind {
-    Upgrade = 1,
-    Connect = 2,
-    Message = 3,
-    Disconnect = 4,
-    Drain = 5,
-    Pong = 6,
-    Error = 7,
+    Upgrade,
+    Connect,
+    Message,
+    Disconnect,
+    Drain,
+    Pong,
+    Error,
 }
 
 impl EventKind {

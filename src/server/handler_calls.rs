@@ -14,11 +14,6 @@ thread_local! {
 
 static DEBUG_ON_ERROR: AtomicBool = AtomicBool::new(false);
 
-/// The value, besides 0, that a handler may return without having failed: PORTAL_STATUS_GONE, so that
-/// returning the status of a send makes a correct handler. For `upgrade` it is a failure, so that no client is
-/// accepted by accident.
-const GONE: i32 = -2;
-
 /// Counts a handler of the application that is about to run.
 #[inline]
 pub(crate) fn count_handler() {
@@ -59,17 +54,11 @@ pub(crate) fn handle(
     handler: impl FnOnce() -> i32,
 ) -> bool {
     let code = handler();
-    let failed = has_failed(code);
+    let failed = code != 0;
     if failed {
         report_failure(application, websocket, event, code, name);
     }
     failed
-}
-
-/// Whether what a handler has returned is a failure.
-#[inline]
-pub(crate) fn has_failed(code: i32) -> bool {
-    code != 0 && code != GONE
 }
 
 /// The decision of `upgrade`.
@@ -144,19 +133,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_handler_that_answers_gone_has_not_failed() {
-        for (code, failed) in [(0, false), (-2, false), (-3, true), (1, true), (403, true)] {
-            assert_eq!(has_failed(code), failed, "{code}");
-        }
-    }
-
-    #[test]
     fn upgrade_accepts_rejects_or_fails() {
         assert_eq!(Verdict::from(0), Verdict::Accept);
         for status in [300, 308, 400, 403, 599] {
             assert_eq!(Verdict::from(i32::from(status)), Verdict::Reject(status));
         }
-        for code in [1, 299, 600, -3, GONE, 65_536, 65_536 + 400] {
+        for code in [1, 299, 600, -3, -2, 65_536, 65_536 + 400] {
             assert_eq!(Verdict::from(code), Verdict::Failed(code));
         }
     }

@@ -46,6 +46,7 @@ pub(crate) use options::{Dispatch, Options};
 pub(crate) use sending::{
     abort, close as close_websocket, data, flush, ping, queued, send, set_data, state_of,
 };
+pub(crate) use slot::State;
 #[cfg(test)]
 pub(crate) use {
     dispatch::pull::{Batch, Puller},

@@ -9,7 +9,7 @@ use super::event_loop::Loop;
 use super::event_loop::core::Core;
 use super::slot::State;
 use super::websocket::client_thread;
-use super::websocket::mailbox::{Mail, Mailbox, ping_cost};
+use super::websocket::mailbox::{Mail, Mailbox, MailedMessage, ping_cost};
 use super::websocket::queue_limit::Reservation;
 use super::websocket::slot_arena::{self, Address};
 
@@ -41,13 +41,14 @@ pub(crate) fn send(websocket: u64, kind: Kind, data: &[u8], may_deflate: bool) -
         }
         core.send(token, kind, &head, data, may_deflate)
     });
-    here.unwrap_or_else(|| post_message(address, &head, data, limit, may_deflate))
+    here.unwrap_or_else(|| post_message(address, kind, &head, data, limit, may_deflate))
 }
 
 /// Mails one message to the websocket's loop, which queues it.
 #[inline(never)]
 fn post_message(
     address: Address,
+    kind: Kind,
     head: &FrameHead,
     data: &[u8],
     limit: u64,
@@ -64,7 +65,13 @@ fn post_message(
     let reservation = Reservation::of_message(address, cost, limit)?;
     frame.extend_from_slice(head);
     frame.extend_from_slice(data);
-    let mail = Mail::Message(address.token, frame, may_deflate);
+    let message = MailedMessage {
+        frame,
+        head_len: head.len(),
+        kind,
+        may_deflate,
+    };
+    let mail = Mail::Message(address.token, message);
     client_thread::post_message(address.mailbox, mail);
     reservation.commit();
     Ok(())
@@ -166,15 +173,10 @@ pub(crate) fn flush(websocket: u64) -> ServerResult {
     Ok(())
 }
 
-/// Returns the value of `enum portal_state`.
-pub(crate) fn state_of(websocket: u64) -> u32 {
+/// Returns the state of a websocket; Closed, too, when there is none with this id.
+pub(crate) fn state_of(websocket: u64) -> State {
     let word = slot_arena::find(websocket).and_then(|address| address.live());
-    match word.map_or(State::Closed, |word| word.state()) {
-        State::Connecting => 0,
-        State::Open => 1,
-        State::Closing | State::Silenced => 2,
-        State::Closed | State::Free => 3,
-    }
+    word.map_or(State::Closed, |word| word.state())
 }
 
 /// Returns how many bytes the kernel has not accepted yet.

@@ -19,7 +19,7 @@ pub(crate) enum State {
     Closing = 2,
     /// Closing, and the application has asked for it: no callback begins any more but `error` and
     /// `disconnect`.
-    Silenced = 3,
+    ClosingLocally = 3,
     /// `disconnect` runs, or is about to.
     Closed = 4,
     /// No websocket has this slot; its generation is the next one's.
@@ -57,7 +57,7 @@ impl Word {
             0 => State::Connecting,
             1 => State::Open,
             2 => State::Closing,
-            3 => State::Silenced,
+            3 => State::ClosingLocally,
             4 => State::Closed,
             _ => State::Free,
         }
@@ -187,7 +187,7 @@ impl Slot {
         let (before, drain) = self.uncount(cost, low);
         let closing = matches!(
             before.state(),
-            State::Closing | State::Silenced | State::Closed
+            State::Closing | State::ClosingLocally | State::Closed
         );
         let is_low = before.queued() > low && before.queued() - cost <= low;
         (drain || closing || is_low).then_some(Released { drain })
@@ -227,8 +227,8 @@ impl Slot {
     }
 
     /// Whether the application has asked for the end of the websocket of this generation.
-    pub(crate) fn is_silenced(&self, generation: u32) -> bool {
-        let ended = |word: Word| matches!(word.state(), State::Silenced | State::Closed);
+    pub(crate) fn is_closing_locally(&self, generation: u32) -> bool {
+        let ended = |word: Word| matches!(word.state(), State::ClosingLocally | State::Closed);
         self.live(generation).map_or(true, ended)
     }
 
@@ -236,7 +236,7 @@ impl Slot {
     pub(crate) fn close(&self, generation: u32) -> Result<(), ServerError> {
         let closed = self.update(generation, |word| match word.state() {
             State::Connecting => Err(ServerError::Busy),
-            State::Open => Ok(word.with(State::Silenced)),
+            State::Open => Ok(word.with(State::ClosingLocally)),
             _ => Err(ServerError::Gone),
         });
         closed.map(|_| ())
@@ -246,7 +246,7 @@ impl Slot {
     pub(crate) fn abort(&self, generation: u32) -> Result<(), ServerError> {
         let aborted = self.update(generation, |word| match word.state() {
             State::Closed | State::Free => Err(ServerError::Gone),
-            _ => Ok(word.with(State::Silenced)),
+            _ => Ok(word.with(State::ClosingLocally)),
         });
         aborted.map(|_| ())
     }
@@ -429,17 +429,17 @@ mod tests {
         assert_eq!(slot.abort(generation), Err(ServerError::Gone));
         assert_eq!(slot.reserve(generation, 2, LIMIT), Err(ServerError::Gone));
         assert_eq!(slot.word().0, word);
-        assert!(!slot.is_silenced(generation + 1));
+        assert!(!slot.is_closing_locally(generation + 1));
     }
 
     #[test]
     fn the_application_silences_by_the_word_alone() {
         let (slot, generation) = open();
         slot.advance(generation, State::Closing).unwrap();
-        assert!(!slot.is_silenced(generation));
+        assert!(!slot.is_closing_locally(generation));
         assert_eq!(slot.close(generation), Err(ServerError::Gone));
         slot.abort(generation).unwrap();
-        assert!(slot.is_silenced(generation));
+        assert!(slot.is_closing_locally(generation));
         slot.abort(generation).unwrap();
         slot.advance(generation, State::Closed).unwrap();
         assert_eq!(slot.abort(generation), Err(ServerError::Gone));
@@ -622,13 +622,13 @@ mod loom_tests {
             });
             let was_open = slot.advance(generation, State::Closing).is_ok();
             let closing = slot.word().state();
-            assert!(matches!(closing, State::Closing | State::Silenced));
-            let silenced = slot.is_silenced(generation);
+            assert!(matches!(closing, State::Closing | State::ClosingLocally));
+            let closing_locally = slot.is_closing_locally(generation);
             slot.advance(generation, State::Closed).expect("closing");
             assert_eq!(slot.word().state(), State::Closed);
             let closed = closer.join().expect("no panic").is_ok();
             let aborted = aborter.join().expect("no panic").is_ok();
-            assert!(!silenced || closed || aborted);
+            assert!(!closing_locally || closed || aborted);
             assert!(was_open || closed || aborted);
             assert_eq!(slot.word().state(), State::Closed);
         });

@@ -43,28 +43,28 @@ impl Loop {
         input: &mut [u8],
     ) -> Option<usize> {
         let mut core = self.core.borrow_mut();
-        let Some(opening) = core.conns.get_mut(token)?.extra().opening.as_mut() else {
+        let Some(request) = core.conns.get_mut(token)?.extra().incoming_request.as_mut() else {
             return Some(input.len());
         };
-        let earlier = opening.head.len();
+        let earlier = request.head.len();
         let mut buffered;
-        let (head, peer) = match opening.read(input, self.server.options.max_header_size) {
+        let (head, peer) = match request.read(input, self.server.options.max_header_size) {
             Ok(None) => {
                 // The time for the next request after a page counts from its first bytes.
-                if earlier == 0 && opening.has_served_page {
+                if earlier == 0 && request.has_served_page {
                     let now = core.clock.now();
                     core.conns.entry_mut(token).phase_started_tick = now;
                 }
                 return Some(input.len());
             }
             Ok(Some(end)) => {
-                buffered = std::mem::take(&mut opening.head);
+                buffered = std::mem::take(&mut request.head);
                 let all = if earlier > 0 {
                     &mut buffered
                 } else {
                     &mut *input
                 };
-                (&mut all[..end], opening.peer)
+                (&mut all[..end], request.peer)
             }
             Err(error) => {
                 core.fail_request(token, error);
@@ -220,7 +220,7 @@ impl Loop {
             conn.path = path.stay();
             conn.counted.for_path = true;
             let extra = conn.extra();
-            extra.opening = None;
+            extra.incoming_request = None;
             extra.accept = Some(offer.accept);
             extra.agreement = self.agree(offer);
         }

@@ -273,7 +273,7 @@ impl Loop {
                 return input.len();
             };
             let code = application.message(websocket, message.kind, payload);
-            if handler_calls::has_failed(code) {
+            if code != 0 {
                 self.message_failed(&**application, token, code);
             }
             at += message.end;

@@ -451,7 +451,7 @@ impl Client {
         };
         let is_dropped = match event {
             Event::Message(..) | Event::Pong(_) | Event::Drain => {
-                slot.is_silenced(token.generation)
+                slot.is_closing_locally(token.generation)
             }
             Event::Connect(_) | Event::Failure(_) | Event::Disconnect(..) => false,
         };

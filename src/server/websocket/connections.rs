@@ -1,8 +1,9 @@
 //! The table of a loop's connections.
 
-use crate::net::{Peer, Token, memory};
-use crate::proto::{Agreement, Deflater, HeadScanner, Refusal, Session, TLS_HANDSHAKE};
+use crate::net::{Token, memory};
+use crate::proto::{Agreement, Deflater, Session};
 use crate::server::event::Target;
+use crate::server::handshake::incoming_request::IncomingRequest;
 use crate::server::id::{IdKind, id};
 use crate::server::slot::{Freed, Slot, State};
 use crate::server::websocket::client_thread::ClientQueue;
@@ -90,7 +91,7 @@ pub(crate) struct Counted {
 /// What a connection needs only temporarily.
 #[derive(Default)]
 pub(crate) struct Extra {
-    pub opening: Option<Opening>,
+    pub incoming_request: Option<IncomingRequest>,
     /// The value of Sec-WebSocket-Accept, until `upgrade` has decided.
     pub accept: Option<[u8; 28]>,
     /// Input that waits until it may be delivered, from `backlog_from` on.
@@ -118,67 +119,15 @@ pub(crate) struct Extra {
 impl Extra {
     fn held_bytes(&self) -> usize {
         let head = self
-            .opening
+            .incoming_request
             .as_ref()
-            .map_or(0, |opening| opening.head.capacity());
+            .map_or(0, |request| request.head.capacity());
         let deflater = self
             .deflater
             .as_ref()
             .map_or(0, |deflater| deflater.held_bytes());
         self.backlog.capacity() + head + deflater
     }
-}
-
-/// A request that is being read.
-pub(crate) struct Opening {
-    pub peer: Peer,
-    /// What has arrived of it, unless it arrives all at once.
-    pub head: Vec<u8>,
-    pub scanner: HeadScanner,
-    /// An earlier request on the connection was answered with a page.
-    pub has_served_page: bool,
-}
-
-/// Why the head of a request cannot be read.
-pub(crate) enum HeadError {
-    Refused(Refusal),
-    /// It begins as TLS does.
-    Tls,
-    Memory,
-}
-
-impl Opening {
-    /// Reads what has arrived. Returns the length of the head once it is complete: it is in `head`, or, if
-    /// nothing was buffered before, in `input`.
-    pub(crate) fn read(
-        &mut self,
-        input: &[u8],
-        max_header_size: usize,
-    ) -> Result<Option<usize>, HeadError> {
-        let Self { head, scanner, .. } = self;
-        let is_first = head.is_empty();
-        if !is_first {
-            append(head, input)?;
-        }
-        let all = if is_first { input } else { &*head };
-        let end = scanner.scan(all, max_header_size).map_err(|refusal| {
-            if all.first() == Some(&TLS_HANDSHAKE) {
-                HeadError::Tls
-            } else {
-                HeadError::Refused(refusal)
-            }
-        })?;
-        if end.is_none() && is_first {
-            append(head, input)?;
-        }
-        Ok(end)
-    }
-}
-
-fn append(head: &mut Vec<u8>, input: &[u8]) -> Result<(), HeadError> {
-    memory::try_reserve(head, input.len()).map_err(|_| HeadError::Memory)?;
-    head.extend_from_slice(input);
-    Ok(())
 }
 
 /// What `disconnect` receives.
@@ -220,10 +169,11 @@ impl Conn {
 
     /// Whether it was answered with a page, and nothing of the next request has arrived.
     pub(crate) fn is_idle_page(&self) -> bool {
-        let opening = self.extra.as_ref().and_then(|extra| extra.opening.as_ref());
+        let extra = self.extra.as_ref();
+        let request = extra.and_then(|extra| extra.incoming_request.as_ref());
         self.phase == Phase::Opening
             && self.outbox.is_none()
-            && opening.is_some_and(|opening| opening.has_served_page && opening.head.is_empty())
+            && request.is_some_and(|request| request.has_served_page && request.head.is_empty())
     }
 
     /// Returns how many bytes of memory the connection holds for what is queued, received in part, and buffered.
@@ -263,7 +213,7 @@ impl Conn {
     /// Frees what an open, quiet websocket does not need.
     pub(crate) fn drop_idle_extra(&mut self) {
         let needed = self.extra.as_ref().is_some_and(|extra| {
-            extra.opening.is_some()
+            extra.incoming_request.is_some()
                 || extra.backlog_from < extra.backlog.len()
                 || extra.pong.is_some()
                 || extra.deflater.is_some()

@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use crate::locks;
 use crate::net::{Peer, Socket, Token, Waker};
+use crate::proto::Kind;
 use crate::server::Request;
 use crate::server::dispatch::pull::Batch;
 use crate::server::handler_calls::Verdict;
@@ -16,9 +17,8 @@ use crate::server::websocket::wake_flag::{WakeFlag, WorkAdded};
 pub(crate) enum Mail {
     /// A connection that another loop accepted.
     Connection(Socket, Peer),
-    /// A whole frame to send, and whether it may be compressed; its length and [`Mail::COST`] are counted in the
-    /// slot.
-    Message(Token, Vec<u8>, bool),
+    /// A message to send; the length of its frame and [`Mail::COST`] are counted in the slot.
+    Message(Token, MailedMessage),
     /// A ping's payload; its cost is counted as for a message, and as a ping.
     Ping(Token, Vec<u8>),
     /// A close frame's payload; the state is CLOSING already.
@@ -39,6 +39,16 @@ pub(crate) enum Mail {
     BatchReturned(Box<Batch>),
 }
 
+/// A message that another thread sends.
+pub(crate) struct MailedMessage {
+    /// The whole frame.
+    pub frame: Vec<u8>,
+    /// How many of its bytes are the header.
+    pub head_len: usize,
+    pub kind: Kind,
+    pub may_deflate: bool,
+}
+
 impl Mail {
     /// What keeping one message here costs beside its bytes.
     pub(crate) const COST: u64 = 64;
@@ -46,7 +56,9 @@ impl Mail {
     /// The websocket in whose slot bytes are counted for it, and how many.
     pub(crate) fn cost(&self) -> Option<(Token, u64)> {
         match self {
-            Self::Message(token, frame, _) => Some((*token, frame.len() as u64 + Self::COST)),
+            Self::Message(token, message) => {
+                Some((*token, message.frame.len() as u64 + Self::COST))
+            }
             Self::Ping(token, payload) => Some((*token, ping_cost(payload) as u64 + Self::COST)),
             _ => None,
         }

@@ -9,8 +9,9 @@ use super::input::Input;
 use super::output::Output;
 use crate::net::{Peer, Socket, Token, memory};
 use crate::proto::{self, HeadScanner, Refusal, Session};
+use crate::server::handshake::incoming_request::{HeadError, IncomingRequest};
 use crate::server::log::ConnectionName;
-use crate::server::websocket::connections::{Conn, Counted, Extra, HeadError, Opening, Phase};
+use crate::server::websocket::connections::{Conn, Counted, Extra, Phase};
 
 /// Maximum number of connections that are accepted in one turn.
 const MAX_ACCEPTS: usize = 64;
@@ -102,7 +103,7 @@ impl Core {
     /// Returns None when it cannot be served.
     fn add_connection(&mut self, socket: Socket, peer: Peer, admitted: bool) -> Option<Token> {
         let now = self.clock.now();
-        let opening = Opening {
+        let request = IncomingRequest {
             peer,
             head: Vec::new(),
             scanner: HeadScanner::default(),
@@ -111,7 +112,7 @@ impl Core {
         let conn = Conn {
             session: Session::default(),
             extra: Some(Box::new(Extra {
-                opening: Some(opening),
+                incoming_request: Some(request),
                 ..Extra::default()
             })),
             last_received_tick: now,
@@ -228,10 +229,10 @@ impl Core {
             return;
         };
         conn.phase_started_tick = now;
-        if let Some(opening) = conn.extra().opening.as_mut() {
-            opening.head = Vec::new();
-            opening.scanner = HeadScanner::default();
-            opening.has_served_page = true;
+        if let Some(request) = conn.extra().incoming_request.as_mut() {
+            request.head = Vec::new();
+            request.scanner = HeadScanner::default();
+            request.has_served_page = true;
         }
         // A page reserves its own memory.
         self.queue_response(0, token, write);
@@ -244,7 +245,7 @@ impl Core {
             return;
         };
         conn.begin_ending(Phase::Finishing, now);
-        conn.extra().opening = None;
+        conn.extra().incoming_request = None;
         self.queue_response(len, token, write);
     }
 }

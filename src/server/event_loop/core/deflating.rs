@@ -5,6 +5,7 @@ use super::output::Output;
 use crate::net::Token;
 use crate::proto::{self, FrameHead, Kind};
 use crate::server::ServerError;
+use crate::server::websocket::mailbox::MailedMessage;
 use crate::server::websocket::queue_limit::Reservation;
 
 impl Core {
@@ -34,22 +35,24 @@ impl Core {
         sent
     }
 
-    /// Queues a frame that another thread has mailed, its message compressed if that is shorter. The mailed
-    /// frame's bytes are counted. Returns false when the client has gone.
-    pub(super) fn queue_mailed_frame(
+    /// Queues a message that another thread has mailed, compressed if that is shorter. The uncompressed frame's
+    /// bytes are counted. Returns false when the client has gone.
+    pub(super) fn queue_mailed_message(
         &mut self,
         mut reservation: Reservation,
-        frame: Vec<u8>,
-        may_deflate: bool,
+        message: MailedMessage,
     ) -> bool {
         let token = reservation.token();
-        let cost = frame.len();
-        let deflated = match proto::split_message(&frame) {
-            Some((kind, body)) if may_deflate && body.len() >= self.output.deflate_min_bytes => {
-                self.deflate(token, kind, body)
-            }
-            _ => None,
-        };
+        let MailedMessage {
+            frame,
+            head_len,
+            kind,
+            may_deflate,
+        } = message;
+        let (cost, body) = (frame.len(), &frame[head_len..]);
+        let is_worth_it = may_deflate && body.len() >= self.output.deflate_min_bytes;
+        let deflated = is_worth_it.then(|| self.deflate(token, kind, body));
+        let deflated = deflated.flatten();
         let Some((head, deflated)) = deflated else {
             return self.queue(reservation, |outbox| outbox.append_owned(frame));
         };

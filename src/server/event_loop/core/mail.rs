@@ -29,9 +29,9 @@ impl Core {
 
     fn handle_mail(&mut self, mail: Mail) {
         match mail {
-            Mail::Message(token, frame, may_deflate) => {
-                let reservation = self.reservation_of_mail(token, frame.len(), 0);
-                let queued = self.queue_mailed_frame(reservation, frame, may_deflate);
+            Mail::Message(token, message) => {
+                let reservation = self.reservation_of_mail(token, message.frame.len(), 0);
+                let queued = self.queue_mailed_message(reservation, message);
                 self.traffic.messages_out += u64::from(queued);
             }
             Mail::Ping(token, payload) => {

@@ -103,7 +103,7 @@ impl Core {
         let phase = conn.phase;
         let extra = conn.extra.as_ref();
         let was_failed = extra.is_some_and(|extra| extra.close_status.failed == Some(CLOSE_CODE));
-        let is_reading_request = extra.is_some_and(|extra| extra.opening.is_some());
+        let is_reading_request = extra.is_some_and(|extra| extra.incoming_request.is_some());
         if phase != Phase::Ended && !was_failed {
             let closed = &self.server.metrics.memory_closed;
             closed.fetch_add(1, Ordering::Relaxed);

@@ -72,7 +72,7 @@ impl Core {
             .as_ref()
             .map_or((0, 0), |out| (out.counted(), out.pings()));
         if let Some(extra) = conn.extra.as_mut() {
-            extra.opening = None;
+            extra.incoming_request = None;
             extra.backlog = Vec::new();
             extra.backlog_from = 0;
             extra.deflater = None;

@@ -94,8 +94,11 @@ impl Core {
         match conn.phase {
             Phase::Free | Phase::Deciding | Phase::Ended => (),
             Phase::Opening => {
-                let opening = conn.extra.as_ref().and_then(|extra| extra.opening.as_ref());
-                let has_served_page = opening.is_some_and(|opening| opening.has_served_page);
+                let request = conn
+                    .extra
+                    .as_ref()
+                    .and_then(|extra| extra.incoming_request.as_ref());
+                let has_served_page = request.is_some_and(|request| request.has_served_page);
                 let limit = if conn.is_idle_page() {
                     periods.page_keep_alive
                 } else {

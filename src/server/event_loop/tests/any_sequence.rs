@@ -385,7 +385,7 @@ impl World {
             let Some(websocket) = self.websocket(number) else {
                 continue;
             };
-            if sending::state_of(websocket) != 1 {
+            if sending::state_of(websocket) != State::Open {
                 continue;
             }
             assert_eq!(queued(websocket), 0);

@@ -60,7 +60,7 @@ fn the_websocket_that_holds_most_ends_with_1013_after_the_frame_that_is_being_se
     assert_eq!(server.metrics().memory_closed.load(Ordering::Relaxed), 1);
     assert!(held(&server) <= 4 * MIB as u64 * 7 / 8);
 
-    assert_eq!(sending::state_of(large.websocket), 2);
+    assert_eq!(sending::state_of(large.websocket), State::Closing);
     assert_eq!(send(large.websocket, "late"), Err(ServerError::Gone));
     assert_eq!(queued(small.websocket) / MIB, 1);
     large.accept_at_most(10 * MIB);
@@ -82,7 +82,7 @@ fn the_websocket_that_holds_most_ends_with_1013_after_the_frame_that_is_being_se
         "{events:?}"
     );
     for peer in [&small, &more] {
-        assert_eq!(sending::state_of(peer.websocket), 1);
+        assert_eq!(sending::state_of(peer.websocket), State::Open);
     }
 }
 
@@ -133,8 +133,8 @@ fn the_largest_of_all_loops_ends() {
     }
     server.run();
     assert_eq!(server.metrics().memory_closed.load(Ordering::Relaxed), 1);
-    assert_eq!(sending::state_of(first.websocket), 2);
-    assert_eq!(sending::state_of(second.websocket), 1);
+    assert_eq!(sending::state_of(first.websocket), State::Closing);
+    assert_eq!(sending::state_of(second.websocket), State::Open);
 }
 
 #[test]
@@ -161,7 +161,7 @@ fn a_batch_is_written_before_connections_end() {
     let frames = quick.all_frames();
     assert_eq!(frames.len(), 160);
     assert!(frames.iter().all(|frame| *frame == frames[0]));
-    assert_eq!(sending::state_of(quick.websocket), 1);
+    assert_eq!(sending::state_of(quick.websocket), State::Open);
 }
 
 #[test]
@@ -176,5 +176,5 @@ fn a_large_frame_that_has_not_begun_is_freed() {
     assert_eq!(server.metrics().memory_closed.load(Ordering::Relaxed), 1);
     assert!(held(&server) < 3 * MIB as u64, "{}", held(&server));
     let states = [&large, &small, &more].map(|peer| sending::state_of(peer.websocket));
-    assert_eq!(states, [2, 1, 1]);
+    assert_eq!(states, [State::Closing, State::Open, State::Open]);
 }

@@ -39,12 +39,12 @@ use crate::server::handshake::page::Page;
 use crate::server::handshake::paths;
 use crate::server::metrics::Metrics;
 use crate::server::websocket::connections::Phase;
-use crate::server::websocket::mailbox::Mail;
+use crate::server::websocket::mailbox::{Mail, MailedMessage};
 use crate::server::websocket::queue_limit::Reservation;
 use crate::server::websocket::slot_arena;
 use crate::server::{
     Application, Dispatch, EventKind, Failure, FailureKind, Options, Record, RecordEvent, Records,
-    Request, ServerError, sending,
+    Request, ServerError, State, sending,
 };
 
 /// A loop that still has work after so many turns never waits.
@@ -665,7 +665,13 @@ impl Stopped {
     /// Posts the message.
     fn go_on(self) {
         let token = self.reservation.token();
-        self.mailbox.post(Mail::Message(token, self.frame, true));
+        let message = MailedMessage {
+            frame: self.frame,
+            head_len: 2,
+            kind: Kind::Text,
+            may_deflate: true,
+        };
+        self.mailbox.post(Mail::Message(token, message));
         self.reservation.commit();
     }
 

@@ -80,7 +80,7 @@ fn a_batch_keeps_its_ids_until_it_is_returned() {
     assert_eq!(events, ["disconnect 1006"]);
     server.give_back(first);
     assert_eq!(server.phase(), Phase::Ended);
-    assert_eq!(sending::state_of(peer.websocket), 3);
+    assert_eq!(sending::state_of(peer.websocket), State::Closed);
 
     let other = server.connect();
     other.remote.send(server.handshake().as_bytes());
