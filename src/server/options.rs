@@ -143,7 +143,7 @@ enum Field {
 }
 
 const MAX_COUNT: i64 = i32::MAX as i64;
-const MAX_TIME: i64 = i32::MAX as i64;
+const MAX_TIME_MS: i64 = i32::MAX as i64;
 /// The largest whole number below which a double is exact.
 const MAX_CONNECTIONS: i64 = (1 << 53) - 1;
 /// What the count of a websocket's queued bytes holds, four times over.
@@ -168,10 +168,10 @@ pub(crate) const SETTINGS: [Setting; 31] = [
     number(8, "MAX_FRAGMENTS", "", 131_072, 1..=MAX_COUNT, Field::U32(|to| &mut to.max_fragments)),
     number(9, "MAX_HEADER_SIZE", "bytes", 16_384, 128..=16 * MIB, Field::Size(|to| &mut to.max_header_size)),
     number(10, "MAX_QUEUED", "bytes", 16 * MIB, 1..=MAX_BYTES, Field::U64(|to| &mut to.max_queued)),
-    number(11, "HANDSHAKE_TIMEOUT", "ms", 10_000, 1..=MAX_TIME, Field::U32(|to| &mut to.handshake_timeout)),
-    number(12, "IDLE_TIMEOUT", "ms", 0, 0..=MAX_TIME, Field::U32(|to| &mut to.idle_timeout)),
-    number(13, "PING_INTERVAL", "ms", 30_000, 0..=MAX_TIME, Field::U32(|to| &mut to.ping_interval)),
-    number(14, "CLOSE_TIMEOUT", "ms", 5_000, 1..=MAX_TIME, Field::U32(|to| &mut to.close_timeout)),
+    number(11, "HANDSHAKE_TIMEOUT", "ms", 10_000, 1..=MAX_TIME_MS, Field::U32(|to| &mut to.handshake_timeout)),
+    number(12, "IDLE_TIMEOUT", "ms", 0, 0..=MAX_TIME_MS, Field::U32(|to| &mut to.idle_timeout)),
+    number(13, "PING_INTERVAL", "ms", 30_000, 0..=MAX_TIME_MS, Field::U32(|to| &mut to.ping_interval)),
+    number(14, "CLOSE_TIMEOUT", "ms", 5_000, 1..=MAX_TIME_MS, Field::U32(|to| &mut to.close_timeout)),
     text(15, "ORIGINS", "", Field::List(|to| &mut to.origins, check_origin)),
     text(16, "SUBPROTOCOLS", "", Field::List(|to| &mut to.subprotocols, check_token)),
     number(17, "DEFLATE", "", DEFLATES as i64, 0..=2, Field::DeflateMode),
@@ -185,7 +185,7 @@ pub(crate) const SETTINGS: [Setting; 31] = [
     text(33, "METRICS_PATH", "", Field::Text(|to| &mut to.metrics_path, check_literal_path)),
     number(34, "SHARED_PATHS", "", 1, 0..=1, Field::Bool(|to| &mut to.shared_paths)),
     number(35, "UNIX_MODE", "", 0, 0..=0o777, Field::U32(|to| &mut to.unix_mode)),
-    number(38, "PAGE_KEEP_ALIVE", "ms", 75_000, 0..=MAX_TIME, Field::U32(|to| &mut to.page_keep_alive)),
+    number(38, "PAGE_KEEP_ALIVE", "ms", 75_000, 0..=MAX_TIME_MS, Field::U32(|to| &mut to.page_keep_alive)),
     number(39, "CLOSE_CODE", "", 1001, 1001..=4999, Field::CloseCode),
     number(40, "MAX_MEMORY", "bytes", 0, 0..=MAX_CONNECTIONS, Field::U64(|to| &mut to.max_memory)),
     text(41, "TLS_CLIENT_CRL", "", if_encrypts(Field::Text(|to| &mut to.tls.client_crl, check_file))),

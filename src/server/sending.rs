@@ -61,7 +61,7 @@ fn post_message(
     }
     let mut frame = Vec::new();
     memory::try_reserve_exact(&mut frame, head.len() + data.len())?;
-    let cost = (head.len() + data.len()) as u64 + Mail::COST;
+    let cost = (head.len() + data.len()) as u64 + Mail::COST_BYTES;
     let reservation = Reservation::of_message(address, cost, limit)?;
     frame.extend_from_slice(head);
     frame.extend_from_slice(data);
@@ -99,7 +99,7 @@ pub(crate) fn ping(websocket: u64, payload: &[u8]) -> ServerResult {
         Ok(())
     });
     here.unwrap_or_else(|| {
-        let reservation = Reservation::of_ping(address, cost + Mail::COST)?;
+        let reservation = Reservation::of_ping(address, cost + Mail::COST_BYTES)?;
         mailbox.post(Mail::Ping(token, payload));
         reservation.commit();
         Ok(())

@@ -27,10 +27,10 @@ pub(crate) enum State {
 }
 
 // The word: generation (26 bits) | state (3) | drain is owed (1) | queued bytes (34).
-const QUEUED: u64 = (1 << 34) - 1;
-const DRAIN: u64 = 1 << 34;
+const QUEUED_MASK: u64 = (1 << 34) - 1;
+const DRAIN_BIT: u64 = 1 << 34;
 const STATE_SHIFT: u32 = 35;
-const STATE: u64 = 7 << STATE_SHIFT;
+const STATE_MASK: u64 = 7 << STATE_SHIFT;
 const GENERATION_SHIFT: u32 = 38;
 
 /// The queued bytes in a word, if that is an open websocket's of this generation; else more than can
@@ -38,7 +38,7 @@ const GENERATION_SHIFT: u32 = 38;
 #[inline]
 fn queued_if_open(word: u64, generation: u32) -> u64 {
     let open = u64::from(generation) << GENERATION_SHIFT | (State::Open as u64) << STATE_SHIFT;
-    (word & !DRAIN).wrapping_sub(open)
+    (word & !DRAIN_BIT).wrapping_sub(open)
 }
 
 /// What a slot's word said at one moment.
@@ -53,7 +53,7 @@ impl Word {
 
     #[inline]
     pub(crate) fn state(self) -> State {
-        match (self.0 & STATE) >> STATE_SHIFT {
+        match (self.0 & STATE_MASK) >> STATE_SHIFT {
             0 => State::Connecting,
             1 => State::Open,
             2 => State::Closing,
@@ -65,12 +65,12 @@ impl Word {
 
     #[inline]
     pub(crate) fn queued(self) -> u64 {
-        self.0 & QUEUED
+        self.0 & QUEUED_MASK
     }
 
     /// The same word with another state.
     fn with(self, state: State) -> u64 {
-        self.0 & !STATE | (state as u64) << STATE_SHIFT
+        self.0 & !STATE_MASK | (state as u64) << STATE_SHIFT
     }
 }
 
@@ -141,7 +141,7 @@ impl Slot {
     ) -> Result<(), ServerError> {
         let word = self.word.load(Ordering::Acquire);
         let queued = queued_if_open(word, generation);
-        if queued < limit.min(QUEUED) && cost <= QUEUED - queued {
+        if queued < limit.min(QUEUED_MASK) && cost <= QUEUED_MASK - queued {
             let (success, failure) = (Ordering::SeqCst, Ordering::Relaxed);
             let swapped = self
                 .word
@@ -158,8 +158,8 @@ impl Slot {
     fn reserve_or_refuse(&self, generation: u32, cost: u64, limit: u64) -> Result<(), ServerError> {
         let reserved = self.update(generation, |word| match word.state() {
             State::Connecting => Err(ServerError::Busy),
-            State::Open if word.queued() >= limit => Ok(word.0 | DRAIN),
-            State::Open if cost > QUEUED - word.queued() => Err(ServerError::Memory),
+            State::Open if word.queued() >= limit => Ok(word.0 | DRAIN_BIT),
+            State::Open if cost > QUEUED_MASK - word.queued() => Err(ServerError::Memory),
             State::Open => Ok(word.0 + cost),
             _ => Err(ServerError::Gone),
         });
@@ -198,9 +198,9 @@ impl Slot {
     fn uncount(&self, cost: u64, low: u64) -> (Word, bool) {
         let mut word = self.word.load(Ordering::Acquire);
         loop {
-            let left = (word & QUEUED) - cost;
-            let due = word & DRAIN != 0 && left <= low;
-            let cleared = if due { word & !DRAIN } else { word };
+            let left = (word & QUEUED_MASK) - cost;
+            let due = word & DRAIN_BIT != 0 && left <= low;
+            let cleared = if due { word & !DRAIN_BIT } else { word };
             match self.word.compare_exchange_weak(
                 word,
                 cleared - cost,
@@ -264,7 +264,7 @@ impl Slot {
     /// Keeps the slot from being given to the next client until one byte is released.
     fn pin(&self, generation: u32) -> Result<(), ServerError> {
         self.update(generation, |word| match word.queued() {
-            QUEUED => Err(ServerError::Memory),
+            QUEUED_MASK => Err(ServerError::Memory),
             _ => Ok(word.0 + 1),
         })
         .map(|_| ())
@@ -369,11 +369,11 @@ mod tests {
         assert_eq!(slot.reserve(generation, 1, LIMIT), Err(ServerError::Full));
         assert!(slot.is_open_with(generation, 120));
         for other in [generation + 1, LAST_GENERATION] {
-            assert!(!slot.is_open_with(other, QUEUED));
+            assert!(!slot.is_open_with(other, QUEUED_MASK));
         }
         slot.advance(generation, State::Closing).unwrap();
-        assert!(!slot.is_open_with(generation, QUEUED));
-        assert!(!Slot::new().is_open_with(0, QUEUED));
+        assert!(!slot.is_open_with(generation, QUEUED_MASK));
+        assert!(!Slot::new().is_open_with(0, QUEUED_MASK));
     }
 
     #[test]

@@ -18,7 +18,7 @@ pub(crate) struct Page {
 }
 
 /// At most so many bytes of a response's head are the same for all pages.
-const FIXED_HEAD: usize = 256;
+const MAX_FIXED_HEAD_BYTES: usize = 256;
 
 /// What a request for a page asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,7 +77,7 @@ impl Page {
             false => &self.body,
         };
         let lens = [self.content_type.len(), server_header.len(), body.len()];
-        memory::try_reserve(out, FIXED_HEAD + lens.iter().sum::<usize>())?;
+        memory::try_reserve(out, MAX_FIXED_HEAD_BYTES + lens.iter().sum::<usize>())?;
         // There is room for all of it, so nothing fails.
         let _ = write!(out, "HTTP/1.1 {status}\r\nETag: {}\r\n", self.etag);
         if !request.unchanged {

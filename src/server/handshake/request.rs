@@ -36,7 +36,7 @@ pub(crate) struct Request {
     query: Span,
     peer: Peer,
     /// Written when it is asked for.
-    peer_name: OnceCell<[u8; PEER_NAME]>,
+    peer_name: OnceCell<[u8; PEER_NAME_BYTES]>,
     /// None: the connection is not encrypted.
     tls: Option<Box<TlsFacts>>,
     headers: Vec<Header>,
@@ -59,7 +59,7 @@ pub(crate) struct Request {
 }
 
 /// Room for the longest address, `[1111:…:8888%4294967295]:65535`, with its NUL.
-const PEER_NAME: usize = 60;
+const PEER_NAME_BYTES: usize = 60;
 
 #[derive(Clone, Copy, Debug)]
 struct Header {
@@ -164,9 +164,9 @@ impl Request {
     /// Who asks: an address with its port, or `unix`.
     pub(crate) fn peer(&self) -> &CStr {
         let name = self.peer_name.get_or_init(|| {
-            let mut name = [0; PEER_NAME];
+            let mut name = [0; PEER_NAME_BYTES];
             // It fits, and leaves its NUL.
-            let _ = write!(&mut name[..PEER_NAME - 1], "{}", self.peer);
+            let _ = write!(&mut name[..PEER_NAME_BYTES - 1], "{}", self.peer);
             name
         });
         CStr::from_bytes_until_nul(name).unwrap_or_default()
@@ -526,7 +526,7 @@ mod tests {
             ..*with_headers(b"")
         };
         assert_eq!(request.peer().to_bytes(), address.as_bytes());
-        assert!(address.len() < PEER_NAME);
+        assert!(address.len() < PEER_NAME_BYTES);
     }
 
     #[test]

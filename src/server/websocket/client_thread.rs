@@ -30,9 +30,9 @@ use crate::server::websocket::wake_flag::{WakeFlag, WorkAdded};
 use crate::server::{Request, handler_calls};
 
 /// No more is handed over while so many messages wait.
-const MAX_MESSAGES: usize = 64;
+const MAX_WAITING_MESSAGES: usize = 64;
 /// Nor while messages of so many bytes wait.
-const MAX_BYTES: usize = 1 << 20;
+const MAX_WAITING_BYTES: usize = 1 << 20;
 
 /// A longer message is handed over by itself: its copy costs more than that.
 const MAX_BATCHED_BYTES: usize = 16 << 10;
@@ -301,15 +301,16 @@ impl ClientQueue {
             messages, bytes, ..
         } = &self.batch;
         let room = (
-            MAX_MESSAGES - messages.len().min(MAX_MESSAGES),
-            MAX_BYTES - bytes.len().min(MAX_BYTES),
+            MAX_WAITING_MESSAGES - messages.len().min(MAX_WAITING_MESSAGES),
+            MAX_WAITING_BYTES - bytes.len().min(MAX_WAITING_BYTES),
         );
         if self.load.is_under(room.0, room.1) {
             return true;
         }
         // A swap, as the thread's is: whichever comes second sees what was counted before the first.
         self.load.wanted.swap(true, Ordering::SeqCst);
-        self.load.is_under(MAX_MESSAGES / 2, MAX_BYTES / 2)
+        self.load
+            .is_under(MAX_WAITING_MESSAGES / 2, MAX_WAITING_BYTES / 2)
             && self.load.wanted.swap(false, Ordering::SeqCst)
     }
 
@@ -359,7 +360,8 @@ impl Events {
         let load = &self.load;
         load.messages.fetch_sub(weight.messages, Ordering::SeqCst);
         load.bytes.fetch_sub(weight.bytes, Ordering::SeqCst);
-        load.is_under(MAX_MESSAGES / 2, MAX_BYTES / 2) && load.wanted.swap(false, Ordering::SeqCst)
+        load.is_under(MAX_WAITING_MESSAGES / 2, MAX_WAITING_BYTES / 2)
+            && load.wanted.swap(false, Ordering::SeqCst)
     }
 }
 
@@ -521,10 +523,10 @@ mod loom_tests {
     #[test]
     fn a_loop_that_found_no_room_hears_of_it_once_and_one_that_found_room_does_not() {
         explore(3, || {
-            let half_and_more = MAX_BYTES / 2 + 1;
+            let half_and_more = MAX_WAITING_BYTES / 2 + 1;
             const WEIGHT: Weight = Weight {
                 messages: 1,
-                bytes: MAX_BYTES / 2 + 1,
+                bytes: MAX_WAITING_BYTES / 2 + 1,
             };
             let has_room = Arc::new(Notify::new());
             let heard = Arc::new(AtomicUsize::new(0));

@@ -17,7 +17,7 @@ use crate::server::websocket::wake_flag::{WakeFlag, WorkAdded};
 pub(crate) enum Mail {
     /// A connection that another loop accepted.
     Connection(Socket, Peer),
-    /// A message to send; the length of its frame and [`Mail::COST`] are counted in the slot.
+    /// A message to send; the length of its frame and [`Mail::COST_BYTES`] are counted in the slot.
     Message(Token, MailedMessage),
     /// A ping's payload; its cost is counted as for a message, and as a ping.
     Ping(Token, Vec<u8>),
@@ -51,15 +51,17 @@ pub(crate) struct MailedMessage {
 
 impl Mail {
     /// What keeping one message here costs beside its bytes.
-    pub(crate) const COST: u64 = 64;
+    pub(crate) const COST_BYTES: u64 = 64;
 
     /// The websocket in whose slot bytes are counted for it, and how many.
     pub(crate) fn cost(&self) -> Option<(Token, u64)> {
         match self {
             Self::Message(token, message) => {
-                Some((*token, message.frame.len() as u64 + Self::COST))
+                Some((*token, message.frame.len() as u64 + Self::COST_BYTES))
             }
-            Self::Ping(token, payload) => Some((*token, ping_cost(payload) as u64 + Self::COST)),
+            Self::Ping(token, payload) => {
+                Some((*token, ping_cost(payload) as u64 + Self::COST_BYTES))
+            }
             _ => None,
         }
     }

@@ -28,9 +28,9 @@ impl Chunk {
     pub(crate) const SLOTS: usize = 256;
 }
 
-const ROW: usize = 256;
-type Row = Box<[OnceCell<Box<Chunk>>; ROW]>;
-static TABLE: [OnceCell<Row>; ROW] = [const { OnceCell::new() }; ROW];
+const ROW_CHUNKS: usize = 256;
+type Row = Box<[OnceCell<Box<Chunk>>; ROW_CHUNKS]>;
+static TABLE: [OnceCell<Row>; ROW_CHUNKS] = [const { OnceCell::new() }; ROW_CHUNKS];
 
 /// Where a websocket is found that an id names, if it still lives.
 #[derive(Clone, Copy)]
@@ -113,16 +113,16 @@ impl SlotArena {
         let number = {
             let mut arenas = arenas();
             let number = arenas.chunks;
-            if number as usize == ROW * ROW {
+            if number as usize == ROW_CHUNKS * ROW_CHUNKS {
                 return None;
             }
             arenas.chunks += 1;
             number
         };
         let position = self.chunks.len() as u32;
-        let row =
-            TABLE[number as usize / ROW].get_or_init(|| Box::new([const { OnceCell::new() }; ROW]));
-        let chunk = row[number as usize % ROW].get_or_init(|| {
+        let row = TABLE[number as usize / ROW_CHUNKS]
+            .get_or_init(|| Box::new([const { OnceCell::new() }; ROW_CHUNKS]));
+        let chunk = row[number as usize % ROW_CHUNKS].get_or_init(|| {
             let slots = std::array::from_fn(|_| Slot::new());
             Box::new(Chunk {
                 number,

@@ -8,10 +8,10 @@ use std::time::{Duration, Instant};
 use crate::server::Options;
 
 /// Each group of connections is looked at once in so many ticks.
-pub(crate) const ROUND: u32 = 10;
+pub(crate) const ROUND_TICKS: u32 = 10;
 
 /// A turn counts at most so many ticks beside those that it waited for.
-const GRACE: u64 = 2;
+const GRACE_TICKS: u64 = 2;
 
 /// Ticks that have begun.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -104,7 +104,7 @@ impl Clock {
         // Nanoseconds, of which there are enough for centuries.
         let elapsed = now.saturating_duration_since(self.started).as_nanos() as u64;
         let passed = elapsed / self.tick;
-        let counted = (passed - self.passed).min(self.planned + GRACE) as u32;
+        let counted = (passed - self.passed).min(self.planned + GRACE_TICKS) as u32;
         self.passed = passed;
         self.planned = 0;
         self.alarm = self.alarm.filter(|&alarm| alarm > passed);

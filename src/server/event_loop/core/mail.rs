@@ -78,9 +78,9 @@ impl Core {
 
     /// Returns the reservation of what has arrived by mail. The mail's own cost is uncounted.
     fn reservation_of_mail(&mut self, token: Token, bytes: usize, pings: u32) -> Reservation {
-        let counted = bytes as u64 + Mail::COST;
+        let counted = bytes as u64 + Mail::COST_BYTES;
         let mut reservation = Reservation::from_counted(self.address(token), counted, pings);
-        let cost = reservation.part(Mail::COST);
+        let cost = reservation.part(Mail::COST_BYTES);
         self.release(token, cost);
         reservation
     }

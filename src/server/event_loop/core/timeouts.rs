@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use super::Core;
 use crate::net::{Token, memory};
 use crate::proto;
-use crate::server::event_loop::core::clock::{ROUND, Ticks};
+use crate::server::event_loop::core::clock::{ROUND_TICKS, Ticks};
 use crate::server::shared::Stage;
 use crate::server::websocket::connections::{Conn, Phase};
 
@@ -42,13 +42,17 @@ impl Core {
         let groups = self.conns.groups() as u32;
         if self.conns.live() == 0 {
             if self.input.scratch.keeps_large() || self.poller.keeps_memory() {
-                return Some(ROUND);
+                return Some(ROUND_TICKS);
             }
             return self.certificate_check.remaining(self.clock.now());
         }
-        let next = self.clock.now().wrapping_add(1) % ROUND;
+        let next = self.clock.now().wrapping_add(1) % ROUND_TICKS;
         // Groups are checked in the first ticks of a round.
-        Some(if next < groups { 1 } else { 1 + ROUND - next })
+        Some(if next < groups {
+            1
+        } else {
+            1 + ROUND_TICKS - next
+        })
     }
 
     /// Checks the timeouts of the connections whose groups belong to these ticks.
@@ -67,18 +71,18 @@ impl Core {
         if self.certificate_check.is_due(self.clock.now()) {
             self.server.warn_of_certificates();
         }
-        if ticks.first / ROUND != ticks.first.wrapping_add(ticks.count) / ROUND {
+        if ticks.first / ROUND_TICKS != ticks.first.wrapping_add(ticks.count) / ROUND_TICKS {
             self.input.scratch.shed();
             memory::trim();
         }
-        for passed in 0..ticks.count.min(ROUND) {
-            let mut group = (ticks.first.wrapping_add(passed) % ROUND) as usize;
+        for passed in 0..ticks.count.min(ROUND_TICKS) {
+            let mut group = (ticks.first.wrapping_add(passed) % ROUND_TICKS) as usize;
             while group < self.conns.groups() {
                 let tokens: Vec<Token> = self.conns.group(group).collect();
                 tokens
                     .into_iter()
                     .for_each(|token| self.check_timeouts(token));
-                group += ROUND as usize;
+                group += ROUND_TICKS as usize;
             }
         }
     }

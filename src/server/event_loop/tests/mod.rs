@@ -653,7 +653,7 @@ impl Stopped {
         let address = slot_arena::find(websocket)?;
         let head = [0x81, text.len() as u8];
         let frame = [&head[..], text.as_bytes()].concat();
-        let cost = frame.len() as u64 + Mail::COST;
+        let cost = frame.len() as u64 + Mail::COST_BYTES;
         let reservation = Reservation::of_message(address, cost, address.mailbox.max_queued());
         Ok(Self {
             reservation: reservation?,
