@@ -30,6 +30,11 @@ impl Batches {
         Ok(())
     }
 
+    #[inline]
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     pub(super) fn oldest(&self) -> Option<Batch> {
         self.0.front().copied()
     }

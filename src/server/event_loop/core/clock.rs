@@ -23,8 +23,6 @@ pub(crate) struct Ticks {
 #[derive(Debug)]
 pub(crate) struct Clock {
     started: Instant,
-    /// The time that [`Clock::advance`] was last told.
-    last: Instant,
     /// Nanoseconds in a tick.
     tick: u64,
     /// Ticks that have been counted.
@@ -55,18 +53,12 @@ impl Clock {
         let milliseconds = u64::from((shortest / 40).clamp(5, 100));
         Self {
             started: now,
-            last: now,
             tick: milliseconds * 1_000_000,
             now: 0,
             passed: 0,
             planned: 0,
             alarm: None,
         }
-    }
-
-    /// Returns the time when the turn began.
-    pub(crate) fn last(&self) -> Instant {
-        self.last
     }
 
     #[inline]
@@ -100,7 +92,6 @@ impl Clock {
 
     /// Counts what has passed until now; returns the ticks that began since.
     pub(crate) fn advance(&mut self, now: Instant) -> Ticks {
-        self.last = now;
         // Nanoseconds, of which there are enough for centuries.
         let elapsed = now.saturating_duration_since(self.started).as_nanos() as u64;
         let passed = elapsed / self.tick;

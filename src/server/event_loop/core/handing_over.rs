@@ -30,17 +30,24 @@ impl Core {
 
     /// Hands the messages that were read to the client's own thread.
     pub(crate) fn hand_over(&mut self, token: Token) {
-        let now = self.clock.last();
         let is_batch = self
             .client_queue(token)
             .is_some_and(|queue| queue.hand_over());
-        if is_batch && self.batches.add(token, now).is_err() {
-            self.announce_at_once(token);
+        if is_batch {
+            let now = self.poller.now();
+            if self.batches.add(token, now).is_err() {
+                self.announce_at_once(token);
+            }
         }
     }
 
     /// Limits the next wait, if handlers of a batch may run. Returns false when there must be no wait.
+    #[inline]
     pub(crate) fn limit_wait_for_batches(&mut self) -> bool {
+        self.batches.is_empty() || self.limit_wait_for_oldest_batch()
+    }
+
+    fn limit_wait_for_oldest_batch(&mut self) -> bool {
         while let Some(batch) = self.batches.oldest() {
             if self.running_batch(batch.token).is_some() {
                 let left = batch.deadline.saturating_duration_since(self.poller.now());
@@ -54,6 +61,12 @@ impl Core {
     /// Looks for what the handlers of batches send that have had their time.
     #[inline]
     pub(crate) fn check_batches(&mut self, now: Instant) {
+        if !self.batches.is_empty() {
+            self.check_oldest_batches(now);
+        }
+    }
+
+    fn check_oldest_batches(&mut self, now: Instant) {
         while let Some(batch) = self.batches.oldest()
             && batch.deadline <= now
         {
