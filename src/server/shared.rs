@@ -2,7 +2,7 @@
 
 use std::io;
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, RwLock};
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use super::handshake::own_paths::{OwnPaths, ServedPaths};
 use super::host_threads::HostThreads;
 use super::memory_budget::Budget;
 use super::metrics::{Metrics, PublishedTraffic};
-use super::websocket::mailbox::Mailbox;
+use super::websocket::mailbox::{Mail, Mailbox};
 use super::websocket::slot_arena;
 use super::{Dispatch, Options, ServerError};
 use crate::locks;
@@ -58,6 +58,8 @@ pub(crate) struct LoopShare {
     /// Connections dealt to it.
     pub connections: AtomicU64,
     pub mailbox: OnceLock<&'static Mailbox>,
+    /// [`Mail::EndIdlePages`] is on its way to it.
+    pub ends_idle_pages: AtomicBool,
 }
 
 impl Shared {
@@ -178,6 +180,22 @@ impl Shared {
             }
         }
         self.host.wake_all();
+    }
+
+    /// Lets all loops but one end connections that only wait for another request for a page.
+    pub(crate) fn end_idle_pages_of_others(&self, number: usize) {
+        for (_, other) in self
+            .loops
+            .iter()
+            .enumerate()
+            .filter(|(at, _)| *at != number)
+        {
+            if let Some(mailbox) = other.mailbox.get()
+                && !other.ends_idle_pages.swap(true, Ordering::AcqRel)
+            {
+                mailbox.post(Mail::EndIdlePages);
+            }
+        }
     }
 
     /// Waits until closing has begun, or the last loop has ended.

@@ -31,6 +31,8 @@ pub(crate) enum Mail {
     Released(Token, Released),
     /// What `upgrade` answered on the client's own thread.
     Verdict(Token, Verdict, Box<Request>),
+    /// Descriptors or memory are short: connections that only wait for another request for a page shall end.
+    EndIdlePages,
     /// The queue of the client's own thread is half empty again.
     ClientQueueLow(Token),
     /// The client's own thread has ended, by a panic if not after `disconnect`.

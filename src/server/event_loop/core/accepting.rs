@@ -31,6 +31,7 @@ impl Core {
             let Some((socket, peer)) = self.acceptor.accept(&self.server, self.clock.now()) else {
                 if self.acceptor.is_stalled() {
                     self.end_idle_pages();
+                    self.server.end_idle_pages_of_others(self.number);
                 }
                 return;
             };
@@ -43,7 +44,7 @@ impl Core {
 
     /// Ends connections that were answered with a page and wait for the next request: what they use is needed.
     #[cold]
-    fn end_idle_pages(&mut self) {
+    pub(super) fn end_idle_pages(&mut self) {
         for group in 0..self.conns.groups() {
             let is_idle = |token: &Token| self.conns.get(*token).is_some_and(Conn::is_idle_page);
             let idle: Vec<Token> = self.conns.group(group).filter(is_idle).collect();

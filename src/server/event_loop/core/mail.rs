@@ -1,5 +1,7 @@
 //! Requests of other threads.
 
+use std::sync::atomic::Ordering;
+
 use super::{Core, Pending};
 use crate::net::Token;
 use crate::server::websocket::mailbox::{Mail, ping_cost};
@@ -47,6 +49,11 @@ impl Core {
                 }
                 self.reconsider_backlog(token);
                 self.try_queue_close_frame(token);
+            }
+            Mail::EndIdlePages => {
+                let requested = &self.server.loops[self.number].ends_idle_pages;
+                requested.store(false, Ordering::Release);
+                self.end_idle_pages();
             }
             Mail::ClientQueueLow(token) => self.reconsider_backlog(token),
             Mail::Verdict(token, verdict, request) => {

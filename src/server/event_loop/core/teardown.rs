@@ -71,7 +71,9 @@ impl Core {
             .outbox
             .as_ref()
             .map_or((0, 0), |out| (out.counted(), out.pings()));
+        let mut was_reported = false;
         if let Some(extra) = conn.extra.as_mut() {
+            was_reported = extra.close_status.failed.is_some();
             extra.incoming_request = None;
             extra.backlog = Vec::new();
             extra.backlog_from = 0;
@@ -97,7 +99,8 @@ impl Core {
             .open
             .fetch_sub(u64::from(connected), Ordering::Relaxed);
         self.acceptor.retry();
-        if let Some(error) = error.filter(|error| connected && !is_disconnect(error)) {
+        let is_news = connected && !was_reported;
+        if let Some(error) = error.filter(|error| is_news && !is_disconnect(error)) {
             let kind = match error.kind() {
                 io::ErrorKind::OutOfMemory => FailureKind::Memory,
                 _ => FailureKind::Io,

@@ -151,3 +151,21 @@ fn idle_connections_of_pages_are_ended_when_descriptors_run_short() {
     assert!(idle.remote.is_closed());
     assert!(!asking.remote.is_closed() && !websocket.remote.is_closed());
 }
+
+#[test]
+fn idle_pages_of_all_loops_end_when_descriptors_run_short() {
+    let server = Server::with_loops(3, |_| ());
+    let path = format!("{}/page", server.application.path);
+    paths::define_page(&path, Page::new("text/plain", b"page").unwrap()).unwrap();
+    let idle: Vec<Peer> = (0..6).map(|_| server.connect()).collect();
+    for peer in &idle {
+        peer.remote
+            .send(format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n").as_bytes());
+    }
+    server.run();
+    assert!(idle.iter().all(|peer| peer.status() == 200));
+    server.network.set_has_descriptors(false);
+    let _waiting = server.connect();
+    server.run();
+    assert!(idle.iter().all(|peer| peer.remote.is_closed()));
+}

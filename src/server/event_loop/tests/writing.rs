@@ -210,6 +210,18 @@ fn a_gathering_write_that_fails_at_any_step_ends_the_connection() {
 }
 
 #[test]
+fn a_connection_that_has_failed_is_reported_once_though_its_close_frame_cannot_be_written() {
+    let server = Server::new();
+    let peer = server.open();
+    peer.remote
+        .script_writes([Write::Fail(io::ErrorKind::Other)]);
+    peer.remote.send(b"\x81\x01a");
+    server.run();
+    assert_eq!(server.events(), ["error Protocol 1002", "disconnect 1002"]);
+    assert!(peer.remote.is_closed() && server.phase() == Phase::Free);
+}
+
+#[test]
 fn a_large_message_is_sent_at_once_and_its_rest_first() {
     for taken in [1, 3, 4, 5, 10_000, 20_003, 20_004] {
         let server = Server::new();
