@@ -56,6 +56,8 @@ impl Address {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Peer {
     Inet(SocketAddr),
+    /// As a proxy has named it, without a port.
+    Ip(IpAddr),
     Unix,
 }
 
@@ -64,6 +66,7 @@ impl Peer {
     pub(crate) fn ip(&self) -> Option<IpAddr> {
         match self {
             Self::Inet(address) => Some(address.ip()),
+            Self::Ip(ip) => Some(*ip),
             Self::Unix => None,
         }
     }
@@ -73,6 +76,7 @@ impl fmt::Display for Peer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Inet(address) => address.fmt(f),
+            Self::Ip(ip) => ip.fmt(f),
             Self::Unix => f.write_str("unix"),
         }
     }

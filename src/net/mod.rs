@@ -4,6 +4,7 @@ mod address;
 mod event;
 mod os;
 mod poller;
+mod proxy_header;
 mod sockets;
 mod tls;
 
@@ -15,5 +16,6 @@ pub(crate) use os::{
 };
 #[cfg(test)]
 pub(crate) use os::{Failing, Network, RemoteEnd, Write};
-pub(crate) use poller::Poller;
+pub(crate) use poller::{Beginning, Poller};
+pub(crate) use proxy_header::NoHeader;
 pub(crate) use tls::{Identity, IdentityFiles, Pair, TlsFact, TlsFacts};

@@ -3,7 +3,7 @@
 //! The poller owns the connections' sockets and delivers bytes, not readiness. For a connection with a
 //! [`Channel`] they are plaintext; everything else of TLS is handled here.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::io::{self, IoSlice};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -13,6 +13,7 @@ use super::event::{IoEvent, Token};
 #[cfg(test)]
 use super::os::Network;
 use super::os::{AnySockets, Backend, Descriptor, Listener, Socket, Waker, memory};
+use super::proxy_header::{self, NoHeader, ProxyHeader};
 use super::sockets::Sockets;
 use super::tls::{self, Channel, Identity, TlsFacts};
 
@@ -28,6 +29,24 @@ pub(crate) struct Poller {
     writable: Vec<Token>,
     /// Connections whose end will be reported after their last data.
     ended: VecDeque<Token>,
+    /// By the tokens' indices: what has arrived of PROXY headers that are not complete.
+    proxy_headers: HashMap<u32, PendingHeader>,
+    /// What was received behind a PROXY header, and is to be delivered next.
+    behind_headers: VecDeque<(Token, Vec<u8>)>,
+}
+
+struct PendingHeader {
+    generation: u32,
+    bytes: Vec<u8>,
+}
+
+/// How a connection begins.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Beginning<'a> {
+    /// The peer must use TLS, and is shown this.
+    pub identity: Option<&'a Identity>,
+    /// The connection begins with a PROXY header.
+    pub has_proxy_header: bool,
 }
 
 /// A TLS connection.
@@ -69,6 +88,8 @@ impl Poller {
             gathered: Vec::new(),
             writable: Vec::new(),
             ended: VecDeque::new(),
+            proxy_headers: HashMap::new(),
+            behind_headers: VecDeque::new(),
         }
     }
 
@@ -102,14 +123,23 @@ impl Poller {
         self.sockets.take_acceptable()
     }
 
-    /// Adds a connection. With an identity, the peer must use TLS.
+    /// Adds a connection.
     pub(crate) fn add(
         &mut self,
         socket: Socket,
         token: Token,
-        identity: Option<&Identity>,
+        beginning: Beginning<'_>,
     ) -> io::Result<()> {
-        if let Some(identity) = identity {
+        if beginning.has_proxy_header {
+            let pending = PendingHeader {
+                generation: token.generation,
+                bytes: Vec::new(),
+            };
+            memory::frugal(|| self.proxy_headers.try_reserve(1))
+                .map_err(|_| io::ErrorKind::OutOfMemory)?;
+            self.proxy_headers.insert(token.index, pending);
+        }
+        if let Some(identity) = beginning.identity {
             let index = token.index as usize;
             if self.channels.len() <= index {
                 let missing = index + 1 - self.channels.len();
@@ -151,6 +181,12 @@ impl Poller {
                 let _ = self.flush(token);
             }
             self.channels[token.index as usize] = None;
+        }
+        if !self.proxy_headers.is_empty() {
+            self.proxy_headers.remove(&token.index);
+        }
+        if !self.behind_headers.is_empty() {
+            self.behind_headers.retain(|(of, _)| *of != token);
         }
         self.sockets.remove(token);
     }
@@ -278,7 +314,10 @@ impl Poller {
 
     /// Whether there is work to do without waiting.
     pub(crate) fn has_work(&self) -> bool {
-        !self.writable.is_empty() || !self.ended.is_empty() || self.sockets.has_work()
+        !self.writable.is_empty()
+            || !self.ended.is_empty()
+            || !self.behind_headers.is_empty()
+            || self.sockets.has_work()
     }
 
     /// Collects events. With `may_wait`, and while there is no work, it first waits for an event, the waker,
@@ -289,7 +328,7 @@ impl Poller {
 
     /// Returns the number of readable connections; so many calls of [`Poller::next`] visit each of them once.
     pub(crate) fn readable(&self) -> usize {
-        self.ended.len() + self.sockets.readable()
+        self.ended.len() + self.behind_headers.len() + self.sockets.readable()
     }
 
     /// Returns the connections that can be written to again, each once.
@@ -306,7 +345,8 @@ impl Poller {
     /// [`Poller::MIN_BUFFER_BYTES`] bytes.
     #[inline]
     pub(crate) fn next(&mut self, buffer: &mut [u8]) -> Option<IoEvent> {
-        if self.channels.is_empty() {
+        let is_plain = self.proxy_headers.is_empty() && self.behind_headers.is_empty();
+        if is_plain && self.channels.is_empty() {
             return self.sockets.next(buffer);
         }
         self.next_decrypted(buffer)
@@ -352,7 +392,10 @@ impl Poller {
                 return Some(IoEvent::Ended(token, None));
             }
         }
-        let (token, count) = match self.sockets.next(&mut buffer[tls::HEADROOM_BYTES..])? {
+        let event = self.next_behind_header(&mut buffer[tls::HEADROOM_BYTES..])?;
+        let (token, count) = match event {
+            // A part of a PROXY header, which comes before TLS.
+            IoEvent::Received(token, 0) => return Some(IoEvent::Received(token, 0)),
             IoEvent::Received(token, count) => (token, count),
             // An end during the handshake: nothing can be sent to the peer.
             IoEvent::Ended(token, None) if self.is_shaking_hands(token) => {
@@ -394,6 +437,63 @@ impl Poller {
                 Some(IoEvent::Received(token, plain))
             }
         }
+    }
+
+    /// Visits the next connection. What is received of a PROXY header is not delivered.
+    fn next_behind_header(&mut self, buffer: &mut [u8]) -> Option<IoEvent> {
+        if let Some((token, bytes)) = self.behind_headers.pop_front() {
+            buffer[..bytes.len()].copy_from_slice(&bytes);
+            return Some(IoEvent::Received(token, bytes.len()));
+        }
+        let event = self.sockets.next(buffer)?;
+        if self.proxy_headers.is_empty() {
+            return Some(event);
+        }
+        match event {
+            IoEvent::Received(token, count) => self.receive_header(token, &buffer[..count]),
+            IoEvent::Ended(token, None) if self.has_begun_header(token) => {
+                Some(IoEvent::NotProxied(token, NoHeader::Ended))
+            }
+            event => Some(event),
+        }
+    }
+
+    fn has_begun_header(&self, token: Token) -> bool {
+        let pending = self.proxy_headers.get(&token.index);
+        pending.is_some_and(|pending| {
+            pending.generation == token.generation && !pending.bytes.is_empty()
+        })
+    }
+
+    /// Receives what may be of a PROXY header.
+    fn receive_header(&mut self, token: Token, received: &[u8]) -> Option<IoEvent> {
+        let is_ours = |pending: &&mut PendingHeader| pending.generation == token.generation;
+        let Some(pending) = self.proxy_headers.get_mut(&token.index).filter(is_ours) else {
+            return Some(IoEvent::Received(token, received.len()));
+        };
+        let room = memory::try_reserve(&mut pending.bytes, received.len());
+        let parsed = room.map_err(|_| NoHeader::OutOfMemory).and_then(|()| {
+            pending.bytes.extend_from_slice(received);
+            proxy_header::parse(&pending.bytes)
+        });
+        let (len, client) = match parsed {
+            Ok(ProxyHeader::Incomplete) => return Some(IoEvent::Received(token, 0)),
+            Ok(ProxyHeader::Complete { len, client }) => (len, client),
+            Err(why) => {
+                self.proxy_headers.remove(&token.index);
+                return Some(IoEvent::NotProxied(token, why));
+            }
+        };
+        let mut behind = std::mem::take(&mut pending.bytes);
+        behind.drain(..len);
+        self.proxy_headers.remove(&token.index);
+        if !behind.is_empty() {
+            if memory::frugal(|| self.behind_headers.try_reserve(1)).is_err() {
+                return Some(IoEvent::NotProxied(token, NoHeader::OutOfMemory));
+            }
+            self.behind_headers.push_back((token, behind));
+        }
+        Some(IoEvent::Proxied(token, client))
     }
 
     /// Encrypts and sends until all is accepted or the socket accepts no more.
@@ -519,7 +619,7 @@ mod tests {
         poller.wait(true).unwrap();
         assert!(poller.take_acceptable());
         let (socket, _) = listener.accept().unwrap();
-        poller.add(socket, TOKEN, None).unwrap();
+        poller.add(socket, TOKEN, Beginning::default()).unwrap();
         poller.stop_listening(&listener).unwrap();
         (poller, network, remote)
     }
@@ -694,7 +794,12 @@ mod encrypted_tests {
             turn(&mut poller);
         }
         let (socket, _) = listener.accept().unwrap();
-        poller.add(socket, TOKEN, Some(&identity())).unwrap();
+        let identity = identity();
+        let beginning = Beginning {
+            identity: Some(&identity),
+            ..Beginning::default()
+        };
+        poller.add(socket, TOKEN, beginning).unwrap();
         while poller.is_shaking_hands(TOKEN) {
             turn(&mut poller);
         }

@@ -1,11 +1,14 @@
 //! Who may come in: the limits on connections, of the whole server and of one address.
+//!
+//! A connection counts for its peer's address at once, unless a proxy will say who the client is.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::Options;
+use super::trusted_proxies::TrustedProxies;
+use super::{Options, ServerError};
 use crate::locks;
 use crate::net::Peer;
 use crate::proto::Refusal;
@@ -18,16 +21,27 @@ pub(crate) struct Admission {
     max_per_address: u64,
     connections: AtomicU64,
     addresses: Mutex<HashMap<IpAddr, u64>>,
+    /// Each connection begins with a PROXY header.
+    has_proxy_headers: bool,
+    pub trusted_proxies: TrustedProxies,
 }
 
 impl Admission {
-    pub(crate) fn new(options: &Options) -> Self {
-        Self {
+    pub(crate) fn new(options: &Options) -> Result<Self, ServerError> {
+        Ok(Self {
             max_connections: options.max_connections,
             max_per_address: options.max_connections_per_ip,
             connections: AtomicU64::new(0),
             addresses: Mutex::default(),
-        }
+            has_proxy_headers: options.proxy_protocol,
+            trusted_proxies: TrustedProxies::new(&options.trusted_proxies)?,
+        })
+    }
+
+    /// Whether connections of this peer are served at all: not if a PROXY header of others is not believed.
+    pub(crate) fn may_connect(&self, peer: &Peer) -> bool {
+        let trusted = &self.trusted_proxies;
+        !self.has_proxy_headers || trusted.is_empty() || trusted.trusts(peer)
     }
 
     /// Counts a connection against the limits, or says how it is refused.
@@ -40,23 +54,39 @@ impl Admission {
         if counted.is_err() {
             return Err(Refusal::unavailable());
         }
-        if let Some(ip) = self.counted_address(peer) {
-            let mut addresses = locks::lock(&self.addresses);
-            let count = addresses.entry(ip).or_default();
-            if *count >= self.max_per_address {
-                self.connections.fetch_sub(1, Ordering::AcqRel);
-                return Err(Refusal::too_many_connections());
-            }
-            *count += 1;
+        let counted = match self.address_of_connection(peer) {
+            Some(address) => self.count_address(address),
+            None => Ok(()),
+        };
+        if counted.is_err() {
+            self.connections.fetch_sub(1, Ordering::AcqRel);
         }
-        Ok(())
+        counted
     }
 
-    /// The address that counts against MAX_CONNECTIONS_PER_IP, if there is such a limit.
-    pub(crate) fn counted_address(&self, peer: &Peer) -> Option<IpAddr> {
-        peer.ip()
-            .filter(|_| self.max_per_address > 0)
+    /// The address for which a connection counts as soon as it is accepted.
+    pub(crate) fn address_of_connection(&self, peer: &Peer) -> Option<IpAddr> {
+        self.address_of_client(peer)
+            .filter(|_| !self.has_proxy_headers)
+    }
+
+    /// The address that counts against MAX_CONNECTIONS_PER_IP, if there is such a limit. A trusted proxy's does not.
+    pub(crate) fn address_of_client(&self, client: &Peer) -> Option<IpAddr> {
+        client
+            .ip()
+            .filter(|_| self.max_per_address > 0 && !self.trusted_proxies.trusts(client))
             .map(counted_as)
+    }
+
+    /// Counts one more connection for an address, or says how it is refused.
+    pub(crate) fn count_address(&self, address: IpAddr) -> Result<(), Refusal> {
+        let mut addresses = locks::lock(&self.addresses);
+        let count = addresses.entry(address).or_default();
+        if *count >= self.max_per_address {
+            return Err(Refusal::too_many_connections());
+        }
+        *count += 1;
+        Ok(())
     }
 
     /// Uncounts a connection that was admitted, and the address that it counted for.
@@ -64,7 +94,12 @@ impl Admission {
         if admitted {
             self.connections.fetch_sub(1, Ordering::AcqRel);
         }
-        let Some(ip) = address else { return };
+        if let Some(address) = address {
+            self.uncount_address(address);
+        }
+    }
+
+    pub(crate) fn uncount_address(&self, ip: IpAddr) {
         let mut addresses = locks::lock(&self.addresses);
         if let Some(count) = addresses.get_mut(&ip) {
             *count -= 1;

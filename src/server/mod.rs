@@ -26,6 +26,7 @@ mod sending;
 mod shared;
 mod slot;
 mod sync;
+mod trusted_proxies;
 mod websocket;
 
 pub(crate) use crate::net::TlsFact;

@@ -5,6 +5,7 @@ use std::ops::RangeInclusive;
 
 use super::ServerError;
 use super::error::ServerResult;
+use super::trusted_proxies;
 use crate::net::{self, Address, IdentityFiles, Pair};
 
 /// On which threads the application is told.
@@ -95,6 +96,10 @@ pub(crate) struct Options {
     pub(crate) metrics_path: String,
     /// Whether the paths and pages of the process are served.
     pub(crate) shared_paths: bool,
+    /// Every connection begins with a PROXY header.
+    pub(crate) proxy_protocol: bool,
+    /// The proxies whose word about a client is believed.
+    pub(crate) trusted_proxies: Vec<String>,
     /// Permission bits of a Unix socket's file; 0: as the umask says.
     pub(crate) unix_mode: u32,
     /// The code with which a closing server closes its websockets.
@@ -157,7 +162,7 @@ const NO_LISTENER: &str = "none";
 const DEFLATES: bool = cfg!(feature = "deflate");
 
 #[rustfmt::skip] // one setting a line
-pub(crate) const SETTINGS: [Setting; 31] = [
+pub(crate) const SETTINGS: [Setting; 33] = [
     text(1, "HOST", "::", Field::Text(|to| &mut to.host, check_host)),
     number(2, "THREADS", "", 1, 0..=1024, Field::U32(|to| &mut to.threads)),
     number(3, "DISPATCH", "", 0, 0..=2, Field::Dispatch),
@@ -185,6 +190,8 @@ pub(crate) const SETTINGS: [Setting; 31] = [
     text(33, "METRICS_PATH", "", Field::Text(|to| &mut to.metrics_path, check_literal_path)),
     number(34, "SHARED_PATHS", "", 1, 0..=1, Field::Bool(|to| &mut to.shared_paths)),
     number(35, "UNIX_MODE", "", 0, 0..=0o777, Field::U32(|to| &mut to.unix_mode)),
+    number(36, "PROXY_PROTOCOL", "", 0, 0..=1, Field::Bool(|to| &mut to.proxy_protocol)),
+    text(37, "TRUSTED_PROXIES", "", Field::List(|to| &mut to.trusted_proxies, trusted_proxies::check_entry)),
     number(38, "PAGE_KEEP_ALIVE", "ms", 75_000, 0..=MAX_TIME_MS, Field::U32(|to| &mut to.page_keep_alive)),
     number(39, "CLOSE_CODE", "", 1001, 1001..=4999, Field::CloseCode),
     number(40, "MAX_MEMORY", "bytes", 0, 0..=MAX_CONNECTIONS, Field::U64(|to| &mut to.max_memory)),
@@ -264,6 +271,8 @@ impl Default for Options {
             metrics_path: String::new(),
             shared_paths: false,
             unix_mode: 0,
+            proxy_protocol: false,
+            trusted_proxies: Vec::new(),
             close_code: 0,
         };
         for setting in &SETTINGS {

@@ -15,8 +15,7 @@ use super::websocket::mailbox::{Mail, Mailbox};
 use super::websocket::slot_arena;
 use super::{Dispatch, Options, ServerError};
 use crate::locks;
-use crate::net::{Identity, Listener, Peer, memory};
-use crate::proto::Refusal;
+use crate::net::{Identity, Listener, memory};
 
 /// How far the end of a server has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,7 +43,7 @@ pub(crate) struct Shared {
     stage: AtomicU8,
     /// Dropped when accepting ends; loops that listen hold it, too.
     listener: Mutex<Option<Arc<Listener>>>,
-    admission: Admission,
+    pub admission: Admission,
     /// Loops that have not ended.
     running: Mutex<usize>,
     /// Closing has begun, or the last loop has ended.
@@ -88,7 +87,7 @@ impl Shared {
             id: OnceLock::new(),
             stage: AtomicU8::new(Stage::Accepting as u8),
             listener: Mutex::new(listener),
-            admission: Admission::new(options),
+            admission: Admission::new(options)?,
             running: Mutex::new(count),
             changed: Condvar::new(),
         })
@@ -319,16 +318,6 @@ impl Shared {
         self.loops[number]
             .connections
             .fetch_add(1, Ordering::Relaxed);
-    }
-
-    /// Counts a connection against the limits, or says how it is refused.
-    pub(crate) fn admit(&self, peer: &Peer) -> Result<(), Refusal> {
-        self.admission.admit(peer)
-    }
-
-    /// The address that counts against MAX_CONNECTIONS_PER_IP, if there is such a limit.
-    pub(crate) fn counted_address(&self, peer: &Peer) -> Option<IpAddr> {
-        self.admission.counted_address(peer)
     }
 
     /// Uncounts a connection of loop `number`, and what it counted against the limits.

@@ -80,7 +80,11 @@ impl Loop {
         };
         let blocks = std::iter::repeat_n(head.len() + 64, blocks);
         let routed = memory::promise(blocks, || match proto::parse_head(head) {
-            Ok(request) => (self.route(&request, &peer), request.method == "HEAD"),
+            Ok(request) => {
+                let admitted = self.admit_client(token, peer, &request);
+                let routed = admitted.and_then(|client| self.route(&request, &client));
+                (routed, request.method == "HEAD")
+            }
             Err(refusal) => (Err(refusal), false),
         });
         let (route, head_only) = routed.unwrap_or((Err(Refusal::unavailable()), false));
@@ -117,6 +121,23 @@ impl Loop {
         if written.is_err() {
             core.end(token, Some(io::ErrorKind::OutOfMemory.into()));
         }
+    }
+
+    /// Returns the client of a request, which a trusted proxy may have named, and counts the connection for it.
+    #[inline]
+    fn admit_client(
+        &self,
+        token: Token,
+        peer: Peer,
+        request: &RequestHead<'_>,
+    ) -> Result<Peer, Refusal> {
+        let proxies = &self.server.admission.trusted_proxies;
+        if proxies.is_empty() || !proxies.trusts(&peer) {
+            return Ok(peer);
+        }
+        let client = proxies.client(peer, request);
+        self.core.borrow_mut().change_client(token, client)?;
+        Ok(client)
     }
 
     /// Decides on the response to a request, before the application does.

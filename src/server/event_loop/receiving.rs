@@ -93,6 +93,12 @@ impl Loop {
                     }
                     self.on_received(turn, token, &mut arena[input]);
                 }
+                Some(IoEvent::Proxied(token, client)) => {
+                    self.core.borrow_mut().learn_client(token, client);
+                }
+                Some(IoEvent::NotProxied(token, why)) => {
+                    self.core.borrow_mut().refuse_unproxied(token, why);
+                }
                 Some(IoEvent::Ended(token, error)) => {
                     self.core.borrow_mut().peer_ended(token, error);
                 }

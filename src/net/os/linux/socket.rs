@@ -1,7 +1,7 @@
 //! One connection's socket.
 
 use std::io::{self, IoSlice};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::io::retry_on_intr;
@@ -93,7 +93,11 @@ pub(super) fn peer_at(address: Option<SocketAddrAny>) -> Peer {
     let address = address.and_then(|address| SocketAddr::try_from(address).ok());
     address.map_or(Peer::Unix, |address| {
         // The IPv4 peer of a dual-stack listener is an IPv4 peer.
-        Peer::Inet(SocketAddr::new(address.ip().to_canonical(), address.port()))
+        // An address of IPv6 keeps its scope.
+        match address.ip().to_canonical() {
+            ip @ IpAddr::V4(_) => Peer::Inet(SocketAddr::new(ip, address.port())),
+            IpAddr::V6(_) => Peer::Inet(address),
+        }
     })
 }
 

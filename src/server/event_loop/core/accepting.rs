@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 use super::Core;
 use super::input::Input;
 use super::output::Output;
-use crate::net::{Peer, Socket, Token, memory};
+use crate::net::{Beginning, Peer, Socket, Token, memory};
 use crate::proto::{self, HeadScanner, Refusal, Session};
 use crate::server::handshake::incoming_request::{HeadError, IncomingRequest};
 use crate::server::log::ConnectionName;
@@ -35,7 +35,11 @@ impl Core {
                 }
                 return;
             };
-            match self.server.admit(&peer) {
+            if !self.server.admission.may_connect(&peer) {
+                self.refuse_untrusted(peer);
+                continue;
+            }
+            match self.server.admission.admit(&peer) {
                 Ok(()) => self.assign(socket, peer),
                 Err(refusal) => self.refuse_over_limit(socket, peer, &refusal),
             }
@@ -58,12 +62,19 @@ impl Core {
         }
     }
 
+    /// Closes a connection of somebody whose PROXY header would not be believed.
+    #[cold]
+    fn refuse_untrusted(&self, peer: Peer) {
+        self.server.metrics.rejected.fetch_add(1, Ordering::Relaxed);
+        log::info!("{}: not one of TRUSTED_PROXIES", name_without_id(peer));
+    }
+
     /// Assigns an admitted connection to the loop with the fewest.
     fn assign(&mut self, socket: Socket, peer: Peer) {
         match self.server.assign(self.number) {
             Some((number, other)) => {
                 if !other.post_connection(self.server.id(), socket, peer) {
-                    let address = self.server.counted_address(&peer);
+                    let address = self.server.admission.address_of_connection(&peer);
                     self.server.leave(number, true, address);
                 }
             }
@@ -95,7 +106,7 @@ impl Core {
     /// Adds an admitted connection to this loop.
     pub(super) fn register(&mut self, socket: Socket, peer: Peer) {
         if self.is_closing() {
-            let address = self.server.counted_address(&peer);
+            let address = self.server.admission.address_of_connection(&peer);
             return self.server.leave(self.number, true, address);
         }
         self.add_connection(socket, peer, true);
@@ -125,7 +136,8 @@ impl Core {
             },
             ..Conn::default()
         };
-        let address = self.server.counted_address(&peer).filter(|_| admitted);
+        let address = self.server.admission.address_of_connection(&peer);
+        let address = address.filter(|_| admitted);
         let room = self.reserve_lists(address.is_some());
         let Some(token) = room.and_then(|()| self.conns.insert(conn)) else {
             log::error!(
@@ -140,7 +152,11 @@ impl Core {
         }
         self.peers.note_for_log(token, peer);
         let identity = self.server.identity();
-        if let Err(error) = self.poller.add(socket, token, identity.as_ref()) {
+        let beginning = Beginning {
+            identity: identity.as_ref(),
+            has_proxy_header: self.server.options.proxy_protocol,
+        };
+        if let Err(error) = self.poller.add(socket, token, beginning) {
             let name = ConnectionName {
                 websocket: self.conns.id(token),
                 peer: Some(peer),

@@ -7,6 +7,7 @@ mod acceptor;
 mod backlog;
 mod batches;
 mod certificate_check;
+mod clients;
 pub(crate) mod clock;
 mod closing;
 mod deflating;

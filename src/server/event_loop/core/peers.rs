@@ -13,7 +13,7 @@ pub(super) struct Peers {
     /// The addresses that count against MAX_CONNECTIONS_PER_IP.
     counted: HashMap<u32, IpAddr>,
     /// The peers of connections that were accepted while something listened to the log: the system forgets the
-    /// address of a peer that resets its connection.
+    /// address of a peer that resets its connection. And clients that proxies have named.
     logged: HashMap<u32, Peer>,
 }
 
@@ -42,6 +42,12 @@ impl Peers {
         if log::log_enabled!(Level::Info) {
             self.insert_for_log(token, peer);
         }
+    }
+
+    /// Notes the client of a connection, as a proxy has named it.
+    #[cold]
+    pub(super) fn name(&mut self, token: Token, client: Peer) {
+        self.insert_for_log(token, client);
     }
 
     #[cold]

@@ -14,6 +14,7 @@ mod memory;
 mod opening;
 mod per_client;
 mod phases;
+mod proxies;
 mod pulling;
 mod reading;
 mod system_errors;
@@ -326,6 +327,8 @@ struct Script {
     path: String,
     /// The websocket of the last `upgrade`.
     last: AtomicU64,
+    /// The address of its client.
+    client: Mutex<String>,
     /// Websockets by the queries in their requests.
     by_query: Mutex<HashMap<CString, u64>>,
     events: Mutex<Vec<(u64, String)>>,
@@ -340,6 +343,7 @@ impl Script {
         Self {
             path: format!("/loop-{number}"),
             last: AtomicU64::new(0),
+            client: Mutex::default(),
             by_query: Mutex::default(),
             events: Mutex::default(),
             reactions: Mutex::default(),
@@ -363,6 +367,7 @@ impl Script {
 impl Application for Script {
     fn upgrade(&self, websocket: u64, request: &Request) -> i32 {
         self.last.store(websocket, Ordering::Relaxed);
+        *locks::lock(&self.client) = request.peer_address().to_string();
         locks::lock(&self.by_query).insert(request.query().to_owned(), websocket);
         self.call(websocket, EventKind::Upgrade, "upgrade".to_owned())
     }
