@@ -148,7 +148,7 @@ conformance: $(BUILD)/echo-server
 ## proxies       clients talk to a server through lighttpd, nginx, HAProxy, Apache and Caddy
 .PHONY: proxies
 proxies: $(BUILD)/proxied-server
-	scripts/install-packages apache2 caddy haproxy lighttpd nginx
+	scripts/install-packages apache2 caddy haproxy lighttpd nginx /usr/lib/nginx/modules/ngx_stream_module.so
 	scripts/install-clients $(BUILD)/clients
 	PROXIED_SERVER=$(BUILD)/proxied-server \
 	  PYTHONPATH=$(BUILD)/clients/python:tests/clients PYTHONDONTWRITEBYTECODE=1 \

@@ -1162,6 +1162,29 @@ typedef enum portal_option {
    */
   PORTAL_OPTION_UNIX_MODE = 35,
   /**
+   * Whether every connection begins with a PROXY header of version 1 or 2 (HAProxy, "The PROXY
+   * protocol"), before TLS: 1 yes, 0 no. portal_request_peer, the log and
+   * MAX_CONNECTIONS_PER_IP then use the address in it, unless the header says that there is no
+   * client or that it is not known (LOCAL, UNKNOWN). A connection without one, or from an address
+   * that is not one of TRUSTED_PROXIES if those are set, ends. Only for a port that just proxies
+   * can reach.
+   *
+   * Number. Default 0. Range 0 to 1.
+   */
+  PORTAL_OPTION_PROXY_PROTOCOL = 36,
+  /**
+   * Proxies in front of the server, comma-separated: addresses, networks (`10.0.0.0/8`), and
+   * `unix` for what connects to a Unix socket. When a request comes from one of them, the client
+   * is the last address in `X-Forwarded-For` that is not one of them; with `forwarded` in the
+   * list, in `Forwarded` instead (RFC 7239). All lines of the header are one list, and an element
+   * that is no address ends the search. portal_request_peer, the log and MAX_CONNECTIONS_PER_IP
+   * use that address, which has a port only if the header has one; a proxy itself may have any
+   * number of connections. With PROXY_PROTOCOL, the address in the PROXY header must be trusted.
+   *
+   * Text. Default "".
+   */
+  PORTAL_OPTION_TRUSTED_PROXIES = 37,
+  /**
    * Time for which a connection that was answered with a page waits for the next request, as a load
    * balancer's idle connections do; 0 = it is closed after the response. When descriptors or memory
    * run short, such connections are ended first.
@@ -1647,7 +1670,11 @@ const char *portal_request_cookie(const portal_request *request,
                                   const char *name);
 
 /**
- * Returns the address of the peer: "192.0.2.1:5000", "[2001:db8::1]:5000" or "unix".
+ * Returns the address of the peer: "192.0.2.1:5000", "[2001:db8::1]:5000", "[fe80::1%2]:5000" with the number
+ * of its interface, or "unix".
+ *
+ * Behind a proxy, with PORTAL_OPTION_PROXY_PROTOCOL or PORTAL_OPTION_TRUSTED_PROXIES, it is the client's, as
+ * the proxy has named it; without a port if that is not known: "192.0.2.1", "2001:db8::1".
  *
  * @param request  May be NULL.
  *
@@ -1656,7 +1683,8 @@ const char *portal_request_cookie(const portal_request *request,
  * @threads  Inside `upgrade` and `connect`, or the thread that pulled.
  * @since    0.1
  */
-PORTAL_API const char *portal_request_peer(const portal_request *request);
+PORTAL_API
+const char *portal_request_peer(const portal_request *request);
 
 /**
  * Returns what is known of the connection's encryption.

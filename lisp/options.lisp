@@ -29,6 +29,8 @@
     (:metrics-path 33 :text)
     (:shared-paths 34 :number)
     (:unix-mode 35 :number)
+    (:proxy-protocol 36 :number)
+    (:trusted-proxies 37 :text)
     (:page-keep-alive 38 :number)
     (:close-code 39 :number)
     (:max-memory 40 :number)

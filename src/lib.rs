@@ -15,3 +15,11 @@ mod locks;
 mod net;
 pub mod proto;
 mod server;
+
+/// Returns the length of the PROXY header that `bytes` begin with; None for an incomplete one, and without one. For
+/// the fuzz target: the header is received in `net`.
+#[must_use]
+#[doc(hidden)]
+pub fn proxy_header_len(bytes: &[u8]) -> Option<usize> {
+    net::proxy_header_len(bytes)
+}

@@ -191,7 +191,11 @@ pub unsafe extern "C" fn portal_request_cookie(
     unsafe { find(request, name, Request::cookie) }
 }
 
-/// Returns the address of the peer: "192.0.2.1:5000", "[2001:db8::1]:5000" or "unix".
+/// Returns the address of the peer: "192.0.2.1:5000", "[2001:db8::1]:5000", "[fe80::1%2]:5000" with the number
+/// of its interface, or "unix".
+///
+/// Behind a proxy, with PORTAL_OPTION_PROXY_PROTOCOL or PORTAL_OPTION_TRUSTED_PROXIES, it is the client's, as
+/// the proxy has named it; without a port if that is not known: "192.0.2.1", "2001:db8::1".
 ///
 /// @param request  May be NULL.
 ///

@@ -17,5 +17,5 @@ pub(crate) use os::{
 #[cfg(test)]
 pub(crate) use os::{Failing, Network, RemoteEnd, Write};
 pub(crate) use poller::{Beginning, Poller};
-pub(crate) use proxy_header::NoHeader;
+pub(crate) use proxy_header::{NoHeader, proxy_header_len};
 pub(crate) use tls::{Identity, IdentityFiles, Pair, TlsFact, TlsFacts};

@@ -63,6 +63,14 @@ pub(crate) fn parse(bytes: &[u8]) -> Result<ProxyHeader, NoHeader> {
     }
 }
 
+/// Returns the length of the header with which `bytes` begin, if it is complete.
+pub(crate) fn proxy_header_len(bytes: &[u8]) -> Option<usize> {
+    match parse(bytes) {
+        Ok(ProxyHeader::Complete { len, .. }) => Some(len),
+        Ok(ProxyHeader::Incomplete) | Err(_) => None,
+    }
+}
+
 /// Whether the bytes begin with `prefix`, as far as they go.
 fn begins_as(bytes: &[u8], prefix: &[u8]) -> bool {
     let common = bytes.len().min(prefix.len());

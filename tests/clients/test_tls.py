@@ -417,6 +417,24 @@ def test_a_resumed_session_tells_the_same(authority, pair):
 # ---- revocation ----
 
 
+def test_a_proxy_header_comes_before_tls(authority, pair):
+    proxy_header = b"PROXY TCP4 192.0.2.1 198.51.100.2 5000 443\r\n"
+    with serving(pair, "PROXY_PROTOCOL=1") as server:
+        for pieces in [[proxy_header], [proxy_header[:9], proxy_header[9:]]]:
+            stream = socket.create_connection(("127.0.0.1", server.port), timeout=DEADLINE)
+            for piece in pieces:
+                stream.sendall(piece)
+            secure = trusting(authority).wrap_socket(stream, server_hostname="localhost")
+            with websockets.sync.client.connect("ws://localhost/", sock=secure, open_timeout=DEADLINE,
+                                                proxy=None) as client:
+                client.send("hello")
+                assert client.recv(DEADLINE) == "hello"
+        # The TLS handshake alone is no PROXY header.
+        with socket.create_connection(("127.0.0.1", server.port), timeout=DEADLINE) as plain:
+            with pytest.raises((ssl.SSLError, ConnectionError)):
+                trusting(authority).wrap_socket(plain, server_hostname="localhost")
+
+
 def lets_in(server, pair):
     """Whether a client with this certificate is served, in each version."""
     answers = {"HTTP/1.1 200 OK" in s_client(server, "-ign_eof", version, "-cert", pair[0], "-key", pair[1],

@@ -14,17 +14,17 @@ PROGRAM = os.environ["PROXIED_SERVER"]
 
 
 @contextlib.contextmanager
-def serving(kind):
+def serving(kind, *settings):
     """A server; its `socket` is None if it listens on a port."""
     if kind == "TCP":
-        with running([PROGRAM, "127.0.0.1"]) as server:
+        with running([PROGRAM, "127.0.0.1", *settings]) as server:
             server.socket = None
             yield server
         return
     with tempfile.TemporaryDirectory(prefix="portal-proxied-") as folder:
         os.chmod(folder, 0o755)
         path = Path(folder) / "socket"
-        with running([PROGRAM, f"unix:{path}"]) as server:
+        with running([PROGRAM, f"unix:{path}", *settings]) as server:
             path.chmod(0o666)  # the proxy is somebody else
             server.socket = path
             yield server

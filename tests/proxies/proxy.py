@@ -151,6 +151,74 @@ PROXIES = {
 }
 
 
+# ---- configurations in which the proxy names the client ----
+
+
+def haproxy_with(frontend="mode http", server_option=""):
+    def configure(folder, port, server):
+        address = f"unix@{server.socket}" if server.socket else f"127.0.0.1:{server.port}"
+        configuration = f"""
+            defaults
+                timeout connect {DEADLINE}s
+                timeout client {DEADLINE}s
+                timeout server {DEADLINE}s
+                timeout tunnel 1h
+
+            listen clients
+                {frontend}
+                bind 127.0.0.1:{port}
+                server portal {address} {server_option}
+        """
+        return ["haproxy", "-db", "-f", f"{folder}/haproxy.cfg"], {"haproxy.cfg": configuration}
+
+    return configure
+
+
+def nginx_stream(folder, port, server):
+    address = f"unix:{server.socket}" if server.socket else f"127.0.0.1:{server.port}"
+    configuration = f"""
+        load_module /usr/lib/nginx/modules/ngx_stream_module.so;
+        daemon off;
+        worker_processes 1;
+        pid {folder}/nginx.pid;
+        error_log stderr;
+        events {{ worker_connections 1024; }}
+        stream {{
+            server {{
+                listen 127.0.0.1:{port};
+                proxy_pass {address};
+                proxy_protocol on;
+            }}
+        }}
+    """
+    command = ["nginx", "-e", "stderr", "-p", str(folder), "-c", f"{folder}/nginx.conf"]
+    return command, {"nginx.conf": configuration}
+
+
+def nginx_with(header):
+    def configure(folder, port, server):
+        command, files = nginx(folder, port, server)
+        pass_on = "proxy_set_header Upgrade $http_upgrade;"
+        return command, {name: text.replace(pass_on, f"{pass_on}\nproxy_set_header {header};")
+                         for name, text in files.items()}
+
+    return configure
+
+
+# With what the server has to be told: whether PROXY headers come, and an entry of TRUSTED_PROXIES.
+NAMING = {
+    "haproxy-v1": (haproxy_with("mode tcp", "send-proxy"), 1, ""),
+    "haproxy-v2": (haproxy_with("mode tcp", "send-proxy-v2"), 1, ""),
+    "haproxy-forwardfor": (haproxy_with("mode http\noption forwardfor"), 0, ""),
+    "haproxy-both": (haproxy_with("mode http\noption forwardfor", "send-proxy-v2"), 1, ""),
+    "nginx-stream": (nginx_stream, 1, ""),
+    "nginx-forwarded-for": (nginx_with("X-Forwarded-For $proxy_add_x_forwarded_for"), 0, ""),
+    "nginx-forwarded": (nginx_with('Forwarded "for=$remote_addr"'), 0, "forwarded"),
+    "httpd": (PROXIES["httpd"], 0, ""),
+    "caddy": (caddy, 0, ""),
+}
+
+
 # ---- running ----
 
 
@@ -214,10 +282,11 @@ def reserved_port():
 
 
 @contextlib.contextmanager
-def proxying(name, server):
+def proxying(name, server, configure=None):
     """The proxy of this name in front of a server, for as long as the block runs."""
+    configure = configure or PROXIES[name]
     with folder_for_nobody() as folder, reserved_port() as port:
-        command, files = PROXIES[name](folder, port, server)
+        command, files = configure(folder, port, server)
         for file, text in files.items():
             (folder / file).write_text("".join(f"{line.strip()}\n" for line in text.splitlines()))
         log = folder / "log"
