@@ -83,17 +83,19 @@ impl TrustedProxies {
     /// Returns the client whose request came from `peer`, a trusted proxy: the last one in the header's list that
     /// is not trusted, or, before an unusable element, the last that is.
     pub(crate) fn client(&self, peer: Peer, request: &RequestHead<'_>) -> Peer {
-        let (name, parse): (_, fn(&[u8]) -> Option<Peer>) = match self.forwarded {
-            true => ("Forwarded", parse_forwarded),
-            false => ("X-Forwarded-For", parse_node),
+        let name = match self.forwarded {
+            true => "Forwarded",
+            false => "X-Forwarded-For",
         };
         let mut client = peer;
         let mut elements: Vec<&[u8]> = request.header(name).flat_map(elements).collect();
         while let Some(element) = elements.pop() {
-            match parse(element) {
-                Some(found) => client = found,
-                None => break,
-            }
+            let found = match self.forwarded {
+                true => parse_forwarded(element),
+                false => parse_node(element),
+            };
+            let Some(found) = found else { break };
+            client = found;
             if !self.trusts(&client) {
                 break;
             }
