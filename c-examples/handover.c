@@ -103,7 +103,7 @@ static int hand_over(const char *program, int listener)
     successor = fork();
     if (successor == 0) {
         if (dup2(listener, SOCKET) == SOCKET && dup2(kept, READY) == READY)
-            execl(program, program, "fd:3", "successor", (char *)NULL);
+            execlp(program, program, "fd:3", "successor", (char *)NULL);
         _exit(EXIT_FAILURE);
     }
     close(kept);

@@ -58,7 +58,10 @@
  *   allocations and the start of a thread, which need a few bytes: if these are refused, or the
  *   reserve is exhausted, the process aborts with a line on standard error.
  * Process behaviour
- *   Portal installs no signal handler, never exits, raises no SIGPIPE and prints nothing.
+ *   Portal installs no signal handler, never exits, raises no SIGPIPE and prints nothing. Its threads
+ *   block the signals that are sent to the process. No function may be called in a signal handler:
+ *   there, let a thread know by sigwait, signalfd or a pipe, and call portal_server_close or
+ *   portal_server_begin_close from that.
  * Forks
  *   In a child forked after a start, no id is valid, nothing is logged, and start, set_log, define_*
  *   and undefine_* return PORTAL_STATUS_UNSUPPORTED: no call waits for a thread of the parent. The
@@ -410,7 +413,8 @@ typedef struct portal_handlers {
    *
    * `code` is the code of the peer's close frame, 1005 when the frame had none (RFC 6455 section
    * 7.1.5). Without such a frame it is the code that Portal sent when it failed the connection
-   * (1002, 1007 to 1011), else 1006. `reason` is never NULL.
+   * (1002, 1007 to 1011, 1013), else 1006, as when the peer did not reply to a close frame that
+   * was sent for another reason. `reason` is never NULL.
    */
   int32_t (*disconnect)(portal_websocket websocket,
                         uint32_t code,
@@ -684,6 +688,9 @@ PORTAL_API uint32_t portal_server_port(portal_server server);
  * portal_server_close ends them. When the call returns, connections to the port are refused, and
  * those that waited to be accepted are reset. An inherited socket (HOST "fd:") is only closed, in the
  * next turn of each loop: connections that wait there stay for the other processes that have it.
+ *
+ * Connections that were answered with a page and wait for the next request end, and a page is then the
+ * last response on its connection. A connection that was accepted before may still become a websocket.
  *
  * A second call, or a call on a server that is closing, changes nothing and returns OK.
  *

@@ -76,7 +76,8 @@ pub struct portal_handlers {
     ///
     /// `code` is the code of the peer's close frame, 1005 when the frame had none (RFC 6455 section
     /// 7.1.5). Without such a frame it is the code that Portal sent when it failed the connection
-    /// (1002, 1007 to 1011), else 1006. `reason` is never NULL.
+    /// (1002, 1007 to 1011, 1013), else 1006, as when the peer did not reply to a close frame that
+    /// was sent for another reason. `reason` is never NULL.
     pub disconnect: Option<
         unsafe extern "C" fn(
             websocket: portal_websocket,

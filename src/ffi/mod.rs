@@ -57,7 +57,10 @@
 //!   allocations and the start of a thread, which need a few bytes: if these are refused, or the
 //!   reserve is exhausted, the process aborts with a line on standard error.
 //! Process behaviour
-//!   Portal installs no signal handler, never exits, raises no SIGPIPE and prints nothing.
+//!   Portal installs no signal handler, never exits, raises no SIGPIPE and prints nothing. Its threads
+//!   block the signals that are sent to the process. No function may be called in a signal handler:
+//!   there, let a thread know by sigwait, signalfd or a pipe, and call portal_server_close or
+//!   portal_server_begin_close from that.
 //! Forks
 //!   In a child forked after a start, no id is valid, nothing is logged, and start, set_log, define_*
 //!   and undefine_* return PORTAL_STATUS_UNSUPPORTED: no call waits for a thread of the parent. The

@@ -143,6 +143,9 @@ pub extern "C" fn portal_server_port(server: portal_server) -> u32 {
 /// those that waited to be accepted are reset. An inherited socket (HOST "fd:") is only closed, in the
 /// next turn of each loop: connections that wait there stay for the other processes that have it.
 ///
+/// Connections that were answered with a page and wait for the next request end, and a page is then the
+/// last response on its connection. A connection that was accepted before may still become a websocket.
+///
 /// A second call, or a call on a server that is closing, changes nothing and returns OK.
 ///
 /// @param server  Any id.

@@ -16,6 +16,7 @@ use crate::server::handshake::paths::{Entered, Found, PathGuard};
 use crate::server::handshake::request::RequestParts;
 use crate::server::log::ConnectionName;
 use crate::server::options::Deflate;
+use crate::server::shared::Stage;
 use crate::server::slot::State;
 use crate::server::websocket::client_thread::{Client, ClientEvent, ClientQueue};
 use crate::server::websocket::connections::{Conn, Phase};
@@ -93,7 +94,8 @@ impl Loop {
             Ok(Route::Page(page, request)) => {
                 // A client that pipelines requests gets only this response.
                 let is_last = consumed == input.len() && !self.core.borrow_mut().has_unsent(token);
-                let may_follow = is_last && self.server.options.page_keep_alive > 0;
+                let is_accepting = self.server.stage() == Stage::Accepting;
+                let may_follow = is_last && is_accepting && self.server.options.page_keep_alive > 0;
                 let request = PageRequest {
                     keep_alive: request.keep_alive && may_follow,
                     ..request

@@ -16,6 +16,9 @@ use crate::server::websocket::connections::{Conn, Counted, Extra, Phase};
 /// Maximum number of connections that are accepted in one turn.
 const MAX_ACCEPTS: usize = 64;
 
+/// Why an idle connection ends that could have stayed.
+pub(super) const SHORTAGE: &str = "descriptors or memory are short";
+
 impl Core {
     /// Accepts connections that wait, and assigns them to the loops.
     #[inline]
@@ -30,7 +33,7 @@ impl Core {
         for _ in 0..MAX_ACCEPTS {
             let Some((socket, peer)) = self.acceptor.accept(&self.server, self.clock.now()) else {
                 if self.acceptor.is_stalled() {
-                    self.end_idle_pages();
+                    self.end_idle_pages(SHORTAGE);
                     self.server.end_idle_pages_of_others(self.number);
                 }
                 return;
@@ -46,17 +49,14 @@ impl Core {
         }
     }
 
-    /// Ends connections that were answered with a page and wait for the next request: what they use is needed.
+    /// Ends connections that were answered with a page and wait for the next request. `reason` is for the log.
     #[cold]
-    pub(super) fn end_idle_pages(&mut self) {
+    pub(super) fn end_idle_pages(&mut self, reason: &str) {
         for group in 0..self.conns.groups() {
             let is_idle = |token: &Token| self.conns.get(*token).is_some_and(Conn::is_idle_page);
             let idle: Vec<Token> = self.conns.group(group).filter(is_idle).collect();
             for token in idle {
-                log::debug!(
-                    "{}: ended, as descriptors or memory are short",
-                    self.name(token)
-                );
+                log::debug!("{}: ended while idle: {reason}", self.name(token));
                 self.end(token, None);
             }
         }

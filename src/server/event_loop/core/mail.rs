@@ -2,6 +2,7 @@
 
 use std::sync::atomic::Ordering;
 
+use super::accepting::SHORTAGE;
 use super::{Core, Pending};
 use crate::net::Token;
 use crate::server::websocket::mailbox::{Mail, ping_cost};
@@ -53,7 +54,7 @@ impl Core {
             Mail::EndIdlePages => {
                 let requested = &self.server.loops[self.number].ends_idle_pages;
                 requested.store(false, Ordering::Release);
-                self.end_idle_pages();
+                self.end_idle_pages(SHORTAGE);
             }
             Mail::ClientQueueLow(token) => self.reconsider_backlog(token),
             Mail::Verdict(token, verdict, request) => {

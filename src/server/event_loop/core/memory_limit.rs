@@ -16,6 +16,9 @@ const CLOSE_CODE: u16 = 1013;
 /// A frame that is being sent, and of which more is left, is not worth waiting for.
 const MAX_REST_BYTES: usize = 64 * 1024;
 
+/// What `error` reports.
+const OVER_LIMIT: &str = "the server holds more than MAX_MEMORY";
+
 impl Core {
     /// Counts what a connection holds, if it may hold anything beyond a turn.
     pub(crate) fn count_held(&mut self, token: Token) {
@@ -90,13 +93,13 @@ impl Core {
             // Since it was noted, a client's own thread may have taken much of it.
             let held = self.held_by(token);
             if held > noted / 2 {
-                self.end_for_memory(token);
+                self.end_for_memory(token, held);
             }
             self.note_held(token);
         }
     }
 
-    fn end_for_memory(&mut self, token: Token) {
+    fn end_for_memory(&mut self, token: Token, held: u64) {
         let Some(conn) = self.conns.get(token) else {
             return;
         };
@@ -107,14 +110,18 @@ impl Core {
         if phase != Phase::Ended && !was_failed {
             let closed = &self.server.metrics.memory_closed;
             closed.fetch_add(1, Ordering::Relaxed);
-            log::warn!("{}: ended because of MAX_MEMORY", self.name(token));
+            log::warn!(
+                "{}: ended because of MAX_MEMORY: it holds {held} of {} bytes",
+                self.name(token),
+                self.account.total()
+            );
         }
         match phase {
             Phase::Open | Phase::Closing => self.fail_for_memory_limit(token),
             Phase::Opening if is_reading_request && !self.has_unsent(token) => {
                 self.refuse(token, &Refusal::unavailable(), false);
             }
-            _ => self.end(token, Some(io::ErrorKind::OutOfMemory.into())),
+            _ => self.end(token, Some(over_limit())),
         }
     }
 
@@ -136,7 +143,7 @@ impl Core {
             let _ = slot.release(bytes as u64, self.mailbox.low());
         }
         if rest > MAX_REST_BYTES {
-            return self.end(token, Some(io::ErrorKind::OutOfMemory.into()));
+            return self.end(token, Some(over_limit()));
         }
         let Some(conn) = self.conns.get_mut(token) else {
             return;
@@ -153,7 +160,7 @@ impl Core {
         extra.close_queued = true;
         // Fails if it is closing already.
         let _ = self.slot(token).advance(token.generation, State::Closing);
-        let message = "the server holds more than MAX_MEMORY".to_owned();
+        let message = OVER_LIMIT.to_owned();
         self.pending.push_back((
             token,
             Pending::failure(FailureKind::Memory, CLOSE_CODE, message),
@@ -166,4 +173,8 @@ impl Core {
         self.reconsider_backlog(token);
         self.schedule_write(token);
     }
+}
+
+fn over_limit() -> io::Error {
+    io::Error::new(io::ErrorKind::QuotaExceeded, OVER_LIMIT)
 }

@@ -14,6 +14,8 @@ impl Core {
         self.acceptor.stop(&mut self.poller);
         if stage == Stage::Closing {
             self.close_all();
+        } else {
+            self.end_idle_pages("the server accepts no more connections");
         }
     }
 

@@ -43,7 +43,7 @@ impl Core {
             conn.phase = Phase::Finishing;
             return self.schedule_write(token);
         }
-        if is_opening {
+        if is_opening && !conn.is_idle_page() {
             log::debug!("{}: left during the handshake", self.name(token));
         }
         self.write(token);
@@ -102,7 +102,7 @@ impl Core {
         let is_news = connected && !was_reported;
         if let Some(error) = error.filter(|error| is_news && !is_disconnect(error)) {
             let kind = match error.kind() {
-                io::ErrorKind::OutOfMemory => FailureKind::Memory,
+                io::ErrorKind::OutOfMemory | io::ErrorKind::QuotaExceeded => FailureKind::Memory,
                 _ => FailureKind::Io,
             };
             let text = format!("connection failed: {error}");

@@ -153,6 +153,32 @@ fn idle_connections_of_pages_are_ended_when_descriptors_run_short() {
 }
 
 #[test]
+fn a_page_is_the_last_response_once_the_server_accepts_no_more() {
+    let server = Server::new();
+    let path = format!("{}/page", server.application.path);
+    paths::define_page(&path, Page::new("text/plain", b"page").unwrap()).unwrap();
+    let get = format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n");
+    let (idle, asking, websocket) = (server.connect(), server.connect(), server.open());
+    for peer in [&idle, &asking] {
+        peer.remote.send(get.as_bytes());
+        server.run();
+        assert_eq!(peer.status(), 200);
+        peer.bytes();
+    }
+    let (head, rest) = get.split_at(8);
+    asking.remote.send(head.as_bytes());
+    server.run();
+    server.shared.stop_accepting();
+    server.run();
+    assert!(idle.remote.is_closed() && !asking.remote.is_closed());
+
+    asking.remote.send(rest.as_bytes());
+    server.run();
+    assert_eq!(asking.status(), 200);
+    assert!(asking.remote.is_shut_down() && !websocket.remote.is_closed());
+}
+
+#[test]
 fn idle_pages_of_all_loops_end_when_descriptors_run_short() {
     let server = Server::with_loops(3, |_| ());
     let path = format!("{}/page", server.application.path);
