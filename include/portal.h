@@ -918,7 +918,9 @@ typedef struct portal_pulled {
  * What the records point to is valid until the same thread's next pull, poll or run of that
  * server, or until the thread ends, also after the server is closed. Loops whose records were
  * returned stay with the thread until its next such call. What is sent between two pulls is
- * written at the next pull, or at portal_flush. A signal interrupts the wait; the call then
+ * written at the next pull, or at portal_flush. The messages of one call are bounded in bytes, too:
+ * what does not fit into 1 MiB for each loop, and one message more, follows in the next. Records
+ * count towards MAX_MEMORY until they are returned. A signal interrupts the wait; the call then
  * returns the records filled so far.
  *
  * @param server       Any id.
@@ -1208,11 +1210,12 @@ typedef enum portal_option {
   PORTAL_OPTION_CLOSE_CODE = 39,
   /**
    * Maximum memory that the server holds for its connections: send queues, incomplete messages and
-   * requests, unread input, contexts of compression. When more is held, the connections that hold
-   * most end, largest first, until 7/8 of it are left: `error` is called with
-   * PORTAL_STATUS_MEMORY, the send queue is dropped, and after the frame that is being sent only a
-   * close frame with 1013 follows. 0 = half of what the process may have (of the machine's memory,
-   * of its control group's or of its resource limits), which all servers with 0 share.
+   * requests, unread input, contexts of compression, and pulled records until they are returned,
+   * which count for half of it at most. When more is held, the connections that hold most end,
+   * largest first, until 7/8 of it are left: `error` is called with PORTAL_STATUS_MEMORY, the send
+   * queue is dropped, and after the frame that is being sent only a close frame with 1013 follows. 0
+   * = half of what the process may have (of the machine's memory, of its control group's or of its
+   * resource limits), which all servers with 0 share.
    *
    * Number, bytes. Default 0. Range 0 to 9,007,199,254,740,991.
    */

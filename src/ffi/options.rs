@@ -203,11 +203,12 @@ pub enum portal_option {
     /// Number. Default 1001. Range 1001 to 4999.
     PORTAL_OPTION_CLOSE_CODE = 39,
     /// Maximum memory that the server holds for its connections: send queues, incomplete messages and
-    /// requests, unread input, contexts of compression. When more is held, the connections that hold
-    /// most end, largest first, until 7/8 of it are left: `error` is called with
-    /// PORTAL_STATUS_MEMORY, the send queue is dropped, and after the frame that is being sent only a
-    /// close frame with 1013 follows. 0 = half of what the process may have (of the machine's memory,
-    /// of its control group's or of its resource limits), which all servers with 0 share.
+    /// requests, unread input, contexts of compression, and pulled records until they are returned,
+    /// which count for half of it at most. When more is held, the connections that hold most end,
+    /// largest first, until 7/8 of it are left: `error` is called with PORTAL_STATUS_MEMORY, the send
+    /// queue is dropped, and after the frame that is being sent only a close frame with 1013 follows. 0
+    /// = half of what the process may have (of the machine's memory, of its control group's or of its
+    /// resource limits), which all servers with 0 share.
     ///
     /// Number, bytes. Default 0. Range 0 to 9,007,199,254,740,991.
     PORTAL_OPTION_MAX_MEMORY = 40,

@@ -45,7 +45,9 @@ const MAX_RECORDS: usize = i32::MAX as usize;
 /// What the records point to is valid until the same thread's next pull, poll or run of that
 /// server, or until the thread ends, also after the server is closed. Loops whose records were
 /// returned stay with the thread until its next such call. What is sent between two pulls is
-/// written at the next pull, or at portal_flush. A signal interrupts the wait; the call then
+/// written at the next pull, or at portal_flush. The messages of one call are bounded in bytes, too:
+/// what does not fit into 1 MiB for each loop, and one message more, follows in the next. Records
+/// count towards MAX_MEMORY until they are returned. A signal interrupts the wait; the call then
 /// returns the records filled so far.
 ///
 /// @param server       Any id.

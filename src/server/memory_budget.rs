@@ -35,6 +35,8 @@ pub(crate) struct Budget {
     limit: u64,
     /// The sum of the loops' shares.
     used: AtomicU64,
+    /// The bytes of pulled records that hosts have not returned.
+    lent: AtomicU64,
     /// The bytes of connections by size: those that hold from 2^n bytes on are counted at n.
     classes: [AtomicU64; CLASSES],
     loops: Mutex<Vec<&'static Mailbox>>,
@@ -45,6 +47,7 @@ impl Budget {
         Self {
             limit,
             used: AtomicU64::new(0),
+            lent: AtomicU64::new(0),
             classes: [const { AtomicU64::new(0) }; CLASSES],
             loops: Mutex::default(),
         }
@@ -58,16 +61,24 @@ impl Budget {
         }
     }
 
+    /// Returns what is held. Records count at most for half of what is allowed: the end of a connection does
+    /// not free them, so they alone must not end all connections.
+    #[inline]
+    fn held(&self) -> u64 {
+        let lent = self.lent.load(Ordering::Relaxed).min(self.limit / 2);
+        self.used.load(Ordering::Relaxed) + lent
+    }
+
     /// Whether more is held than is allowed.
     #[inline]
     fn is_over(&self) -> bool {
-        self.used.load(Ordering::Relaxed) > self.limit
+        self.held() > self.limit
     }
 
     /// How much must be freed: once the limit was exceeded, down to 7/8 of it.
     fn excess(&self) -> u64 {
         let low = self.limit - self.limit / 8;
-        self.used.load(Ordering::Relaxed).saturating_sub(low)
+        self.held().saturating_sub(low)
     }
 
     /// The smallest size of the connections that must end, if the largest end first.
@@ -90,13 +101,15 @@ impl Budget {
     }
 }
 
-/// What the connections of one loop hold.
+/// What the connections of one loop hold, and the records that were pulled from it.
 pub(crate) struct Account {
     budget: Arc<Budget>,
     mailbox: &'static Mailbox,
     /// By the indices of connections.
     held: HashMap<u32, u64>,
     total: u64,
+    /// The bytes of records that were pulled and not returned.
+    lent: u64,
     /// The loop's share of the budget, a multiple of its step.
     share: u64,
     step: u64,
@@ -115,13 +128,36 @@ impl Account {
             mailbox,
             held: HashMap::new(),
             total: 0,
+            lent: 0,
             share: 0,
         }
     }
 
-    /// Returns the bytes that all connections of the loop hold.
+    /// Returns the bytes that all connections of the loop hold, and its records that were pulled.
     pub(crate) fn total(&self) -> u64 {
-        self.total
+        self.total + self.lent
+    }
+
+    /// Counts records that hold so much, until [`Account::take_back`]. Returns what is counted.
+    pub(crate) fn lend(&mut self, bytes: u64) -> u64 {
+        if bytes < MIN_HELD_BYTES {
+            return 0;
+        }
+        let was_over = self.budget.is_over();
+        self.budget.lent.fetch_add(bytes, Ordering::Relaxed);
+        self.lent += bytes;
+        if !was_over && self.budget.is_over() {
+            self.budget.wake_loops();
+        }
+        bytes
+    }
+
+    /// Counts no more what [`Account::lend`] has returned.
+    pub(crate) fn take_back(&mut self, counted: u64) {
+        if counted > 0 {
+            self.budget.lent.fetch_sub(counted, Ordering::Relaxed);
+            self.lent -= counted;
+        }
     }
 
     /// Whether no connection holds anything.
@@ -215,6 +251,7 @@ impl Drop for Account {
         let indices: Vec<u32> = self.held.keys().copied().collect();
         indices.into_iter().for_each(|index| self.set(index, 0));
         self.budget.used.fetch_sub(self.share, Ordering::Relaxed);
+        self.take_back(self.lent);
         locks::lock(&self.budget.loops).retain(|other| !std::ptr::eq(*other, self.mailbox));
     }
 }
@@ -265,6 +302,27 @@ mod tests {
             "{}",
             one.total()
         );
+    }
+
+    #[test]
+    fn records_count_for_half_at_most_until_they_are_returned() {
+        let [mut one, mut other] = accounts(16 * MIB);
+        other.set(1, 9 * MIB);
+        assert_eq!(one.lend(MIN_HELD_BYTES - 1), 0);
+        let counted = one.lend(6 * MIB);
+        assert!(!other.is_over());
+        assert_eq!((one.total(), counted), (6 * MIB, 6 * MIB));
+        let more = one.lend(100 * MIB);
+        assert!(one.is_over() && other.is_over());
+        // Ending connections helps, however much the records hold.
+        other.set(1, 5 * MIB);
+        assert!(!other.is_over() && !other.has_excess());
+        one.take_back(more);
+        one.take_back(counted);
+        assert_eq!(one.total(), 0);
+        one.lend(8 * MIB);
+        drop(one);
+        assert_eq!(other.budget.lent.load(Ordering::Relaxed), 0);
     }
 
     #[test]

@@ -16,6 +16,10 @@ use crate::server::event::{Event, Target};
 use crate::server::handshake::paths::Paths;
 use crate::server::{Record, RecordBytes, RecordEvent, Records, Request};
 
+/// A batch that holds so many bytes has no room for further records. The receive buffer, which is half of this,
+/// is not part of them. The last message may exceed the bound, so that a message of any size can be pulled.
+const MAX_BATCH_BYTES: usize = 1 << 20;
+
 /// What the records of one pull from one loop point to. It belongs to the pulling thread until that returns it,
 /// and outlives the server if necessary.
 #[derive(Default)]
@@ -31,11 +35,16 @@ pub(crate) struct Batch {
     pub ended: Vec<Token>,
     /// The definitions whose `user_data` is in the records.
     paths: Vec<Arc<Paths>>,
+    /// Bytes of the messages and requests.
+    held: usize,
+    /// How many of them MAX_MEMORY counts until the batch is returned.
+    pub counted: u64,
 }
 
 impl Batch {
     /// Retains bytes that records point into.
     pub(crate) fn retain(&mut self, bytes: Vec<u8>) {
+        self.held += bytes.capacity();
         self.messages.push(bytes);
     }
 
@@ -51,10 +60,16 @@ impl Batch {
 
     /// Retains a request. Returns where it is.
     fn retain_request(&mut self, request: Request) -> *const Request {
+        self.held += request.held_bytes();
         let request = vec![request];
         let pointer = request.as_ptr();
         self.requests.push(request);
         pointer
+    }
+
+    /// Returns how many bytes the batch holds, without the receive buffer.
+    pub(crate) fn held_bytes(&self) -> usize {
+        self.held
     }
 
     /// Releases the definitions, which may call `release`.
@@ -87,9 +102,10 @@ impl<'a> Puller<'a> {
         self.source = source.as_mut_ptr();
     }
 
+    /// Whether one more event may be recorded, of any size.
     #[inline]
     pub(crate) fn has_room(&self) -> bool {
-        self.records.room() > 0
+        self.records.room() > 0 && self.batch.held < MAX_BATCH_BYTES
     }
 
     /// Records one event.

@@ -121,6 +121,9 @@ impl Loop {
         drop(turn);
         let mut core = self.core.borrow_mut();
         core.write_scheduled();
+        if let Some(batch) = sink.batch() {
+            core.count_lent(batch);
+        }
         let traffic = &self.server.loops[self.number].traffic;
         traffic.publish(&core.traffic);
         traffic.publish_held_bytes(core.held_bytes());

@@ -156,19 +156,18 @@ impl Loop {
             turn.sink.lend_from(&mut backlog);
             let (consumed, pause) = self.process_input(turn, token, &mut backlog[from..]);
             let from = from + consumed;
-            let backlog = match turn.sink.batch() {
+            let (backlog, from) = match turn.sink.batch() {
                 // Records point into what was delivered.
-                Some(batch) => {
+                Some(batch) if consumed > 0 => {
                     let rest = match pause {
                         Some(_) => memory::copy(&backlog[from..]),
                         None => Ok(Vec::new()),
                     };
                     batch.retain(backlog);
-                    rest
+                    (rest, 0)
                 }
-                None => Ok(backlog),
+                _ => (Ok(backlog), from),
             };
-            let from = if turn.sink.batch().is_some() { 0 } else { from };
             let mut core = self.core.borrow_mut();
             let Ok(backlog) = backlog else {
                 core.fail_out_of_memory(token);

@@ -127,6 +127,12 @@ impl Request {
         }))
     }
 
+    /// Returns how many bytes it holds, as it was received.
+    pub(crate) fn held_bytes(&self) -> usize {
+        let headers = self.headers.capacity() * size_of::<Header>();
+        size_of::<Self>() + self.text.0.capacity() + headers
+    }
+
     /// One with something in every part, for tests of what uses requests.
     #[cfg(test)]
     pub(crate) fn example() -> Box<Self> {

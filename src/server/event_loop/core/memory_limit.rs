@@ -7,6 +7,7 @@ use super::{Core, Pending};
 use crate::net::Token;
 use crate::proto::{self, Refusal};
 use crate::server::FailureKind;
+use crate::server::dispatch::pull::Batch;
 use crate::server::slot::State;
 use crate::server::websocket::connections::Phase;
 
@@ -57,6 +58,16 @@ impl Core {
         if !self.account.is_empty() {
             self.account.set(token.index, 0);
         }
+    }
+
+    /// Counts what a pulled batch holds, until it is returned.
+    pub(crate) fn count_lent(&mut self, batch: &mut Batch) {
+        batch.counted = self.account.lend(batch.held_bytes() as u64);
+    }
+
+    /// Counts nothing any more for a batch that was returned.
+    pub(super) fn uncount_lent(&mut self, batch: &Batch) {
+        self.account.take_back(batch.counted);
     }
 
     /// Returns how many bytes of memory the loop holds for its connections.

@@ -155,6 +155,7 @@ impl Core {
 
     /// Takes back what was lent to a pulled batch.
     pub(crate) fn take_back(&mut self, mut batch: Batch) {
+        self.uncount_lent(&batch);
         let arena = &mut self.input.arena;
         *arena = arena.take().or(batch.arena.take());
         batch.ended.drain(..).for_each(|token| self.free(token));
