@@ -441,9 +441,14 @@ impl Poller {
 
     /// Visits the next connection. What is received of a PROXY header is not delivered.
     fn next_behind_header(&mut self, buffer: &mut [u8]) -> Option<IoEvent> {
-        if let Some((token, bytes)) = self.behind_headers.pop_front() {
-            buffer[..bytes.len()].copy_from_slice(&bytes);
-            return Some(IoEvent::Received(token, bytes.len()));
+        if let Some((token, mut bytes)) = self.behind_headers.pop_front() {
+            let count = bytes.len().min(buffer.len());
+            buffer[..count].copy_from_slice(&bytes[..count]);
+            if count < bytes.len() {
+                bytes.drain(..count);
+                self.behind_headers.push_front((token, bytes));
+            }
+            return Some(IoEvent::Received(token, count));
         }
         let event = self.sockets.next(buffer)?;
         if self.proxy_headers.is_empty() {
