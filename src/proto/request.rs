@@ -57,6 +57,12 @@ impl<'a> RequestHead<'a> {
             .map(|&(_, value)| value)
     }
 
+    /// Returns the elements of the lists in all headers of that name (RFC 9110 section 5.6.1). No quoted string is
+    /// looked for.
+    pub fn elements<'s>(&'s self, name: &'s str) -> impl Iterator<Item = &'a [u8]> + 's {
+        self.header(name).flat_map(elements)
+    }
+
     /// Whether the header, a list of tokens, contains `token`; case is ignored.
     #[must_use]
     pub fn lists(&self, name: &str, token: &str) -> bool {
@@ -79,8 +85,7 @@ impl<'a> RequestHead<'a> {
             };
             is_type && !parts.any(is_refused)
         };
-        self.header("Accept")
-            .any(|value| elements(value).any(is_named))
+        self.elements("Accept").any(is_named)
     }
 
     /// Whether it requests an upgrade to WebSocket. HTTP/1.0 has no upgrade (RFC 9110 section 7.8).

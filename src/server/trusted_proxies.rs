@@ -1,13 +1,14 @@
 //! TRUSTED_PROXIES: whose word about a client is believed, and what `X-Forwarded-For` or `Forwarded` (RFC 7239)
 //! then says.
 
+use std::collections::TryReserveError;
 use std::net::{IpAddr, SocketAddr};
 
 use ipnet::{IpNet, Ipv4Net};
 
 use super::ServerError;
 use super::error::ServerResult;
-use crate::net::Peer;
+use crate::net::{Peer, memory};
 use crate::proto::RequestHead;
 
 /// The entry that trusts what connects to a Unix socket.
@@ -82,51 +83,84 @@ impl TrustedProxies {
 
     /// Returns the client whose request came from `peer`, a trusted proxy: the last one in the header's list that
     /// is not trusted, or, before an unusable element, the last that is.
-    pub(crate) fn client(&self, peer: Peer, request: &RequestHead<'_>) -> Peer {
-        let name = match self.forwarded {
-            true => "Forwarded",
-            false => "X-Forwarded-For",
-        };
-        let mut client = peer;
-        let mut elements: Vec<&[u8]> = request.header(name).flat_map(elements).collect();
-        while let Some(element) = elements.pop() {
-            let found = match self.forwarded {
-                true => parse_forwarded(element),
-                false => parse_node(element),
-            };
-            let Some(found) = found else { break };
-            client = found;
-            if !self.trusts(&client) {
-                break;
+    ///
+    /// # Errors
+    ///
+    /// Memory for the list is refused.
+    pub(crate) fn client(
+        &self,
+        peer: Peer,
+        request: &RequestHead<'_>,
+    ) -> Result<Peer, TryReserveError> {
+        match self.forwarded {
+            true => {
+                let elements = || request.header("Forwarded").flat_map(forwarded_elements);
+                self.last_untrusted(peer, elements, parse_forwarded)
             }
+            // A list without quoted strings: a quotation mark of the client hides nothing that follows it.
+            false => self.last_untrusted(peer, || request.elements("X-Forwarded-For"), parse_node),
         }
-        client
+    }
+
+    fn last_untrusted<'a, I: Iterator<Item = &'a [u8]>>(
+        &self,
+        peer: Peer,
+        elements: impl Fn() -> I,
+        parse: impl Fn(&[u8]) -> Option<Peer>,
+    ) -> Result<Peer, TryReserveError> {
+        let mut list = Vec::new();
+        memory::try_reserve_exact(&mut list, elements().count())?;
+        list.extend(elements());
+        let mut client = peer;
+        while self.trusts(&client)
+            && let Some(named) = list.pop().and_then(&parse)
+        {
+            client = named;
+        }
+        Ok(client)
     }
 }
 
-/// Returns the elements of a list (RFC 9110 section 5.6.1). Commas in quoted strings do not separate.
-fn elements(line: &[u8]) -> impl Iterator<Item = &[u8]> {
-    split(line, b',').filter(|element| !element.is_empty())
+/// Returns the elements of a line of `Forwarded`. Commas in quoted strings do not separate, unless the last
+/// string has no end: a client could open one, and hide what its proxy adds.
+fn forwarded_elements(line: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut quotes = Quotes::default();
+    line.iter().for_each(|&byte| quotes.pass(byte));
+    let are_closed = !quotes.is_inside;
+    split(line, b',', are_closed).filter(|element| !element.is_empty())
 }
 
-/// Splits at `separator`, not in quoted strings (RFC 9110 section 5.6.4).
-fn split(text: &[u8], separator: u8) -> impl Iterator<Item = &[u8]> {
-    let (mut is_quoted, mut is_escaped) = (false, false);
+/// Splits at `separator`; if `has_quotes`, not in quoted strings.
+fn split(text: &[u8], separator: u8, has_quotes: bool) -> impl Iterator<Item = &[u8]> {
+    let mut quotes = Quotes::default();
     let parts = text.split(move |&byte| {
-        let is_plain = !std::mem::take(&mut is_escaped);
-        match byte {
-            b'\\' if is_quoted && is_plain => is_escaped = true,
-            b'"' if is_plain => is_quoted = !is_quoted,
-            _ => (),
-        }
-        byte == separator && !is_quoted
+        quotes.pass(byte);
+        byte == separator && !(has_quotes && quotes.is_inside)
     });
     parts.map(<[u8]>::trim_ascii)
 }
 
+/// Where quoted strings are (RFC 9110 section 5.6.4).
+#[derive(Default)]
+struct Quotes {
+    is_inside: bool,
+    is_escaped: bool,
+}
+
+impl Quotes {
+    fn pass(&mut self, byte: u8) {
+        let is_plain = !std::mem::take(&mut self.is_escaped);
+        match byte {
+            b'\\' if self.is_inside && is_plain => self.is_escaped = true,
+            b'"' if is_plain => self.is_inside = !self.is_inside,
+            _ => (),
+        }
+    }
+}
+
 /// Returns the node of an element's only `for` parameter.
 fn parse_forwarded(element: &[u8]) -> Option<Peer> {
-    let mut nodes = split(element, b';').filter_map(|pair| {
+    let mut nodes = split(element, b';', true).filter_map(|pair| {
         let at = pair.iter().position(|&byte| byte == b'=')?;
         pair[..at]
             .eq_ignore_ascii_case(b"for")
@@ -180,7 +214,7 @@ mod tests {
         };
         let proxies = proxies(entries);
         match proxies.trusts(&peer) {
-            true => proxies.client(peer, &request).to_string(),
+            true => proxies.client(peer, &request).expect("memory").to_string(),
             false => peer.to_string(),
         }
     }
@@ -319,6 +353,41 @@ mod tests {
             let line = format!("Forwarded: {value}\r\n");
             let found = client("10.0.0.0/8,forwarded", "10.0.0.1:9", &[&line]);
             assert_eq!(found, expected, "{value}");
+        }
+    }
+
+    #[test]
+    fn a_client_cannot_hide_what_its_proxy_adds() {
+        let proxy = "10.0.0.1:9";
+        let lies = [
+            "\"",
+            "\"a",
+            "for=\"",
+            "for=\"\\",
+            "for=\"\\\"",
+            "for=6.6.6.6;by=\"",
+            "x=\"a,b\", \"",
+            ",",
+            "\\",
+        ];
+        for lie in lies {
+            let line = format!("X-Forwarded-For: {lie}, 192.0.2.7\r\n");
+            assert_eq!(client("10.0.0.0/8", proxy, &[&line]), "192.0.2.7", "{line}");
+            for added in [
+                "for=192.0.2.7",
+                "for=\"192.0.2.7\"",
+                "by=\"_p\";for=192.0.2.7",
+            ] {
+                let line = format!("Forwarded: {lie}, {added}\r\n");
+                let found = client("10.0.0.0/8,forwarded", proxy, &[&line]);
+                assert_eq!(found, "192.0.2.7", "{line}");
+                let lines = [
+                    format!("Forwarded: {lie}\r\n"),
+                    format!("Forwarded: {added}\r\n"),
+                ];
+                let found = client("10.0.0.0/8,forwarded", proxy, &[&lines[0], &lines[1]]);
+                assert_eq!(found, "192.0.2.7", "{lines:?}");
+            }
         }
     }
 

@@ -138,6 +138,7 @@ impl Loop {
             return Ok(peer);
         }
         let client = proxies.client(peer, request);
+        let client = client.map_err(|_| Refusal::unavailable())?;
         self.core.borrow_mut().change_client(token, client)?;
         Ok(client)
     }
@@ -154,9 +155,7 @@ impl Loop {
             return Err(Refusal::not_found());
         }
         check_method(request.method, page.is_some())?;
-        if request.body_announced() {
-            return Err(Refusal::bad_request("Unexpected request body."));
-        }
+        refuse_body(request)?;
         if let Some(page) = page
             && (request.method == "HEAD" || !request.wants_websocket())
         {
@@ -180,6 +179,7 @@ impl Loop {
             return Ok(None);
         }
         check_method(request.method, true)?;
+        refuse_body(request)?;
         let is_open_metrics = request.accepts("application/openmetrics-text");
         let content_type = match is_open_metrics {
             true => scrape::OPEN_METRICS,
@@ -407,6 +407,14 @@ impl Loop {
             return;
         }
         core.refuse(token, &refusal, false);
+    }
+}
+
+/// Refuses a request with a body, which would be taken for the next request.
+fn refuse_body(request: &RequestHead<'_>) -> Result<(), Refusal> {
+    match request.body_announced() {
+        true => Err(Refusal::bad_request("Unexpected request body.")),
+        false => Ok(()),
     }
 }
 

@@ -197,6 +197,26 @@ fn a_connection_may_ask_for_pages_and_then_for_a_websocket() {
 }
 
 #[test]
+fn a_request_for_a_page_or_for_the_metrics_has_no_body() {
+    let server = Server::with(|options| options.metrics_path = "/metrics".to_owned());
+    let page = format!("{}/page", server.application.path);
+    paths::define_page(&page, Page::new("text/plain", b"page").unwrap()).unwrap();
+    for path in [page.as_str(), "/metrics"] {
+        for body in ["Content-Length: 5", "Transfer-Encoding: chunked"] {
+            let peer = server.connect();
+            peer.remote
+                .send(format!("GET {path} HTTP/1.1\r\nHost: a\r\n{body}\r\n\r\n").as_bytes());
+            server.run();
+            assert_eq!(peer.status(), 400, "{path} {body}");
+            peer.bytes();
+            peer.remote.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+            server.run();
+            assert!(peer.bytes().is_empty() && peer.remote.is_shut_down());
+        }
+    }
+}
+
+#[test]
 fn without_page_keep_alive_a_page_ends_the_connection() {
     let server = Server::with(|options| options.page_keep_alive = 0);
     let path = format!("{}/page", server.application.path);
