@@ -132,6 +132,40 @@ static void an_answer_does_not_wait_for_a_later_handler_that_blocks(void)
     CHECK_OK(portal_server_close(server));
 }
 
+static atomic_int full;
+
+static int32_t count_full(portal_websocket websocket, uint32_t type, const void *data, size_t len, void *user_data)
+{
+    const portal_status status = portal_send(websocket, type, data, len);
+
+    (void)user_data;
+    atomic_fetch_add(&full, status == PORTAL_STATUS_FULL);
+    return status;
+}
+
+static void who_sends_one_reply_for_each_message_never_meets_a_full_queue(void)
+{
+    enum { MESSAGES = 250, PAYLOAD = 120 };
+    static uint8_t frames[MESSAGES][6 + PAYLOAD];
+
+    for (int i = 0; i < MESSAGES; ++i) {
+        frames[i][0] = 0x82;
+        frames[i][1] = 0x80 | PAYLOAD;
+    }
+    for (int64_t max_queued = 64; max_queued <= 65536; max_queued *= 4) {
+        const portal_server server = SERVE({ PORTAL_OPTION_DISPATCH, PORTAL_DISPATCH_PER_CLIENT },
+                                           { PORTAL_OPTION_MAX_QUEUED, max_queued });
+        client *self = client_connect(portal_server_port(server), "/count");
+
+        client_send_bytes(self, frames, sizeof frames);
+        for (int i = 0; i < MESSAGES; ++i)
+            client_expect(self, BINARY, &frames[0][6], PAYLOAD);
+        client_farewell(self);
+        CHECK_OK(portal_server_close(server));
+        CHECK_NUMBER(atomic_load(&full), 0);
+    }
+}
+
 static void *flood(void *self)
 {
     static const char much[100000];
@@ -206,11 +240,13 @@ int main(void)
 {
     const portal_handlers telling = { .size = sizeof telling, .message = tell_thread };
     const portal_handlers blocking = { .size = sizeof blocking, .message = block };
+    const portal_handlers counting = { .size = sizeof counting, .message = count_full };
     const portal_handlers blocking_last = { .size = sizeof blocking_last, .message = block_at_the_last };
 
     define("/thread", &telling, NULL);
     define("/block", &blocking, NULL);
     define("/last", &blocking_last, NULL);
+    define("/count", &counting, NULL);
     define_echo("/echo");
     RUN(one_loop_serves_all_on_one_thread);
     RUN(four_loops_share_the_websockets);
@@ -218,6 +254,7 @@ int main(void)
     RUN(zero_threads_is_one_per_processor);
     RUN(a_blocking_handler_holds_up_nobody_else);
     RUN(an_answer_does_not_wait_for_a_later_handler_that_blocks);
+    RUN(who_sends_one_reply_for_each_message_never_meets_a_full_queue);
     RUN(what_a_blocked_handler_does_not_take_waits_at_the_client);
     RUN(closing_waits_for_handlers_that_run);
     return 0;

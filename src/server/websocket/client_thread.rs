@@ -29,10 +29,14 @@ use crate::server::websocket::mailbox::{Mail, Mailbox};
 use crate::server::websocket::wake_flag::{WakeFlag, WorkAdded};
 use crate::server::{Request, handler_calls};
 
-/// No more is handed over while so many messages wait.
-const MAX_WAITING_MESSAGES: usize = 64;
-/// Nor while messages of so many bytes wait.
-const MAX_WAITING_BYTES: usize = 1 << 20;
+/// No more is handed over while so much waits, or less if MAX_QUEUED is small.
+const MAX_WAITING: Weight = Weight {
+    messages: 64,
+    bytes: 1 << 20,
+};
+
+/// What a reply counts in the send queue beside its payload, at most: mail and a frame header.
+const REPLY_COST_BYTES: u64 = Mail::COST_BYTES + 10;
 
 /// A longer message is handed over by itself: its copy costs more than that.
 const MAX_BATCHED_BYTES: usize = 16 << 10;
@@ -63,25 +67,62 @@ impl Batch {
         self.messages.push((kind, start..self.bytes.len()));
         Ok(())
     }
+
+    fn weight(&self) -> Weight {
+        Weight {
+            messages: self.messages.len(),
+            bytes: self.bytes.len(),
+        }
+    }
 }
 
 impl ClientEvent {
     /// Returns how many messages, and bytes of them, it counts in the queue, if it is of the kind that is bounded.
     fn weight(&self) -> Option<Weight> {
-        let (messages, bytes) = match self {
-            Self::Upgrade(_) => return None,
-            Self::Event(event) => (1, event.payload()?.terminated().len()),
-            Self::Batch(batch) => (batch.messages.len(), batch.bytes.len()),
-        };
-        Some(Weight { messages, bytes })
+        match self {
+            Self::Upgrade(_) => None,
+            Self::Event(event) => Some(Weight {
+                messages: 1,
+                bytes: event.payload()?.terminated().len(),
+            }),
+            Self::Batch(batch) => Some(batch.weight()),
+        }
     }
 }
 
 /// What events count in the queue.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Weight {
     messages: usize,
     bytes: usize,
+}
+
+impl Weight {
+    /// Returns how much may wait. Reading pauses while the send queue is over half of MAX_QUEUED, and replies to all
+    /// that waits take less than the other half. So a handler that sends one for each message never gets FULL.
+    fn max_waiting(max_queued: u64) -> Self {
+        let quarter = usize::try_from(max_queued / 4).unwrap_or(usize::MAX);
+        let replies = quarter / REPLY_COST_BYTES as usize;
+        Self {
+            messages: MAX_WAITING.messages.min(replies).max(1),
+            bytes: MAX_WAITING.bytes.min(quarter).max(1),
+        }
+    }
+
+    /// Returns under how much the loop hears that there is room again.
+    fn half(self) -> Self {
+        Self {
+            messages: (self.messages / 2).max(1),
+            bytes: (self.bytes / 2).max(1),
+        }
+    }
+
+    fn without(self, other: Self) -> Self {
+        Self {
+            messages: self.messages.saturating_sub(other.messages),
+            bytes: self.bytes.saturating_sub(other.bytes),
+        }
+    }
 }
 
 /// The loop's end of the queue.
@@ -91,6 +132,8 @@ pub(crate) struct ClientQueue {
     batch: Batch,
     /// Batches of several messages that have been handed over.
     handed_over: u64,
+    /// Of these, those that [`ClientQueue::hand_over`] has reported.
+    reported: u64,
     /// Dropped after the sender, so that the thread, which that wakes, sees that there is none.
     wake: WakeOnDrop,
     load: Arc<Load>,
@@ -112,8 +155,8 @@ struct Events {
     load: Arc<Load>,
 }
 
-#[derive(Default)]
 struct Load {
+    max: Weight,
     messages: AtomicUsize,
     bytes: AtomicUsize,
     /// The loop waits for [`Mail::ClientQueueLow`].
@@ -127,6 +170,18 @@ struct Load {
 }
 
 impl Load {
+    fn new(max: Weight) -> Self {
+        Self {
+            max,
+            messages: AtomicUsize::new(0),
+            bytes: AtomicUsize::new(0),
+            wanted: AtomicBool::new(false),
+            ended: AtomicU64::new(0),
+            announced: AtomicU64::new(0),
+            asleep: WakeFlag::default(),
+        }
+    }
+
     fn add(&self, weight: Weight) {
         self.messages.fetch_add(weight.messages, Ordering::SeqCst);
         self.bytes.fetch_add(weight.bytes, Ordering::SeqCst);
@@ -143,8 +198,9 @@ impl Load {
         number <= self.announced.load(Ordering::Relaxed)
     }
 
-    fn is_under(&self, messages: usize, bytes: usize) -> bool {
-        self.messages.load(Ordering::SeqCst) < messages && self.bytes.load(Ordering::SeqCst) < bytes
+    fn is_under(&self, most: Weight) -> bool {
+        self.messages.load(Ordering::SeqCst) < most.messages
+            && self.bytes.load(Ordering::SeqCst) < most.bytes
     }
 }
 
@@ -201,7 +257,8 @@ pub(crate) struct Client {
 impl ClientQueue {
     /// Starts the thread.
     pub(crate) fn start(client: Client) -> io::Result<Self> {
-        Self::spawn(client.name, move |events| {
+        let max = Weight::max_waiting(client.mailbox.max_queued());
+        Self::spawn(client.name, max, move |events| {
             let _ours = process::Uncancelled::begin();
             let served = catch_unwind(AssertUnwindSafe(|| client.serve(&events)));
             // The thread of a client that was not let in is stopped by the loop, which knows.
@@ -213,10 +270,11 @@ impl ClientQueue {
 
     fn spawn(
         name: ConnectionName,
+        max: Weight,
         serve: impl FnOnce(Events) + Send + 'static,
     ) -> io::Result<Self> {
         let (sender, receiver) = unbounded();
-        let load = Arc::new(Load::default());
+        let load = Arc::new(Load::new(max));
         let events = Events {
             receiver,
             load: Arc::clone(&load),
@@ -228,6 +286,7 @@ impl ClientQueue {
             sender,
             batch: Batch::default(),
             handed_over: 0,
+            reported: 0,
             wake: WakeOnDrop(thread.thread().clone()),
             load,
             thread,
@@ -252,25 +311,30 @@ impl ClientQueue {
             return self.batch.add(kind, terminated);
         }
         let event = event.into_owned()?;
-        self.hand_over();
+        self.push_batch();
         self.push(ClientEvent::Event(event));
         Ok(())
     }
 
-    /// Hands over the messages that were added. Returns whether they are several, whose handlers may keep what
-    /// they send to themselves for a while: see [`ClientQueue::announce_at_once`].
+    /// Hands over the messages that were added. Returns whether batches of several messages have been handed over
+    /// since the last call, whose handlers may keep what they send to themselves for a while: see
+    /// [`ClientQueue::announce_at_once`].
     pub(crate) fn hand_over(&mut self) -> bool {
-        let count = self.batch.messages.len();
-        if count == 0 {
-            return false;
+        self.push_batch();
+        let reported = std::mem::replace(&mut self.reported, self.handed_over);
+        reported < self.handed_over
+    }
+
+    fn push_batch(&mut self) {
+        if self.batch.messages.is_empty() {
+            return;
         }
         let mut batch = std::mem::take(&mut self.batch);
-        if count > 1 {
+        if batch.messages.len() > 1 {
             self.handed_over += 1;
             batch.number = self.handed_over;
         }
         self.push(ClientEvent::Batch(batch));
-        count > 1
     }
 
     /// Whether handlers of batches of several messages run, or are about to.
@@ -297,21 +361,18 @@ impl ClientQueue {
 
     /// Whether another message may be handed over; if not, [`Mail::ClientQueueLow`] will come.
     pub(crate) fn has_room(&self) -> bool {
-        let Batch {
-            messages, bytes, ..
-        } = &self.batch;
-        let room = (
-            MAX_WAITING_MESSAGES - messages.len().min(MAX_WAITING_MESSAGES),
-            MAX_WAITING_BYTES - bytes.len().min(MAX_WAITING_BYTES),
-        );
-        if self.load.is_under(room.0, room.1) {
+        let max = self.load.max;
+        if self.is_under(max) {
             return true;
         }
         // A swap, as the thread's is: whichever comes second sees what was counted before the first.
         self.load.wanted.swap(true, Ordering::SeqCst);
-        self.load
-            .is_under(MAX_WAITING_MESSAGES / 2, MAX_WAITING_BYTES / 2)
-            && self.load.wanted.swap(false, Ordering::SeqCst)
+        self.is_under(max.half()) && self.load.wanted.swap(false, Ordering::SeqCst)
+    }
+
+    /// Whether less waits than `most`, with what is not handed over yet.
+    fn is_under(&self, most: Weight) -> bool {
+        self.load.is_under(most.without(self.batch.weight()))
     }
 
     /// Waits for the end of the thread, which has said that it ends.
@@ -360,8 +421,7 @@ impl Events {
         let load = &self.load;
         load.messages.fetch_sub(weight.messages, Ordering::SeqCst);
         load.bytes.fetch_sub(weight.bytes, Ordering::SeqCst);
-        load.is_under(MAX_WAITING_MESSAGES / 2, MAX_WAITING_BYTES / 2)
-            && load.wanted.swap(false, Ordering::SeqCst)
+        load.is_under(load.max.half()) && load.wanted.swap(false, Ordering::SeqCst)
     }
 }
 
@@ -465,6 +525,69 @@ impl Client {
 }
 
 #[cfg(test)]
+#[cfg(not(loom))]
+mod tests {
+    use super::*;
+
+    const NAME: ConnectionName = ConnectionName {
+        websocket: 1,
+        peer: None,
+    };
+
+    #[test]
+    fn what_waits_is_bounded_before_it_is_handed_over_too() {
+        let max = Weight {
+            messages: 5,
+            bytes: 100,
+        };
+        for (payload, count) in [(&b"a\0"[..], 5), (&[0; 30], 4)] {
+            let mut queue = ClientQueue::spawn(NAME, max, |_events| ()).expect("a thread");
+            let message = || Event::Message(Kind::Text, Payload::Lent(payload));
+            let mut added = 0;
+            while queue.has_room() {
+                queue.add(message()).expect("memory");
+                added += 1;
+            }
+            assert_eq!(added, count);
+            assert!(queue.hand_over() && !queue.hand_over() && !queue.has_room());
+            queue.stop();
+        }
+    }
+
+    #[test]
+    fn a_batch_that_is_followed_by_something_else_is_reported() {
+        let mut queue = ClientQueue::spawn(NAME, MAX_WAITING, |_events| ()).expect("a thread");
+        let short = || Event::Message(Kind::Text, Payload::Lent(b"a\0"));
+        let long = vec![0; MAX_BATCHED_BYTES + 1];
+        for last in [
+            Event::Pong(Payload::Lent(b"p\0")),
+            Event::Message(Kind::Text, Payload::Lent(&long)),
+        ] {
+            queue.add(short()).expect("memory");
+            queue.add(short()).expect("memory");
+            queue.add(last).expect("memory");
+            assert!(queue.hand_over() && !queue.hand_over());
+        }
+        // A message alone is no batch: what its handler sends is announced at once.
+        queue.add(short()).expect("memory");
+        assert!(!queue.hand_over());
+        queue.stop();
+    }
+
+    #[test]
+    fn replies_to_all_that_waits_fit_into_half_of_the_send_queue() {
+        for max_queued in [0, 1, 100, 4096, 16_384, 32_768, 1 << 20, 16 << 20, u64::MAX] {
+            let Weight { messages, bytes } = Weight::max_waiting(max_queued);
+            assert!(messages >= 1 && bytes >= 1);
+            // The last one may be longer, and needs that the others have left something.
+            let others = (messages as u64 - 1) * REPLY_COST_BYTES + bytes as u64 - 1;
+            assert!(others <= max_queued / 2, "{max_queued}");
+        }
+        assert_eq!(Weight::max_waiting(16 << 20), MAX_WAITING);
+    }
+}
+
+#[cfg(test)]
 #[cfg(loom)]
 mod loom_tests {
     use loom::sync::Notify;
@@ -489,7 +612,7 @@ mod loom_tests {
             let both_ran = Arc::new((AtomicBool::new(false), Notify::new()));
             let queue = {
                 let both_ran = Arc::clone(&both_ran);
-                ClientQueue::spawn(NAME, move |events| {
+                ClientQueue::spawn(NAME, MAX_WAITING, move |events| {
                     assert!(events.wait().is_some() && events.wait().is_some());
                     both_ran.0.store(true, Ordering::Release);
                     both_ran.1.notify();
@@ -513,7 +636,8 @@ mod loom_tests {
     #[test]
     fn a_sleeping_thread_ends_when_its_queue_does() {
         explore(3, || {
-            let queue = ClientQueue::spawn(NAME, |events| while events.wait().is_some() {});
+            let queue =
+                ClientQueue::spawn(NAME, MAX_WAITING, |events| while events.wait().is_some() {});
             let queue = queue.expect("a thread");
             queue.push(pong(1));
             queue.stop();
@@ -523,16 +647,16 @@ mod loom_tests {
     #[test]
     fn a_loop_that_found_no_room_hears_of_it_once_and_one_that_found_room_does_not() {
         explore(3, || {
-            let half_and_more = MAX_WAITING_BYTES / 2 + 1;
+            let half_and_more = MAX_WAITING.bytes / 2 + 1;
             const WEIGHT: Weight = Weight {
                 messages: 1,
-                bytes: MAX_WAITING_BYTES / 2 + 1,
+                bytes: MAX_WAITING.bytes / 2 + 1,
             };
             let has_room = Arc::new(Notify::new());
             let heard = Arc::new(AtomicUsize::new(0));
             let queue = {
                 let (has_room, heard) = (Arc::clone(&has_room), Arc::clone(&heard));
-                ClientQueue::spawn(NAME, move |events| {
+                ClientQueue::spawn(NAME, MAX_WAITING, move |events| {
                     while events.wait().is_some() {
                         if events.uncount(WEIGHT) {
                             heard.fetch_add(1, Ordering::Release);
@@ -558,7 +682,7 @@ mod loom_tests {
     fn what_a_handler_has_sent_is_found_while_a_later_one_of_its_batch_blocks() {
         explore(3, || {
             let mailbox = &**Box::leak(Box::new(attached()));
-            let load = Arc::new(Load::default());
+            let load = Arc::new(Load::new(MAX_WAITING));
             let is_taken = Arc::new((AtomicBool::new(false), Notify::new()));
             let handlers = {
                 let (load, is_taken) = (Arc::clone(&load), Arc::clone(&is_taken));

@@ -77,6 +77,40 @@ fn a_blocking_handler_delays_neither_pongs_nor_other_threads_messages() {
 }
 
 #[test]
+fn the_loop_looks_soon_for_the_answers_of_a_batch_whose_last_handler_blocks() {
+    for behind in [vec![], frame(10, b"c"), frame(2, &[0; 20_000])] {
+        let server = per_client();
+        let mut peer = server.connect();
+        peer.remote.send(server.handshake().as_bytes());
+        server.wait_for_events(2);
+        assert_eq!(peer.status(), 101);
+        peer.websocket = server.last_websocket();
+        server.run();
+
+        let (open, gate): (Sender<()>, Receiver<()>) = channel();
+        let (gate, calls) = (Mutex::new(gate), AtomicU64::new(0));
+        server.on(EventKind::Message, move |websocket| {
+            match calls.fetch_add(1, Ordering::Relaxed) {
+                0 => send(websocket, "answer").expect("an open websocket"),
+                1 => locks::lock(&gate).recv_timeout(DEADLINE).expect("in time"),
+                _ => (),
+            }
+            0
+        });
+        peer.remote
+            .send(&[frame(1, b"a"), frame(1, b"b"), behind].concat());
+        server.run();
+        let timer = server.network.timer().expect("a timer");
+        assert!(timer <= Duration::from_millis(1), "{timer:?}");
+        server.pass(2);
+        server.turn_until(|| !peer.all_frames().is_empty());
+        open.send(()).unwrap();
+        peer.remote.reset();
+        server.turn_until(|| server.phase() == Phase::Free);
+    }
+}
+
+#[test]
 fn a_blocking_upgrade_is_awaited_even_if_the_peer_leaves() {
     for (returned, leaves, expected) in [
         (0, false, &["upgrade", "connect"][..]),
