@@ -282,10 +282,12 @@ impl Poller {
         encrypted.map_or(0, |encrypted| encrypted.channel.committed())
     }
 
-    /// Returns how many bytes of memory are held for pieces of records of this connection.
+    /// Returns how many bytes of memory are held for pieces of records, and of a PROXY header, of this connection.
     pub(crate) fn held_bytes(&mut self, token: Token) -> usize {
+        let header = self.proxy_headers.get(&token.index);
+        let header = header.map_or(0, |pending| pending.bytes.capacity());
         let encrypted = self.encrypted(token);
-        encrypted.map_or(0, |encrypted| encrypted.channel.held_bytes())
+        header + encrypted.map_or(0, |encrypted| encrypted.channel.held_bytes())
     }
 
     /// Returns how many bytes of ciphertext the kernel has accepted, wrapping; None without TLS.

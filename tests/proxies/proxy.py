@@ -73,15 +73,18 @@ def nginx(folder, port, server):
     return command, {"nginx.conf": configuration}
 
 
+HAPROXY_DEFAULTS = f"""defaults
+    timeout connect {DEADLINE}s
+    timeout client {DEADLINE}s
+    timeout server {DEADLINE}s
+    timeout tunnel 1h"""
+
+
 def haproxy(folder, port, server):
     address = f"unix@{server.socket}" if server.socket else f"127.0.0.1:{server.port}"
     configuration = f"""
-        defaults
+        {HAPROXY_DEFAULTS}
             mode http
-            timeout connect {DEADLINE}s
-            timeout client {DEADLINE}s
-            timeout server {DEADLINE}s
-            timeout tunnel 1h
 
         frontend clients
             bind 127.0.0.1:{port}
@@ -158,11 +161,7 @@ def haproxy_with(frontend="mode http", server_option=""):
     def configure(folder, port, server):
         address = f"unix@{server.socket}" if server.socket else f"127.0.0.1:{server.port}"
         configuration = f"""
-            defaults
-                timeout connect {DEADLINE}s
-                timeout client {DEADLINE}s
-                timeout server {DEADLINE}s
-                timeout tunnel 1h
+            {HAPROXY_DEFAULTS}
 
             listen clients
                 {frontend}

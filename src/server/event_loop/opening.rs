@@ -18,7 +18,8 @@ use crate::server::log::ConnectionName;
 use crate::server::options::Deflate;
 use crate::server::shared::Stage;
 use crate::server::slot::State;
-use crate::server::websocket::client_thread::{Client, ClientEvent, ClientQueue};
+use crate::server::websocket::client_queue::ClientEvent;
+use crate::server::websocket::client_thread::Client;
 use crate::server::websocket::connections::{Conn, Phase};
 use crate::server::{EventKind, Failure, Request, ServerError, scrape};
 
@@ -293,7 +294,7 @@ impl Loop {
                 peer: Some(request.peer_address()),
             },
         };
-        match ClientQueue::start(client) {
+        match client.start() {
             Ok(queue) => {
                 queue.push(ClientEvent::Upgrade(request));
                 let Some(conn) = core.conns.get_mut(token) else {

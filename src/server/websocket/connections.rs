@@ -6,7 +6,7 @@ use crate::server::event::Target;
 use crate::server::handshake::incoming_request::IncomingRequest;
 use crate::server::id::{IdKind, id};
 use crate::server::slot::{Freed, Slot, State};
-use crate::server::websocket::client_thread::ClientQueue;
+use crate::server::websocket::client_queue::ClientQueue;
 use crate::server::websocket::mailbox::Mail;
 use crate::server::websocket::outbox::Outbox;
 use crate::server::websocket::slot_arena::{Chunk, SlotArena};

@@ -9,7 +9,7 @@ use std::time::Instant;
 use super::Core;
 use crate::net::Token;
 use crate::server::event::Event;
-use crate::server::websocket::client_thread::ClientQueue;
+use crate::server::websocket::client_queue::ClientQueue;
 
 impl Core {
     /// Passes an event to the client's own thread; a message, when the rest of what was read is handed over.
