@@ -284,10 +284,13 @@ impl Poller {
 
     /// Returns how many bytes of memory are held for pieces of records, and of a PROXY header, of this connection.
     pub(crate) fn held_bytes(&mut self, token: Token) -> usize {
-        let header = self.proxy_headers.get(&token.index);
-        let header = header.map_or(0, |pending| pending.bytes.capacity());
         let encrypted = self.encrypted(token);
-        header + encrypted.map_or(0, |encrypted| encrypted.channel.held_bytes())
+        let held = encrypted.map_or(0, |encrypted| encrypted.channel.held_bytes());
+        if self.proxy_headers.is_empty() {
+            return held;
+        }
+        let header = self.proxy_headers.get(&token.index);
+        held + header.map_or(0, |pending| pending.bytes.capacity())
     }
 
     /// Returns how many bytes of ciphertext the kernel has accepted, wrapping; None without TLS.
