@@ -2,7 +2,6 @@
 
 use std::io;
 
-use super::address::Peer;
 use super::proxy_header::NoHeader;
 
 /// Identifies a connection: an index, which is reused, and a generation, which is not.
@@ -17,8 +16,9 @@ pub(crate) struct Token {
 pub(crate) enum IoEvent {
     /// So many bytes are at the front of the buffer; 0 if only data of TLS itself was received.
     Received(Token, usize),
-    /// The connection's PROXY header was received, and says who the client is, if it knows.
-    Proxied(Token, Option<Peer>),
+    /// The connection's PROXY header was received; [`Poller::take_client`](super::Poller::take_client) returns what
+    /// it says.
+    Proxied(Token),
     /// The connection does not begin with a PROXY header, as it must. It is not reported any more.
     NotProxied(Token, NoHeader),
     /// The peer sends nothing more: end of stream, or an error.

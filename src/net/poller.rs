@@ -31,6 +31,8 @@ pub(crate) struct Poller {
     ended: VecDeque<Token>,
     /// By the tokens' indices: what has arrived of PROXY headers that are not complete.
     proxy_headers: HashMap<u32, PendingHeader>,
+    /// Whom the last complete PROXY header has named.
+    client: Option<Peer>,
     /// What was received behind a PROXY header, and is to be delivered next.
     behind_headers: VecDeque<(Token, Vec<u8>)>,
 }
@@ -89,6 +91,7 @@ impl Poller {
             writable: Vec::new(),
             ended: VecDeque::new(),
             proxy_headers: HashMap::new(),
+            client: None,
             behind_headers: VecDeque::new(),
         }
     }
@@ -357,6 +360,12 @@ impl Poller {
         self.next_decrypted(buffer)
     }
 
+    /// Returns the client that the PROXY header of the last event has named; None if it names none. It is no part
+    /// of the event, which would grow by it for every read.
+    pub(crate) fn take_client(&mut self) -> Option<Peer> {
+        self.client.take()
+    }
+
     /// Minimum size of the buffer for [`Poller::next`].
     pub(crate) const MIN_BUFFER_BYTES: usize = 2 * tls::HEADROOM_BYTES;
 
@@ -389,6 +398,7 @@ impl Poller {
             .is_some_and(|encrypted| !encrypted.channel.is_established())
     }
 
+    #[inline(never)]
     fn next_decrypted(&mut self, buffer: &mut [u8]) -> Option<IoEvent> {
         while let Some(token) = self.ended.pop_front() {
             let waiting = |encrypted: &&mut Encrypted| encrypted.end_pending && !encrypted.paused;
@@ -445,6 +455,7 @@ impl Poller {
     }
 
     /// Visits the next connection. What is received of a PROXY header is not delivered.
+    #[inline(never)]
     fn next_behind_header(&mut self, buffer: &mut [u8]) -> Option<IoEvent> {
         if let Some((token, mut bytes)) = self.behind_headers.pop_front() {
             let count = bytes.len().min(buffer.len());
@@ -503,7 +514,8 @@ impl Poller {
             }
             self.behind_headers.push_back((token, behind));
         }
-        Some(IoEvent::Proxied(token, client))
+        self.client = client;
+        Some(IoEvent::Proxied(token))
     }
 
     /// Encrypts and sends until all is accepted or the socket accepts no more.

@@ -93,9 +93,7 @@ impl Loop {
                     }
                     self.on_received(turn, token, &mut arena[input]);
                 }
-                Some(IoEvent::Proxied(token, client)) => {
-                    self.core.borrow_mut().learn_client(token, client);
-                }
+                Some(IoEvent::Proxied(token)) => self.core.borrow_mut().learn_client(token),
                 Some(IoEvent::NotProxied(token, why)) => {
                     self.core.borrow_mut().refuse_unproxied(token, why);
                 }

@@ -7,8 +7,9 @@ use crate::net::{NoHeader, Peer, Token, memory};
 use crate::proto::Refusal;
 
 impl Core {
-    /// The connection's PROXY header has been received. None: the proxy does not know a client.
-    pub(crate) fn learn_client(&mut self, token: Token, client: Option<Peer>) {
+    /// The connection's PROXY header has been received. The proxy may not know a client.
+    pub(crate) fn learn_client(&mut self, token: Token) {
+        let client = self.poller.take_client();
         let Some(conn) = self.conns.get_mut(token) else {
             return;
         };
