@@ -185,8 +185,8 @@
              (pws:server-close server)))
   (is (null portal::*servers*))
   ;; The last step of a client's thread may follow the close.
-  (is (eventually (notany (lambda (thread) (search "Portal" (princ-to-string (bt:thread-name thread))))
-                          (bt:all-threads)))))
+  (is-true (eventually (notany (lambda (thread) (search "Portal" (princ-to-string (bt:thread-name thread))))
+                               (bt:all-threads)))))
 
 (test several-servers-share-the-paths
   (define-echo "/shared")
