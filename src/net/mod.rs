@@ -16,6 +16,6 @@ pub(crate) use os::{
 };
 #[cfg(test)]
 pub(crate) use os::{Failing, Network, RemoteEnd, Write};
-pub(crate) use poller::{Beginning, Poller};
+pub(crate) use poller::{Beginning, Poller, Preamble};
 pub(crate) use proxy_header::{NoHeader, proxy_header_len};
 pub(crate) use tls::{Identity, IdentityFiles, Pair, TlsFact, TlsFacts};

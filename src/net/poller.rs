@@ -51,6 +51,13 @@ pub(crate) struct Beginning<'a> {
     pub has_proxy_header: bool,
 }
 
+/// What comes before the first byte for the application.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Preamble {
+    ProxyHeader,
+    TlsHandshake,
+}
+
 /// A TLS connection.
 struct Encrypted {
     channel: Channel,
@@ -262,6 +269,16 @@ impl Poller {
     pub(crate) fn is_encrypted(&self, token: Token) -> bool {
         let channel = self.channels.get(token.index as usize);
         channel.is_some_and(Option::is_some)
+    }
+
+    /// Returns what is not complete that comes before the first byte for the application.
+    pub(crate) fn pending_preamble(&mut self, token: Token) -> Option<Preamble> {
+        let header = self.proxy_headers.get(&token.index);
+        if header.is_some_and(|pending| pending.generation == token.generation) {
+            return Some(Preamble::ProxyHeader);
+        }
+        self.is_shaking_hands(token)
+            .then_some(Preamble::TlsHandshake)
     }
 
     /// Returns what the application may ask of an encrypted connection, once in its life.

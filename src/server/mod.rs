@@ -11,6 +11,7 @@ mod event;
 mod event_loop;
 mod handler_calls;
 mod handshake;
+mod histogram;
 mod host;
 mod host_threads;
 mod id;

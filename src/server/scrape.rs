@@ -9,7 +9,8 @@ use once_cell::sync::Lazy;
 
 use crate::locks;
 use crate::net::memory;
-use crate::server::shared::Shared;
+use crate::server::histogram::{BUCKETS, Bound, Distribution, Histogram, QUEUE_BYTES, TURN_MICROS};
+use crate::server::shared::{LoopShare, Shared};
 
 /// Prometheus's text format.
 pub(crate) const TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -74,6 +75,33 @@ const METRICS: [Metric; 15] = [
     gauge(17, "portal_memory_bytes", "Bytes of memory held for connections now."),
     counter(18, "portal_memory_closed", "Connections that were ended because of MAX_MEMORY."),
     gauge(CERTIFICATE_EXPIRES, "portal_certificate_expiry_timestamp_seconds", "When the first of the server's certificates expires."),
+];
+
+/// A histogram as it is scraped.
+struct Scraped {
+    name: &'static str,
+    help: &'static str,
+    bounds: &'static [Bound; BUCKETS],
+    /// So many of its units are one of the metric's.
+    unit: u64,
+    of: fn(&LoopShare) -> &Histogram,
+}
+
+const HISTOGRAMS: [Scraped; 2] = [
+    Scraped {
+        name: "portal_turn_duration_seconds",
+        help: "How long the turns of loops take, without the wait for events; one of 64 turns is measured.",
+        bounds: &TURN_MICROS,
+        unit: 1_000_000,
+        of: |share| &share.turn_micros,
+    },
+    Scraped {
+        name: "portal_send_queue_bytes",
+        help: "Bytes in the send queues that a turn writes; one of 64 turns is measured.",
+        bounds: &QUEUE_BYTES,
+        unit: 1,
+        of: |share| &share.queue_bytes,
+    },
 ];
 
 impl Shared {
@@ -155,10 +183,38 @@ fn write(page: &mut Page, servers: &[Arc<Shared>], is_open_metrics: bool) -> fmt
             )?;
         }
     }
+    for histogram in &HISTOGRAMS {
+        write_histogram(page, servers, histogram)?;
+    }
     match is_open_metrics {
         true => page.write_str("# EOF\n"),
         false => Ok(()),
     }
+}
+
+fn write_histogram(page: &mut Page, servers: &[Arc<Shared>], scraped: &Scraped) -> fmt::Result {
+    let Scraped {
+        name,
+        help,
+        bounds,
+        unit,
+        of,
+    } = scraped;
+    writeln!(page, "# HELP {name} {help}")?;
+    writeln!(page, "# TYPE {name} histogram")?;
+    for server in servers {
+        let (id, port) = (server.id(), server.port());
+        let labels = format_args!("server=\"{id}\",port=\"{port}\"");
+        let Distribution { cumulative, sum } = server.loops.iter().map(of).collect();
+        for ((_, le), count) in bounds.iter().zip(cumulative) {
+            writeln!(page, "{name}_bucket{{{labels},le=\"{le}\"}} {count}")?;
+        }
+        let sum = sum as f64 / *unit as f64;
+        writeln!(page, "{name}_sum{{{labels}}} {sum}")?;
+        let count = cumulative[BUCKETS - 1];
+        writeln!(page, "{name}_count{{{labels}}} {count}")?;
+    }
+    Ok(())
 }
 
 /// Text whose memory may be refused.

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use super::admission::Admission;
 use super::handshake::own_paths::{OwnPaths, ServedPaths};
+use super::histogram::Histogram;
 use super::host_threads::HostThreads;
 use super::memory_budget::Budget;
 use super::metrics::{Metrics, PublishedTraffic};
@@ -54,6 +55,8 @@ pub(crate) struct Shared {
 #[derive(Default)]
 pub(crate) struct LoopShare {
     pub traffic: PublishedTraffic,
+    pub turn_micros: Histogram,
+    pub queue_bytes: Histogram,
     /// Connections dealt to it.
     pub connections: AtomicU64,
     pub mailbox: OnceLock<&'static Mailbox>,

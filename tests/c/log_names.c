@@ -182,7 +182,12 @@ static void each_timeout(void)
     server = SERVE({ PORTAL_OPTION_HANDSHAKE_TIMEOUT, SHORT_MS });
     self = client_dial(portal_server_port(server));
     client_expect_end(self);
-    expect_line(self, "handshake timed out");
+    expect_line(self, "handshake timed out: it sent no request");
+    client_destroy(self);
+    self = client_dial(portal_server_port(server));
+    client_send_bytes(self, "GET /echo HTTP/1.1\r\n", 20);
+    client_expect_end(self);
+    expect_line(self, "handshake timed out: its request is incomplete");
     client_destroy(self);
     end(server);
 

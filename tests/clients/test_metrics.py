@@ -1,8 +1,11 @@
 """Metrics, as Prometheus's own parsers read them."""
 
 import http.client
+import json
 import os
+import re
 import socket
+from pathlib import Path
 
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_open_metrics
 from prometheus_client.parser import text_string_to_metric_families as parse_text
@@ -26,10 +29,15 @@ def ask(port, accept, method="GET", path="/metrics"):
 
 
 def values(families, port):
-    """The samples of the server on this port, by name."""
+    """The samples of the server on this port, by name and, of a bucket, its bound."""
     samples = [sample for family in families for sample in family.samples]
-    assert all(set(sample.labels) == {"server", "port"} for sample in samples)
-    return {sample.name: sample.value for sample in samples if sample.labels["port"] == str(port)}
+    found = {}
+    for sample in samples:
+        bound = sample.labels.pop("le", "")
+        assert set(sample.labels) == {"server", "port"}
+        if sample.labels["port"] == str(port):
+            found[sample.name + bound] = sample.value
+    return found
 
 
 def test_both_formats_say_what_was_counted():
@@ -53,6 +61,38 @@ def test_both_formats_say_what_was_counted():
             assert found["portal_received_bytes_total"] > 0
         assert open_metrics.keys() == text.keys()
         program.stop()
+
+
+def test_the_histograms_count_turns_and_queues():
+    with running([SERVER, "METRICS_PATH=/metrics"]) as program:
+        with connect(program.url("/")) as client:
+            for _ in range(500):
+                client.send("x" * 300)
+                client.recv(DEADLINE)
+            found = values(parse_open_metrics(ask(program.port, ACCEPT)[1]), program.port)
+        for name in ["portal_turn_duration_seconds", "portal_send_queue_bytes"]:
+            assert found[f"{name}_count"] == found[f"{name}_bucket+Inf"] >= 1
+            assert found[f"{name}_sum"] > 0
+        assert found["portal_send_queue_bytes_bucket1024.0"] >= 1
+        assert found["portal_send_queue_bytes_sum"] >= 300
+        program.stop()
+
+
+def test_each_metric_is_explained_and_drawn_and_no_other():
+    root = Path(__file__).parents[2]
+    with running([SERVER, "METRICS_PATH=/metrics"]) as program:
+        families = list(parse_text(ask(program.port, None)[1]))
+        program.stop()
+    histograms = {family.name for family in families if family.type == "histogram"}
+    # Python's parser drops the suffix of a counter's family.
+    known = {family.name + ("_total" if family.type == "counter" else "") for family in families}
+    explained = re.findall(r"`(portal_\w+)`", (root / "docs/operating.md").read_text().split("\n## Metrics\n")[1].split("\n## ")[0])
+    assert set(explained) == known
+    dashboard = json.loads((root / "packaging/grafana/portal.json").read_text())
+    queries = [target["expr"] for panel in dashboard["panels"] for target in panel.get("targets", [])]
+    drawn = {name.removesuffix("_bucket") for query in queries for name in re.findall(r"portal_\w+", query)}
+    assert drawn == known
+    assert all(f"{name}_bucket" in " ".join(queries) for name in histograms)
 
 
 def test_only_get_and_head_and_only_where_it_was_asked_for():

@@ -708,7 +708,7 @@ def test_a_tls_handshake_that_is_not_finished_times_out_and_the_log_says_whose(p
     with log.open("w") as stderr, serving(pair, "HANDSHAKE_TIMEOUT=300", log=stderr) as server:
         with socket.create_connection(("127.0.0.1", server.port), timeout=DEADLINE) as plain:
             read_to_end(plain)
-    assert re.search(f"log 3: {NAME}handshake timed out", log.read_text())
+    assert re.search(f"log 3: {NAME}handshake timed out: its TLS handshake is incomplete", log.read_text())
 
 
 def test_garbage_ends_at_once(server):

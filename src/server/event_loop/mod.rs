@@ -127,6 +127,7 @@ impl Loop {
         let traffic = &self.server.loops[self.number].traffic;
         traffic.publish(&core.traffic);
         traffic.publish_held_bytes(core.held_bytes());
+        core.end_turn();
     }
 
     /// Writes what was queued, outside a turn and without a callback.
@@ -144,6 +145,7 @@ impl Loop {
     /// Waits for something to do. Returns the ticks that have passed.
     fn wait(&self, may_wait: bool) -> Ticks {
         let mut core = self.core.borrow_mut();
+        core.begin_turn();
         self.mailbox.stay_awake();
         core.take_mail();
         core.write_scheduled();
@@ -159,6 +161,7 @@ impl Loop {
         self.mailbox.stay_awake();
         core.check_memory();
         let now = core.poller.now();
+        core.note_turn_began(now);
         let ticks = core.clock.advance(now);
         core.check_batches(now);
         let stage = self.server.stage();

@@ -21,6 +21,7 @@ mod periods;
 mod shutdown;
 mod teardown;
 mod timeouts;
+mod turn_samples;
 mod waits;
 mod writing;
 
@@ -39,6 +40,7 @@ use crate::server::event_loop::core::input::Input;
 use crate::server::event_loop::core::output::Output;
 use crate::server::event_loop::core::peers::Peers;
 use crate::server::event_loop::core::periods::Periods;
+use crate::server::event_loop::core::turn_samples::TurnSamples;
 use crate::server::event_loop::core::waits::Waits;
 use crate::server::handler_calls::Verdict;
 use crate::server::log::ConnectionName;
@@ -71,6 +73,7 @@ pub(crate) struct Core {
     periods: Periods,
     waits: Waits,
     batches: Batches,
+    turn_samples: TurnSamples,
     certificate_check: CertificateCheck,
     peers: Peers,
     account: Account,
@@ -108,6 +111,7 @@ impl Core {
             clock,
             waits: Waits::default(),
             batches: Batches::default(),
+            turn_samples: TurnSamples::default(),
             peers: Peers::default(),
             account: Account::new(Arc::clone(&server.budget), mailbox),
             pending: memory::long_queue()?,

@@ -4,7 +4,7 @@ use std::io;
 use std::sync::atomic::Ordering;
 
 use super::Core;
-use crate::net::{Token, memory};
+use crate::net::{Preamble, Token, memory};
 use crate::proto;
 use crate::server::event_loop::core::clock::{ROUND_TICKS, Ticks};
 use crate::server::shared::Stage;
@@ -103,6 +103,7 @@ impl Core {
                     .as_ref()
                     .and_then(|extra| extra.incoming_request.as_ref());
                 let has_served_page = request.is_some_and(|request| request.has_served_page);
+                let received = request.map_or(0, |request| request.head.len());
                 let limit = if conn.is_idle_page() {
                     periods.page_keep_alive
                 } else {
@@ -114,7 +115,14 @@ impl Core {
                 if has_served_page {
                     log::debug!("{}: next request timed out", self.name(token));
                 } else {
-                    log::info!("{}: handshake timed out", self.name(token));
+                    let part = self.poller.pending_preamble(token);
+                    let waited_for = match part {
+                        Some(Preamble::ProxyHeader) => "its PROXY header is incomplete",
+                        Some(Preamble::TlsHandshake) => "its TLS handshake is incomplete",
+                        None if received == 0 => "it sent no request",
+                        None => "its request is incomplete",
+                    };
+                    log::info!("{}: handshake timed out: {waited_for}", self.name(token));
                     let metrics = &self.server.metrics;
                     metrics.rejected.fetch_add(1, Ordering::Relaxed);
                     metrics.handshake_timeouts.fetch_add(1, Ordering::Relaxed);

@@ -291,6 +291,7 @@ impl Core {
     fn write_all_scheduled(&mut self) {
         // Writing may end a connection, and so schedule others.
         let mut scheduled = std::mem::take(&mut self.output.scheduled);
+        self.note_queues(&scheduled);
         if self.poller.sends_together(scheduled.len()) {
             self.write_batch(&scheduled);
         }
