@@ -1,10 +1,5 @@
 //! The authorities whose certificates are trusted: those of a file, or the system's.
 
-#![cfg_attr(
-    not(test),
-    expect(dead_code, reason = "joined with the rest of the client later")
-)]
-
 use std::sync::Arc;
 
 use once_cell::sync::OnceCell;

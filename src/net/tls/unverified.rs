@@ -1,10 +1,5 @@
 //! Any certificate of a server is accepted: for tests.
 
-#![cfg_attr(
-    not(test),
-    expect(dead_code, reason = "joined with the rest of the client later")
-)]
-
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{
     WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature,
