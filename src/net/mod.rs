@@ -18,4 +18,6 @@ pub(crate) use os::{
 pub(crate) use os::{Failing, Network, RemoteEnd, Write};
 pub(crate) use poller::{Beginning, Poller, Preamble};
 pub(crate) use proxy_header::{NoHeader, proxy_header_len};
-pub(crate) use tls::{Identity, IdentityFiles, Pair, TlsFact, TlsFacts};
+pub(crate) use tls::{Identity, IdentityFiles, Pair, TlsFact, TlsFacts, TlsSide};
+#[expect(unused_imports, reason = "joined with the rest of the client later")]
+pub(crate) use tls::{ServerName, Trust, TrustFiles};

@@ -15,7 +15,7 @@ use super::os::Network;
 use super::os::{AnySockets, Backend, Descriptor, Listener, Socket, Waker, memory};
 use super::proxy_header::{self, NoHeader, ProxyHeader};
 use super::sockets::Sockets;
-use super::tls::{self, Channel, Identity, TlsFacts};
+use super::tls::{self, Channel, TlsFacts, TlsSide};
 
 pub(crate) struct Poller {
     sockets: AnySockets,
@@ -45,8 +45,8 @@ struct PendingHeader {
 /// How a connection begins.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Beginning<'a> {
-    /// The peer must use TLS, and is shown this.
-    pub identity: Option<&'a Identity>,
+    /// The peer must use TLS, and this is our side of it. A client's handshake begins at once.
+    pub tls: Option<TlsSide<'a>>,
     /// The connection begins with a PROXY header.
     pub has_proxy_header: bool,
 }
@@ -149,28 +149,37 @@ impl Poller {
                 .map_err(|_| io::ErrorKind::OutOfMemory)?;
             self.proxy_headers.insert(token.index, pending);
         }
-        if let Some(identity) = beginning.identity {
-            let index = token.index as usize;
-            if self.channels.len() <= index {
-                let missing = index + 1 - self.channels.len();
-                memory::try_reserve(&mut self.channels, missing)
-                    .map_err(|_| io::ErrorKind::OutOfMemory)?;
-                self.channels.resize_with(index + 1, Option::default);
-            }
-            if self.ciphertext.is_empty() {
-                self.ciphertext = memory::zeros(tls::ENCRYPTED_BURST_BYTES)?.into_boxed_slice();
-            }
-            self.channels[index] = Some(Box::new(Encrypted {
-                channel: Channel::new(identity)?,
-                generation: token.generation,
-                writes_armed: false,
-                paused: false,
-                end_pending: false,
-                closing: false,
-                accepted: 0,
-            }));
+        if let Some(side) = beginning.tls {
+            self.add_channel(token, side)?;
         }
-        self.sockets.add(socket, token)
+        self.sockets.add(socket, token)?;
+        match beginning.tls {
+            Some(TlsSide::Client(..)) => self.begin_flush(token),
+            _ => Ok(()),
+        }
+    }
+
+    fn add_channel(&mut self, token: Token, side: TlsSide<'_>) -> io::Result<()> {
+        let index = token.index as usize;
+        if self.channels.len() <= index {
+            let missing = index + 1 - self.channels.len();
+            memory::try_reserve(&mut self.channels, missing)
+                .map_err(|_| io::ErrorKind::OutOfMemory)?;
+            self.channels.resize_with(index + 1, Option::default);
+        }
+        if self.ciphertext.is_empty() {
+            self.ciphertext = memory::zeros(tls::ENCRYPTED_BURST_BYTES)?.into_boxed_slice();
+        }
+        self.channels[index] = Some(Box::new(Encrypted {
+            channel: Channel::new(side)?,
+            generation: token.generation,
+            writes_armed: false,
+            paused: false,
+            end_pending: false,
+            closing: false,
+            accepted: 0,
+        }));
+        Ok(())
     }
 
     /// Returns the address of a connection's peer.
@@ -329,10 +338,7 @@ impl Poller {
         if let Some(encrypted) = self.encrypted(token) {
             encrypted.channel.close();
             encrypted.closing = true;
-            return match self.flush(token) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(()),
-                result => result,
-            };
+            return self.begin_flush(token);
         }
         self.sockets.shutdown_write(token)
     }
@@ -431,7 +437,7 @@ impl Poller {
             IoEvent::Received(token, count) => (token, count),
             // An end during the handshake: nothing can be sent to the peer.
             IoEvent::Ended(token, None) if self.is_shaking_hands(token) => {
-                let error = io::ErrorKind::UnexpectedEof.into();
+                let error = self.encrypted(token)?.channel.early_end();
                 return Some(IoEvent::Ended(token, Some(error)));
             }
             event => return Some(event),
@@ -454,10 +460,7 @@ impl Poller {
         if is_writable {
             self.writable.push(token);
         }
-        let flushed = match self.flush(token) {
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(()),
-            result => result,
-        };
+        let flushed = self.begin_flush(token);
         match plain.and_then(|plain| flushed.map(|()| plain)) {
             Err(error) => Some(IoEvent::Ended(token, Some(error))),
             Ok(0) if ended => Some(IoEvent::Ended(token, None)),
@@ -579,6 +582,14 @@ impl Poller {
         }
         channel.keep(&self.ciphertext[sent..length], plain.len());
         Err(io::ErrorKind::WouldBlock.into())
+    }
+
+    /// Sends pending ciphertext. What the socket cannot accept now follows when it can.
+    fn begin_flush(&mut self, token: Token) -> io::Result<()> {
+        match self.flush(token) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(()),
+            result => result,
+        }
     }
 
     /// Sends pending ciphertext; fails with `WouldBlock` while some remains.
@@ -723,12 +734,12 @@ mod encrypted_tests {
     use std::process::{Command, Stdio};
 
     use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-    use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+    use rustls::pki_types::{self, CertificateDer, UnixTime};
     use rustls::{ClientConfig, ClientConnection, DigitallySignedStruct, SignatureScheme};
 
     use super::*;
     use crate::net::Address;
-    use crate::net::tls::{IdentityFiles, Pair, provider};
+    use crate::net::tls::{Identity, IdentityFiles, Pair, ServerName, Trust, TrustFiles, provider};
 
     const DEADLINE: Duration = Duration::from_secs(60);
 
@@ -767,7 +778,7 @@ mod encrypted_tests {
             &self,
             _: &CertificateDer<'_>,
             _: &[CertificateDer<'_>],
-            _: &ServerName<'_>,
+            _: &pki_types::ServerName<'_>,
             _: &[u8],
             _: UnixTime,
         ) -> Result<ServerCertVerified, rustls::Error> {
@@ -807,10 +818,71 @@ mod encrypted_tests {
             .dangerous()
             .with_custom_certificate_verifier(Arc::new(Trusting))
             .with_no_client_auth();
-        let name = ServerName::try_from("a").unwrap();
+        let name = pki_types::ServerName::try_from("a").unwrap();
         let mut client = ClientConnection::new(Arc::new(config), name).unwrap();
         client.complete_io(&mut socket).unwrap();
         socket
+    }
+
+    #[test]
+    fn a_clients_hello_leaves_at_once_and_when_there_is_room() {
+        let network = Network::new();
+        let (mut poller, _waker) = Poller::in_memory(&network).unwrap();
+        let listener = Listener::InMemory(network.listener());
+        poller.listen(&listener).unwrap();
+        let remote = network.connect();
+        remote.set_send_buffer(100);
+        poller.wait(true).unwrap();
+        let (socket, _) = listener.accept().unwrap();
+        let files = TrustFiles {
+            skips_verification: true,
+            ..TrustFiles::default()
+        };
+        let (trust, name) = (Trust::read(&files), ServerName::parse("a.example"));
+        let beginning = Beginning {
+            tls: Some(TlsSide::Client(&trust.unwrap(), &name.unwrap())),
+            ..Beginning::default()
+        };
+        poller.add(socket, TOKEN, beginning).unwrap();
+        poller.arm_writes(TOKEN).unwrap();
+        let preamble = poller.pending_preamble(TOKEN);
+        assert_eq!(preamble, Some(Preamble::TlsHandshake));
+        let blocked = poller.send(TOKEN, b"early").unwrap_err();
+        assert_eq!(blocked.kind(), io::ErrorKind::WouldBlock);
+
+        let mut server = Channel::new(TlsSide::Server(&identity())).unwrap();
+        let mut buffer = vec![0; Poller::MIN_BUFFER_BYTES];
+        let mut received = Vec::new();
+        let mut writable = Vec::new();
+        for _turn in 0..1000 {
+            let sent = remote.receive();
+            let place = tls::HEADROOM_BYTES..tls::HEADROOM_BYTES + sent.len();
+            buffer[place].copy_from_slice(&sent);
+            let plain = server.decrypt(&mut buffer, sent.len()).unwrap();
+            received.extend_from_slice(&buffer[..plain]);
+            if received == b"request" {
+                break;
+            }
+            remote.send(server.unsent());
+            server.sent(server.unsent().len());
+            poller.wait(true).unwrap();
+            for _ in 0..poller.readable() {
+                let event = poller.next(&mut buffer);
+                assert!(!matches!(event, Some(IoEvent::Ended(..))), "{event:?}");
+            }
+            writable.extend(poller.take_writable());
+            if !writable.is_empty() {
+                let _ = poller.send(TOKEN, b"request");
+            }
+        }
+        assert_eq!(received, b"request");
+        assert_eq!(writable, [TOKEN]);
+        assert_eq!(poller.pending_preamble(TOKEN), None);
+
+        remote.shutdown_write();
+        poller.wait(true).unwrap();
+        let event = poller.next(&mut buffer);
+        assert!(matches!(event, Some(IoEvent::Ended(TOKEN, None))));
     }
 
     #[test]
@@ -835,7 +907,7 @@ mod encrypted_tests {
         let (socket, _) = listener.accept().unwrap();
         let identity = identity();
         let beginning = Beginning {
-            identity: Some(&identity),
+            tls: Some(TlsSide::Server(&identity)),
             ..Beginning::default()
         };
         poller.add(socket, TOKEN, beginning).unwrap();

@@ -3,15 +3,15 @@
 use std::fmt;
 use std::sync::Arc;
 
-use rustls::RootCertStore;
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::CertificateRevocationListDer;
 use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{VerifierBuilderError, WebPkiClientVerifier};
 
+use super::authorities::read_authorities;
 use super::pem::{PemFile, wrong};
-use super::validity::{Kind, Validity};
-use super::x509::{Certificate, RevocationList};
+use super::validity::Validity;
+use super::x509::RevocationList;
 use super::{IdentityError, IdentityFiles};
 
 /// What to do about a revocation list of the older version.
@@ -28,23 +28,7 @@ pub(super) fn read_verifier(
     validity: &mut Vec<Validity>,
 ) -> Result<Arc<dyn ClientCertVerifier>, IdentityError> {
     let file = &files.client_ca;
-    let mut roots = RootCertStore::empty();
-    for (index, der) in PemFile::read(file)?.certificates()?.into_iter().enumerate() {
-        if let Some(certificate) = Certificate::parse(&der) {
-            let name = format!("certificate {} in {file}", index + 1);
-            validity.push(Validity::of_certificate(
-                Kind::Authority,
-                name,
-                &certificate,
-            ));
-        }
-        roots.add(der).map_err(|error| {
-            wrong(
-                file,
-                format_args!("contains an invalid certificate: {error}"),
-            )
-        })?;
-    }
+    let roots = read_authorities(file, validity)?;
     let mut builder = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
     if !files.client_crl.is_empty() {
         let lists = read_lists(&files.client_crl, validity)?;

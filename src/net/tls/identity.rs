@@ -12,12 +12,9 @@ use super::certificates::Certificates;
 use super::clients::read_verifier;
 use super::pem::{PemFile, unsupported_key, wrong};
 use super::provider::{new_ticketer, provider};
-use super::validity::{Kind, Validity};
+use super::validity::{self, Kind, Validity};
 use super::x509::{Certificate, Time};
-use super::{IdentityError, IdentityFiles, MAKE_VERSION_3, Pair};
-
-/// The name of HTTP/1.1 in ALPN (RFC 7301 section 6).
-const HTTP_1_1: &[u8] = b"http/1.1";
+use super::{HTTP_1_1, IdentityError, IdentityFiles, MAKE_VERSION_3, Pair};
 
 /// The configuration of TLS handshakes.
 #[derive(Clone, Debug)]
@@ -81,10 +78,7 @@ impl Identity {
 
     /// Logs what is not valid, or soon will not be.
     pub(crate) fn warn_of_ends(&self) {
-        let now = Time::now();
-        for warning in self.validity.iter().filter_map(|one| one.warning(now)) {
-            log::warn!("{warning}");
-        }
+        validity::warn_of_ends(&self.validity);
     }
 }
 
@@ -116,7 +110,8 @@ fn dns_names(pair: &CertifiedKey) -> Vec<String> {
     certificate.map_or_else(Vec::new, |certificate| certificate.dns_names())
 }
 
-fn read_pair(
+/// Reads a certificate with its chain, and its key.
+pub(super) fn read_pair(
     files: &Pair,
     provider: &CryptoProvider,
     validity: &mut Vec<Validity>,
@@ -155,7 +150,7 @@ fn is_pair(pair: &CertifiedKey) -> bool {
     }
 }
 
-/// Reads a certificate chain. Clients verify it; what they are likely to reject causes a warning.
+/// Reads a certificate chain. Peers verify it; what they are likely to reject causes a warning.
 fn read_chain(
     file: &str,
     validity: &mut Vec<Validity>,
@@ -168,11 +163,11 @@ fn read_chain(
         let which = format!("certificate {} in {file}", index + 1);
         if certificate.version < 3 {
             log::warn!(
-                "{which} is of X.509 version {}, which many clients refuse: {MAKE_VERSION_3}",
+                "{which} is of X.509 version {}, which many peers refuse: {MAKE_VERSION_3}",
                 certificate.version
             );
         } else if let Err(error) = ParsedCertificate::try_from(der) {
-            log::warn!("{which} may be refused by clients: {error}");
+            log::warn!("{which} may be refused by peers: {error}");
         }
         validity.push(Validity::of_certificate(
             Kind::Presented,
@@ -183,6 +178,6 @@ fn read_chain(
     Ok(chain)
 }
 
-fn failed(error: rustls::Error) -> IdentityError {
+pub(super) fn failed(error: rustls::Error) -> IdentityError {
     IdentityError(error.to_string())
 }

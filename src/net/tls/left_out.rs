@@ -1,10 +1,10 @@
-//! Replaces TLS in builds without it. No identity can be read, so no channel is ever created.
+//! Replaces TLS in builds without it. No identity or trust can be read, so no channel is ever created.
 
 use std::convert::Infallible;
 use std::ffi::CStr;
 use std::io;
 
-use super::{IdentityError, IdentityFiles, TlsFact};
+use super::{IdentityError, IdentityFiles, TlsFact, TrustFiles};
 
 /// Never exists.
 #[derive(Clone, Debug)]
@@ -15,7 +15,7 @@ impl Identity {
         _files: &IdentityFiles,
         _earlier: Option<&Self>,
     ) -> Result<Self, IdentityError> {
-        Err(IdentityError("this build has no TLS".to_owned()))
+        Err(no_tls())
     }
 
     pub(crate) fn expires(&self) -> Option<u64> {
@@ -25,6 +25,37 @@ impl Identity {
     pub(crate) fn warn_of_ends(&self) {
         match self.0 {}
     }
+}
+
+/// Never exists.
+#[derive(Clone, Debug)]
+pub(crate) struct Trust(Infallible);
+
+impl Trust {
+    pub(crate) fn read(_files: &TrustFiles) -> Result<Self, IdentityError> {
+        Err(no_tls())
+    }
+}
+
+fn no_tls() -> IdentityError {
+    IdentityError("this build has no TLS".to_owned())
+}
+
+/// Never exists.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum ServerName {}
+
+impl ServerName {
+    pub(crate) fn parse(_host: &str) -> Option<Self> {
+        None
+    }
+}
+
+/// Never exists.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum TlsSide<'a> {
+    Server(&'a Identity),
+    Client(&'a Trust, &'a ServerName),
 }
 
 /// There are none.
@@ -41,8 +72,15 @@ impl TlsFacts {
 pub(crate) struct Channel(Infallible);
 
 impl Channel {
-    pub(crate) fn new(identity: &Identity) -> io::Result<Self> {
-        match identity.0 {}
+    pub(crate) fn new(side: TlsSide<'_>) -> io::Result<Self> {
+        match side {
+            TlsSide::Server(identity) => match identity.0 {},
+            TlsSide::Client(trust, _) => match trust.0 {},
+        }
+    }
+
+    pub(crate) fn early_end(&self) -> io::Error {
+        match self.0 {}
     }
 
     pub(crate) fn take_facts(&mut self) -> Option<TlsFacts> {

@@ -1,11 +1,14 @@
 //! TLS 1.2 and 1.3 (RFC 5246, RFC 8446).
 //!
 //! - [`Identity`] is a server's certificates and keys, read from files.
+//! - [`Trust`] is what a client accepts of servers, and shows of itself.
 //! - [`Channel`] encrypts and decrypts the data of one connection.
 //! - [`TlsFacts`] is what the application may ask of a connection.
 //!
 //! Only this folder uses the TLS library, rustls. A build without it has `left_out` instead.
 
+#[cfg(feature = "tls")]
+mod authorities;
 #[cfg(feature = "tls")]
 mod certificates;
 #[cfg(feature = "tls")]
@@ -15,6 +18,8 @@ mod clients;
 #[cfg(feature = "tls")]
 mod facts;
 #[cfg(feature = "tls")]
+mod failures;
+#[cfg(feature = "tls")]
 mod identity;
 #[cfg(not(feature = "tls"))]
 mod left_out;
@@ -23,6 +28,14 @@ mod pem;
 #[cfg(feature = "tls")]
 mod provider;
 #[cfg(feature = "tls")]
+mod side;
+#[cfg(all(test, feature = "tls"))]
+mod tests;
+#[cfg(feature = "tls")]
+mod trust;
+#[cfg(feature = "tls")]
+mod unverified;
+#[cfg(feature = "tls")]
 mod validity;
 #[cfg(feature = "tls")]
 mod x509;
@@ -30,15 +43,19 @@ mod x509;
 #[cfg(feature = "tls")]
 pub(super) use channel::Channel;
 #[cfg(feature = "tls")]
+pub(crate) use channel::TlsSide;
+#[cfg(feature = "tls")]
 pub(crate) use facts::TlsFacts;
 #[cfg(feature = "tls")]
 pub(crate) use identity::Identity;
 #[cfg(not(feature = "tls"))]
 pub(super) use left_out::Channel;
 #[cfg(not(feature = "tls"))]
-pub(crate) use left_out::{Identity, TlsFacts};
+pub(crate) use left_out::{Identity, ServerName, TlsFacts, TlsSide, Trust};
 #[cfg(all(test, feature = "tls"))]
 pub(super) use provider::provider;
+#[cfg(feature = "tls")]
+pub(crate) use trust::{ServerName, Trust};
 
 use std::fmt;
 
@@ -81,13 +98,24 @@ impl IdentityFiles {
     }
 }
 
+/// The PEM files and the rule by which a client trusts servers; an empty name means none.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct TrustFiles {
+    /// Authorities, in place of the system's.
+    pub authorities: String,
+    /// The client's certificate, for servers that ask for one.
+    pub pair: Pair,
+    /// Any certificate of a server is accepted.
+    pub skips_verification: bool,
+}
+
 /// What the application may ask of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum TlsFact {
     Version,
     /// By the name that IANA has registered.
     Cipher,
-    /// What the client asked for.
+    /// The DNS name that the client asked for.
     ServerName,
     /// PEM.
     ClientCertificate,
@@ -95,7 +123,7 @@ pub(crate) enum TlsFact {
     ClientSubject,
 }
 
-/// Why an identity cannot be read from its files.
+/// Why an identity, or a trust, cannot be read from its files.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct IdentityError(String);
 
@@ -111,6 +139,10 @@ impl std::error::Error for IdentityError {}
 #[cfg(feature = "tls")]
 const MAKE_VERSION_3: &str = "`openssl x509 -req` makes version 3 with `-extfile FILE`, \
     and for a server's certificate FILE contains `subjectAltName=DNS:its.name`";
+
+/// The name of HTTP/1.1 in ALPN (RFC 7301 section 6).
+#[cfg(feature = "tls")]
+const HTTP_1_1: &[u8] = b"http/1.1";
 
 /// Maximum plaintext that is encrypted at once: four full records.
 pub(super) const BURST_BYTES: usize = 4 * RECORD_BYTES;

@@ -10,9 +10,9 @@ const DAY_SECONDS: u64 = 24 * 60 * 60;
 /// What has an end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
-    /// A certificate that the server presents.
+    /// A certificate that is presented to peers.
     Presented,
-    /// The certificate of an authority that signs those of clients.
+    /// The certificate of an authority that signs those of peers.
     Authority,
     RevocationList,
 }
@@ -47,7 +47,7 @@ impl Validity {
         }
     }
 
-    /// Returns when this ends, if it is a certificate that the server presents.
+    /// Returns when this ends, if it is a certificate that is presented to peers.
     pub(super) fn end_of_presented(&self) -> Option<Time> {
         self.end.filter(|_| self.kind == Kind::Presented)
     }
@@ -70,6 +70,14 @@ impl Validity {
             _ if left <= DAYS_AHEAD * DAY_SECONDS => Some(format!("{name} expires on {end}")),
             _ => None,
         }
+    }
+}
+
+/// Logs what is not valid, or soon will not be.
+pub(super) fn warn_of_ends(all: &[Validity]) {
+    let now = Time::now();
+    for warning in all.iter().filter_map(|one| one.warning(now)) {
+        log::warn!("{warning}");
     }
 }
 

@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 use super::Core;
 use super::input::Input;
 use super::output::Output;
-use crate::net::{Beginning, Peer, Socket, Token, memory};
+use crate::net::{Beginning, Peer, Socket, TlsSide, Token, memory};
 use crate::proto::{self, HeadScanner, Refusal, Session};
 use crate::server::handshake::incoming_request::{HeadError, IncomingRequest};
 use crate::server::log::ConnectionName;
@@ -153,7 +153,7 @@ impl Core {
         self.peers.note_for_log(token, peer);
         let identity = self.server.identity();
         let beginning = Beginning {
-            identity: identity.as_ref(),
+            tls: identity.as_ref().map(TlsSide::Server),
             has_proxy_header: self.server.options.proxy_protocol,
         };
         if let Err(error) = self.poller.add(socket, token, beginning) {
