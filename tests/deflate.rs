@@ -576,7 +576,7 @@ proptest! {
         let bits = window_bits.to_string();
         let agreement = agreement_on(takeover, &[("server_max_window_bits", Some(&bits))]);
         let mut deflaters = Deflaters::new(level);
-        let mut own = deflaters.own(agreement.server_window_bits);
+        let mut own = deflaters.own(agreement.our_window_bits);
         let mut reader = Reader::default();
         for (_, message) in &messages {
             let deflated = match agreement.shared_window_bits() {

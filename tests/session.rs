@@ -3,13 +3,16 @@
 
 mod pair;
 
-use portal::proto::{Event, Kind, Limits, Opcode, Payload, ProtoError, Scratch, Session};
+use portal::proto::{Event, Kind, Limits, Opcode, Payload, ProtoError, Role, Scratch, Session};
 use portal::proto::{MAX_CONTROL_PAYLOAD, may_receive};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
 
-use pair::{FIN, Frame, Seen, Server, announce, any_cuts, close, events, frame, ping, text, wire};
+use pair::{
+    FIN, Frame, Seen, Server, announce, any_cuts, close, events, events_as, frame, ping, text,
+    wire, wire_to,
+};
 
 const LIMITS: Limits = Limits {
     max_message_size: 16 << 20,
@@ -429,12 +432,15 @@ proptest! {
         max_fragments in 0..6_u32,
     ) {
         let limits = Limits { max_message_size, max_fragments };
-        let wire = wire(&frames);
         let expected = expected(&limits, &frames);
-        prop_assert_eq!(&events(&limits, &wire, &[]), &expected);
-        prop_assert_eq!(&events(&limits, &wire, &any_cuts(wire.len(), &cuts)), &expected);
-        let each_byte: Vec<_> = (0..wire.len()).collect();
-        prop_assert_eq!(&events(&limits, &wire, &each_byte), &expected);
+        for role in [Role::Server, Role::Client] {
+            let wire = wire_to(role, &frames);
+            let events = |cuts: &[usize]| events_as(role, &limits, &wire, cuts);
+            prop_assert_eq!(&events(&[]), &expected);
+            prop_assert_eq!(&events(&any_cuts(wire.len(), &cuts)), &expected);
+            let each_byte: Vec<_> = (0..wire.len()).collect();
+            prop_assert_eq!(&events(&each_byte), &expected);
+        }
     }
 
     #[test]
@@ -442,10 +448,13 @@ proptest! {
         frames in any_messages(),
         cuts in vec(any::<Index>(), 0..20),
     ) {
-        let wire = wire(&frames);
         let expected = expected(&LIMITS, &frames);
         prop_assert!(!expected.iter().any(|seen| matches!(seen, Seen::Failed(_))));
-        prop_assert_eq!(events(&LIMITS, &wire, &any_cuts(wire.len(), &cuts)), expected);
+        for role in [Role::Server, Role::Client] {
+            let wire = wire_to(role, &frames);
+            let cuts = any_cuts(wire.len(), &cuts);
+            prop_assert_eq!(&events_as(role, &LIMITS, &wire, &cuts), &expected);
+        }
     }
 
     #[test]
@@ -575,7 +584,7 @@ fn what_lies_whole_in_the_input_is_lent_from_there() {
         close(1000, "c"),
     ];
     let mut input = wire(&frames);
-    let mut session = Session::new();
+    let mut session = Session::new(Role::Server, None);
     let mut at = 0;
     for _ in frames {
         let step = session.next(&limits, &mut Scratch::default(), &mut input[at..]);
@@ -590,6 +599,27 @@ fn what_lies_whole_in_the_input_is_lent_from_there() {
             "{:?}",
             step.event
         );
+    }
+}
+
+#[test]
+fn a_frame_masked_or_not_as_its_sender_must_not_fails_the_connection_5_1() {
+    let frames = [text("a"), ping("b"), close(1000, "c")];
+    for frame in frames {
+        for (role, error) in [
+            (Role::Server, ProtoError::Unmasked),
+            (Role::Client, ProtoError::Masked),
+        ] {
+            let other = match role {
+                Role::Server => Role::Client,
+                Role::Client => Role::Server,
+            };
+            let wire = wire_to(other, std::slice::from_ref(&frame));
+            for cuts in [&[][..], &[1], &[2]] {
+                let seen = events_as(role, &LIMITS, &wire, cuts);
+                assert_eq!(seen.first(), Some(&Seen::Failed(error)));
+            }
+        }
     }
 }
 

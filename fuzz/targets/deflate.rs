@@ -8,7 +8,8 @@
 
 use libfuzzer_sys::fuzz_target;
 use portal::proto::{
-    Agreement, Deflaters, Event, Extension, Kind, Limits, Payload, ProtoError, Scratch, Session,
+    Agreement, Deflaters, Event, Extension, Kind, Limits, Payload, ProtoError, Role, Scratch,
+    Session,
     agree,
 };
 
@@ -53,8 +54,8 @@ fuzz_target!(|input: &[u8]| {
 /// Compresses the messages and decompresses them.
 fn assert_survival(agreement: Agreement, scratch: &mut Scratch, level: u32, seen: &[Seen]) {
     let mut deflaters = Deflaters::new(level);
-    let mut own = deflaters.own(agreement.server_window_bits);
-    let mut session = Session::with_agreement(Some(agreement));
+    let mut own = deflaters.own(agreement.our_window_bits);
+    let mut session = Session::new(Role::Server, Some(agreement));
     for seen in seen {
         let Seen::Message(kind, message) = seen else {
             continue;
@@ -136,7 +137,7 @@ fn events(
     scratch: &mut Scratch,
     pieces: impl IntoIterator<Item = Vec<u8>>,
 ) -> Vec<Seen> {
-    let mut session = Session::with_agreement(Some(agreement));
+    let mut session = Session::new(Role::Server, Some(agreement));
     let mut seen = Vec::new();
     for mut piece in pieces {
         let mut at = 0;

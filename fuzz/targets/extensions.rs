@@ -29,7 +29,7 @@ fuzz_target!(|value: &[u8]| {
         };
         let again = agree(std::slice::from_ref(answered), takeover).expect("a good answer");
         assert_eq!(again, agreement);
-        assert!(takeover || !agreement.server_takeover && !agreement.client_takeover);
+        assert!(takeover || !agreement.our_takeover && !agreement.peer_takeover);
         assert!(offers.iter().any(|offer| answers(answered, offer)));
     }
 });

@@ -3,17 +3,19 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use portal::proto::{Parsed, parse_header};
+use portal::proto::{Parsed, Role, parse_header};
 
 fuzz_target!(|input: &[u8]| {
-    read(input, false);
-    read(input, true);
+    for role in [Role::Server, Role::Client] {
+        read(input, role, false);
+        read(input, role, true);
+    }
 });
 
-fn read(input: &[u8], may_compress: bool) {
-    let whole = parse_header(input, may_compress);
+fn read(input: &[u8], role: Role, may_compress: bool) {
+    let whole = parse_header(input, role, may_compress);
     for len in 0..input.len() {
-        match parse_header(&input[..len], may_compress) {
+        match parse_header(&input[..len], role, may_compress) {
             Ok(Parsed::NeedMore(missing)) => assert!(missing > 0),
             decided => {
                 assert_eq!(decided, whole, "after {len} bytes");
@@ -23,7 +25,8 @@ fn read(input: &[u8], may_compress: bool) {
     }
     if let Ok(Parsed::Done(header, taken)) = whole {
         assert!(taken <= input.len() && taken <= 14);
-        assert_eq!(header.key, input[taken - 4..taken]);
+        assert_eq!(header.key.is_some(), role == Role::Server);
+        assert!(header.key.is_none_or(|key| key == input[taken - 4..taken]));
         assert!(header.payload_len < 1 << 63);
         assert!(may_compress || !header.compressed);
     }

@@ -1,11 +1,12 @@
-//! Arbitrary bytes from the peer: nothing panics, and fragmentation does not change the events.
+//! Arbitrary bytes from the peer, which is a client or a server: nothing panics, and fragmentation does not change
+//! the events.
 //!
 //! The input begins with the number of piece sizes and the sizes, in which the rest arrives in turn.
 
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use portal::proto::{Event, Kind, Limits, Payload, ProtoError, Scratch, Session};
+use portal::proto::{Event, Kind, Limits, Payload, ProtoError, Role, Scratch, Session};
 
 const LIMITS: Limits = Limits {
     max_message_size: 4096,
@@ -28,9 +29,11 @@ fuzz_target!(|input: &[u8]| {
     let Some((sizes, wire)) = rest.split_at_checked(usize::from(count)) else {
         return;
     };
-    let whole = events([wire.to_vec()]);
-    assert_eq!(events(pieces(wire, sizes)), whole);
-    assert_eq!(events(wire.chunks(1).map(<[u8]>::to_vec)), whole);
+    for role in [Role::Server, Role::Client] {
+        let whole = events(role, [wire.to_vec()]);
+        assert_eq!(events(role, pieces(wire, sizes)), whole);
+        assert_eq!(events(role, wire.chunks(1).map(<[u8]>::to_vec)), whole);
+    }
 });
 
 fn pieces(mut wire: &[u8], sizes: &[u8]) -> Vec<Vec<u8>> {
@@ -44,8 +47,8 @@ fn pieces(mut wire: &[u8], sizes: &[u8]) -> Vec<Vec<u8>> {
     pieces
 }
 
-fn events(pieces: impl IntoIterator<Item = Vec<u8>>) -> Vec<Seen> {
-    let mut session = Session::new();
+fn events(role: Role, pieces: impl IntoIterator<Item = Vec<u8>>) -> Vec<Seen> {
+    let mut session = Session::new(role, None);
     let mut scratch = Scratch::default();
     let mut seen = Vec::new();
     for mut piece in pieces {

@@ -7,8 +7,10 @@ use super::memory::Refused;
 /// The rule that the peer violated. Section numbers are those of RFC 6455.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ProtoError {
-    /// A frame without a mask (5.1).
+    /// A client's frame without a mask (5.1).
     Unmasked,
+    /// A server's frame with a mask (5.1).
+    Masked,
     /// A reserved bit that no negotiated extension uses (5.2).
     ReservedBits,
     /// A reserved opcode (5.2).
@@ -47,6 +49,7 @@ impl ProtoError {
     pub fn close_code(self) -> u16 {
         match self {
             Self::Unmasked
+            | Self::Masked
             | Self::ReservedBits
             | Self::ReservedOpcode(_)
             | Self::LengthNotMinimal
@@ -87,6 +90,7 @@ impl fmt::Display for ProtoError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Unmasked => "the peer sent an unmasked frame",
+            Self::Masked => "the peer sent a masked frame",
             Self::ReservedBits => "the peer set a reserved bit in a frame header",
             Self::ReservedOpcode(opcode) => {
                 return write!(f, "the peer sent the reserved opcode {opcode:#x}");
@@ -130,6 +134,7 @@ mod tests {
     fn every_error_has_its_close_code() {
         let cases = [
             ("5.1", ProtoError::Unmasked, 1002),
+            ("5.1", ProtoError::Masked, 1002),
             ("5.2", ProtoError::ReservedBits, 1002),
             ("5.2", ProtoError::ReservedOpcode(3), 1002),
             ("5.2", ProtoError::LengthNotMinimal, 1002),

@@ -1,14 +1,14 @@
 //! Frames: parsing the peer's headers, writing ours (RFC 6455 section 5.2).
 
-use super::{Kind, Parsed, ProtoError, is_utf8, mask};
+use super::{Kind, Parsed, ProtoError, Role, is_utf8, mask};
 
 /// Maximum payload of a ping, pong or close (RFC 6455 section 5.5).
 pub const MAX_CONTROL_PAYLOAD: usize = 125;
 
-/// Maximum length of a masked frame's header: two bytes, a 64-bit length and the masking key.
+/// Maximum length of a frame's header: two bytes, a 64-bit length and the masking key.
 pub(super) const MAX_HEADER: usize = 14;
-/// Minimum length: two bytes and the masking key.
-const MIN_HEADER: usize = 6;
+/// Minimum length without the masking key.
+const MIN_HEADER: usize = 2;
 
 const FIN: u8 = 0x80;
 /// The three reserved bits.
@@ -71,7 +71,7 @@ impl From<Kind> for Opcode {
     }
 }
 
-/// The header of a masked frame.
+/// The header of a received frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Header {
     /// The last frame of its message.
@@ -80,17 +80,17 @@ pub struct Header {
     pub opcode: Opcode,
     /// The message that begins here is compressed.
     pub compressed: bool,
-    /// The masking key.
-    pub key: [u8; mask::KEY_BYTES],
+    /// The masking key of a client's frame.
+    pub key: Option<[u8; mask::KEY_BYTES]>,
     /// Length of the payload, below 2^63.
     pub payload_len: u64,
 }
 
-/// Parses the header of a masked frame at the front of `input`.
+/// Parses the header of a frame at the front of `input`: a masked one if we are a server, else an unmasked one.
 ///
 /// Nothing is consumed and nothing is kept: the caller drops the bytes counted in
 /// [`Parsed::Done`], or calls again with a longer slice after [`Parsed::NeedMore`]. The payload
-/// stays where it is, still masked.
+/// stays where it is, as it was sent.
 ///
 /// `may_compress`: permessage-deflate was negotiated, so the first frame of a message may have RSV1 set.
 ///
@@ -99,9 +99,16 @@ pub struct Header {
 /// The connection must be failed with close code 1002. The variant is the rule of RFC 6455 section 5 that the
 /// peer violated. Rules are checked in the order of the bytes, so the result does not depend on where the
 /// input is cut.
-pub fn parse_header(input: &[u8], may_compress: bool) -> Result<Parsed<Header>, ProtoError> {
+pub fn parse_header(
+    input: &[u8],
+    role: Role,
+    may_compress: bool,
+) -> Result<Parsed<Header>, ProtoError> {
+    let is_masked = role == Role::Server;
+    let key_bytes = if is_masked { mask::KEY_BYTES } else { 0 };
+    let min_len = MIN_HEADER + key_bytes;
     let Some(&first) = input.first() else {
-        return Ok(Parsed::NeedMore(MIN_HEADER));
+        return Ok(Parsed::NeedMore(min_len));
     };
     let compressed = first & COMPRESSED != 0;
     let begins_message = matches!(first & OPCODE, TEXT | BINARY);
@@ -120,10 +127,12 @@ pub fn parse_header(input: &[u8], may_compress: bool) -> Result<Parsed<Header>, 
     }
 
     let Some(&second) = input.get(1) else {
-        return Ok(Parsed::NeedMore(MIN_HEADER - 1));
+        return Ok(Parsed::NeedMore(min_len - 1));
     };
-    if second & MASKED == 0 {
-        return Err(ProtoError::Unmasked);
+    match (is_masked, second & MASKED != 0) {
+        (true, false) => return Err(ProtoError::Unmasked),
+        (false, true) => return Err(ProtoError::Masked),
+        _ => (),
     }
     let short_length = second & !MASKED;
     if opcode.is_control() && usize::from(short_length) > MAX_CONTROL_PAYLOAD {
@@ -138,7 +147,7 @@ pub fn parse_header(input: &[u8], may_compress: bool) -> Result<Parsed<Header>, 
     if length_bytes == 8 && input.get(2).is_some_and(|top| top & 0x80 != 0) {
         return Err(ProtoError::LengthTopBit);
     }
-    let header_len = MIN_HEADER + length_bytes;
+    let header_len = min_len + length_bytes;
     if input.len() < header_len {
         return Ok(Parsed::NeedMore(header_len - input.len()));
     }
@@ -151,15 +160,13 @@ pub fn parse_header(input: &[u8], may_compress: bool) -> Result<Parsed<Header>, 
     if payload_len < least {
         return Err(ProtoError::LengthNotMinimal);
     }
-    let [.., a, b, c, d] = input[..header_len] else {
-        unreachable!("a header holds a key")
-    };
+    let key = input[..header_len].last_chunk().copied();
     Ok(Parsed::Done(
         Header {
             fin,
             opcode,
             compressed,
-            key: [a, b, c, d],
+            key: key.filter(|_| is_masked),
             payload_len,
         },
         header_len,
@@ -170,7 +177,7 @@ pub fn parse_header(input: &[u8], may_compress: bool) -> Result<Parsed<Header>, 
 pub struct WholeMessage {
     /// Text or binary.
     pub kind: Kind,
-    /// Offset of the masking key, which the payload follows.
+    /// Offset of the masking key, which the payload follows; without one, of the payload.
     key_at: usize,
     payload_len: usize,
     /// Offset of the end of the frame.
@@ -178,10 +185,18 @@ pub struct WholeMessage {
 }
 
 impl WholeMessage {
-    /// Returns the message at the front of `input`, if it is complete in one valid frame. Everything else is
-    /// left to [`parse_header`].
+    /// Returns the message at the front of `input`, if it is complete in one frame that is valid for our role.
+    /// Everything else is left to [`parse_header`].
     #[inline(always)]
-    pub fn find(input: &[u8], max_message_size: usize) -> Option<Self> {
+    pub fn find(input: &[u8], role: Role, max_message_size: usize) -> Option<Self> {
+        match role {
+            Role::Server => Self::find_with::<true>(input, max_message_size),
+            Role::Client => Self::find_with::<false>(input, max_message_size),
+        }
+    }
+
+    #[inline(always)]
+    fn find_with<const IS_MASKED: bool>(input: &[u8], max_message_size: usize) -> Option<Self> {
         const WHOLE_TEXT: u8 = FIN | TEXT;
         const WHOLE_BINARY: u8 = FIN | BINARY;
 
@@ -191,7 +206,7 @@ impl WholeMessage {
             WHOLE_BINARY => Kind::Binary,
             _ => return None,
         };
-        if second & MASKED == 0 {
+        if (second & MASKED != 0) != IS_MASKED {
             return None;
         }
         let (key_at, payload_len) = match second & !MASKED {
@@ -210,7 +225,8 @@ impl WholeMessage {
             10 => payload_len >= 65_536,
             _ => true,
         };
-        let end = payload_len.checked_add(key_at + mask::KEY_BYTES)?;
+        let key_bytes = if IS_MASKED { mask::KEY_BYTES } else { 0 };
+        let end = payload_len.checked_add(key_at + key_bytes)?;
         let is_whole = is_minimal && end <= input.len() && payload_len <= max_message_size;
         is_whole.then_some(Self {
             kind,
@@ -220,13 +236,21 @@ impl WholeMessage {
         })
     }
 
-    /// Unmasks the payload in place, in the same `input`. Returns it with a NUL behind it.
+    /// Takes the payload, in place, out of the same `input`. Returns it with a NUL behind it.
     ///
     /// # Errors
     ///
     /// A text that is not UTF-8 (RFC 6455 section 8.1).
     #[inline(always)]
-    pub fn unmask<'a>(&self, input: &'a mut [u8]) -> Result<&'a [u8], ProtoError> {
+    pub fn take<'a>(&self, input: &'a mut [u8], role: Role) -> Result<&'a [u8], ProtoError> {
+        match role {
+            Role::Server => self.unmask(input),
+            Role::Client => self.terminate(input),
+        }
+    }
+
+    #[inline(always)]
+    fn unmask<'a>(&self, input: &'a mut [u8]) -> Result<&'a [u8], ProtoError> {
         let unmasked = mask::unmask_down(&mut input[self.key_at..self.end]);
         let is_valid = self.kind == Kind::Binary
             || unmasked.is_ascii
@@ -235,6 +259,24 @@ impl WholeMessage {
             .then_some(&*unmasked.terminated)
             .ok_or(ProtoError::NotUtf8)
     }
+
+    /// Moves the payload over the end of its header, so that there is room for a NUL behind it.
+    #[inline]
+    fn terminate<'a>(&self, input: &'a mut [u8]) -> Result<&'a [u8], ProtoError> {
+        let terminated = terminate(&mut input[self.key_at - 1..self.end]);
+        let is_valid = self.kind == Kind::Binary || is_utf8(&terminated[..self.payload_len]);
+        is_valid.then_some(terminated).ok_or(ProtoError::NotUtf8)
+    }
+}
+
+/// Moves a payload, which follows the first byte, over that byte, and sets the byte that becomes free to NUL.
+#[inline]
+pub(super) fn terminate(payload: &mut [u8]) -> &[u8] {
+    payload.copy_within(1.., 0);
+    if let Some(last) = payload.last_mut() {
+        *last = 0;
+    }
+    payload
 }
 
 /// The header of an unmasked frame with a complete message.
@@ -260,6 +302,47 @@ impl FrameHead {
             2 => out.extend_from_slice(&[first, length]),
             _ => out.extend_from_slice(self.as_slice()),
         }
+    }
+}
+
+impl FrameHead {
+    /// Appends these bytes as a client's header: with the mask bit, and the key behind.
+    fn write_masked(&self, out: &mut Vec<u8>, key: [u8; mask::KEY_BYTES]) {
+        let at = out.len();
+        self.write(out);
+        out[at + 1] |= MASKED;
+        out.extend_from_slice(&key);
+    }
+}
+
+/// Appends a masked frame (RFC 6455 section 5.3), in one pass over the payload. With a key of zeros the payload
+/// stays as it is, for [`mask_prepared`].
+pub fn append_masked(
+    out: &mut Vec<u8>,
+    head: &FrameHead,
+    payload: &[u8],
+    key: [u8; mask::KEY_BYTES],
+) {
+    head.write_masked(out, key);
+    mask::append(out, payload, key);
+}
+
+/// Masks a frame whose header, of `head_len` bytes, ends in a key of zeros.
+pub fn mask_prepared(frame: &mut [u8], head_len: usize, key: [u8; mask::KEY_BYTES]) {
+    let (head, payload) = frame.split_at_mut(head_len);
+    if let Some(place) = head.last_chunk_mut() {
+        *place = key;
+        mask::unmask(payload, key, 0);
+    }
+}
+
+/// Masks the short, unmasked frame from `at` on at the end of `out`.
+pub fn mask_frame(out: &mut Vec<u8>, at: usize, key: [u8; mask::KEY_BYTES]) {
+    let head_end = at + MIN_HEADER;
+    if let Some(second) = out.get_mut(at + 1) {
+        *second |= MASKED;
+        out.splice(head_end..head_end, key);
+        mask::unmask(&mut out[head_end + mask::KEY_BYTES..], key, 0);
     }
 }
 
@@ -296,28 +379,31 @@ pub fn compressed_head(kind: Kind, payload_len: u64) -> FrameHead {
     head
 }
 
-/// Returns the length, header included, of the unmasked frame that `bytes` begin with; None when its header
+/// Returns the length, header included, of the frame that `bytes` begin with; None when the length in its header
 /// is incomplete.
 #[must_use]
 pub fn frame_len(bytes: &[u8]) -> Option<usize> {
-    let &[_, length] = bytes.first_chunk()?;
-    match length {
+    let &[_, second] = bytes.first_chunk()?;
+    let key_bytes = match second & MASKED {
+        0 => 0,
+        _ => mask::KEY_BYTES,
+    };
+    let (head_len, payload_len) = match second & !MASKED {
         LENGTH_IN_16 => {
             let &[_, _, high, low] = bytes.first_chunk()?;
-            Some(4 + usize::from(u16::from_be_bytes([high, low])))
+            (4, usize::from(u16::from_be_bytes([high, low])))
         }
         LENGTH_IN_64 => {
             let length: [u8; 8] = *bytes.get(2..)?.first_chunk()?;
-            usize::try_from(u64::from_be_bytes(length))
-                .ok()?
-                .checked_add(10)
+            (10, usize::try_from(u64::from_be_bytes(length)).ok()?)
         }
-        _ => Some(2 + usize::from(length)),
-    }
+        short => (2, usize::from(short)),
+    };
+    payload_len.checked_add(head_len + key_bytes)
 }
 
-/// Maximum length of an unmasked control frame.
-pub const MAX_CONTROL_FRAME: usize = 2 + MAX_CONTROL_PAYLOAD;
+/// Maximum length of a control frame.
+pub const MAX_CONTROL_FRAME: usize = MIN_HEADER + mask::KEY_BYTES + MAX_CONTROL_PAYLOAD;
 
 /// Appends a ping. Its payload is cut to [`MAX_CONTROL_PAYLOAD`].
 pub fn write_ping(out: &mut Vec<u8>, payload: &[u8]) {
@@ -375,9 +461,9 @@ mod tests {
         for (wire, payload_len) in wires.into_iter().zip([125, 256, 65_536]) {
             for cut in 0..wire.len() {
                 // Without the second byte, only the minimum length of a header is known.
-                let whole = if cut < 2 { MIN_HEADER } else { wire.len() };
+                let whole = if cut < 2 { 6 } else { wire.len() };
                 assert_eq!(
-                    parse_header(&wire[..cut], false),
+                    parse_header(&wire[..cut], Role::Server, false),
                     Ok(Parsed::NeedMore(whole - cut)),
                     "cut at {cut}"
                 );
@@ -386,12 +472,30 @@ mod tests {
                 fin: true,
                 opcode: Opcode::Binary,
                 compressed: false,
-                key: [1, 2, 3, 4],
+                key: Some([1, 2, 3, 4]),
                 payload_len,
             };
             assert_eq!(
-                parse_header(wire, false),
+                parse_header(wire, Role::Server, false),
                 Ok(Parsed::Done(header, wire.len()))
+            );
+            let mut unmasked = wire[..wire.len() - 4].to_vec();
+            unmasked[1] &= !MASKED;
+            for cut in 0..unmasked.len() {
+                let whole = if cut < 2 { 2 } else { unmasked.len() };
+                assert_eq!(
+                    parse_header(&unmasked[..cut], Role::Client, false),
+                    Ok(Parsed::NeedMore(whole - cut)),
+                    "unmasked, cut at {cut}"
+                );
+            }
+            let header = Header {
+                key: None,
+                ..header
+            };
+            assert_eq!(
+                parse_header(&unmasked, Role::Client, false),
+                Ok(Parsed::Done(header, unmasked.len()))
             );
         }
     }
@@ -452,7 +556,7 @@ mod tests {
         ];
         for &(section, wire, error, shown_by) in cases {
             for len in 0..=wire.len() {
-                let parsed = parse_header(&wire[..len], false);
+                let parsed = parse_header(&wire[..len], Role::Server, false);
                 if len < shown_by {
                     assert!(
                         matches!(parsed, Ok(Parsed::NeedMore(_))),
@@ -464,9 +568,88 @@ mod tests {
             }
             let with_payload = [wire, &[0; 65_536]].concat();
             assert!(
-                WholeMessage::find(&with_payload, usize::MAX).is_none(),
+                WholeMessage::find(&with_payload, Role::Server, usize::MAX).is_none(),
                 "{section}: {error}"
             );
+        }
+    }
+
+    #[test]
+    fn a_server_must_not_mask_5_1() {
+        for first in [0x81, 0x82, 0x88, 0x89, 0x8a, 0x01, 0x80] {
+            for length in [0, 125, 126, 127] {
+                let wire = [first, MASKED | length, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+                let parsed = parse_header(&wire, Role::Client, true);
+                assert_eq!(parsed, Err(ProtoError::Masked), "{first:#x} {length}");
+                assert!(WholeMessage::find(&wire, Role::Client, usize::MAX).is_none());
+            }
+        }
+    }
+
+    #[test]
+    fn an_unmasked_message_is_found_and_ends_in_nul() {
+        for payload_len in [0_usize, 1, 2, 125, 126, 65_535, 65_536] {
+            let payload: Vec<u8> = (0..payload_len).map(|at| b'a' + (at % 26) as u8).collect();
+            let mut wire = data_head(Kind::Text, payload_len as u64)
+                .as_slice()
+                .to_vec();
+            wire.extend_from_slice(&payload);
+            for cut in 0..wire.len().min(12) {
+                assert!(WholeMessage::find(&wire[..cut], Role::Client, usize::MAX).is_none());
+            }
+            let end = wire.len();
+            wire.push(0xee);
+            if let Some(smaller) = payload_len.checked_sub(1) {
+                assert!(WholeMessage::find(&wire, Role::Client, smaller).is_none());
+            }
+            let message =
+                WholeMessage::find(&wire, Role::Client, payload_len).expect("it is whole");
+            assert_eq!((message.kind, message.end), (Kind::Text, end));
+            let terminated = message.terminate(&mut wire).expect("ASCII");
+            assert_eq!(terminated.split_last(), Some((&0, &payload[..])));
+            assert_eq!(wire[end], 0xee);
+        }
+        let mut wire = [0x81, 1, 0xff];
+        let message = WholeMessage::find(&wire, Role::Client, 1).expect("it is whole");
+        assert_eq!(message.terminate(&mut wire), Err(ProtoError::NotUtf8));
+    }
+
+    #[test]
+    fn what_a_client_masks_a_server_reads_5_3() {
+        const KEY: [u8; 4] = [0x12, 0x34, 0xa5, 0x7e];
+        for payload_len in [0, 1, 5, 125, 126, 4_099, 65_536] {
+            let payload: Vec<u8> = (0..payload_len).map(|at| (at * 7) as u8).collect();
+            let head = data_head(Kind::Binary, payload_len as u64);
+            let mut direct = vec![0x89, 0];
+            append_masked(&mut direct, &head, &payload, KEY);
+            let mut prepared = Vec::new();
+            append_masked(&mut prepared, &head, &payload, [0; 4]);
+            mask_prepared(&mut prepared, head.as_slice().len() + 4, KEY);
+            assert_eq!(direct[2..], prepared, "{payload_len} bytes");
+            assert_eq!(frame_len(&prepared), Some(prepared.len()));
+            let message =
+                WholeMessage::find(&prepared, Role::Server, usize::MAX).expect("it is whole");
+            let read = message.unmask(&mut prepared).expect("binary");
+            assert_eq!(read.split_last(), Some((&0, &payload[..])));
+        }
+    }
+
+    #[test]
+    fn a_control_frame_is_masked_where_it_was_written() {
+        const KEY: [u8; 4] = [1, 2, 3, 4];
+        for payload in [&b""[..], b"hi", &[7; 125]] {
+            let mut out = b"before".to_vec();
+            write_ping(&mut out, payload);
+            mask_frame(&mut out, 6, KEY);
+            assert!(out.len() - 6 <= MAX_CONTROL_FRAME);
+            assert_eq!(frame_len(&out[6..]), Some(out.len() - 6));
+            let parsed = parse_header(&out[6..], Role::Server, false);
+            let Ok(Parsed::Done(header, 6)) = parsed else {
+                panic!("{parsed:?}")
+            };
+            assert_eq!(header.key, Some(KEY));
+            mask::unmask(&mut out[12..], KEY, 0);
+            assert_eq!(&out[12..], payload);
         }
     }
 
@@ -474,20 +657,20 @@ mod tests {
     fn where_it_was_agreed_on_the_first_frame_of_a_message_may_be_compressed_7692_6() {
         for first in 0..=u8::MAX {
             let wire = [first, 0x80, 1, 2, 3, 4];
-            let without = parse_header(&wire, false);
+            let without = parse_header(&wire, Role::Server, false);
             assert_eq!(
                 without == Err(ProtoError::ReservedBits),
                 first & RESERVED != 0,
                 "{first:#x}"
             );
-            let with = parse_header(&wire, true);
+            let with = parse_header(&wire, Role::Server, true);
             if matches!(first & !FIN, 0x41 | 0x42) {
                 let Ok(Parsed::Done(header, 6)) = with else {
                     panic!("{first:#x}: {with:?}")
                 };
                 assert!(header.compressed, "{first:#x}");
                 assert!(
-                    WholeMessage::find(&wire, usize::MAX).is_none(),
+                    WholeMessage::find(&wire, Role::Server, usize::MAX).is_none(),
                     "{first:#x}"
                 );
             } else {
@@ -531,11 +714,11 @@ mod tests {
         let wire = [
             0x82, 0xff, 0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0,
         ];
-        let Ok(Parsed::Done(header, 14)) = parse_header(&wire, false) else {
+        let Ok(Parsed::Done(header, 14)) = parse_header(&wire, Role::Server, false) else {
             panic!("not read")
         };
         assert_eq!(header.payload_len, u64::MAX >> 1);
-        assert!(WholeMessage::find(&wire, usize::MAX).is_none());
+        assert!(WholeMessage::find(&wire, Role::Server, usize::MAX).is_none());
     }
 
     #[test]

@@ -92,7 +92,7 @@ fn only<'a>(head: &RequestHead<'a>, name: &str) -> Option<&'a [u8]> {
 }
 
 /// Returns the accept value for a key, which must be 16 bytes in base64.
-fn accept(key: &[u8]) -> Option<[u8; 28]> {
+pub(super) fn accept(key: &[u8]) -> Option<[u8; 28]> {
     let mut nonce = [0; 18];
     if KEY.decode_slice(key, &mut nonce).ok()? != 16 {
         return None;
@@ -204,12 +204,13 @@ pub fn may_set_header(name: &[u8], value: &[u8]) -> bool {
         || name
             .get(..OUR_PREFIX.len())
             .is_some_and(|start| start.eq_ignore_ascii_case(OUR_PREFIX));
-    let is_text = std::str::from_utf8(value).is_ok_and(|value| {
-        value
-            .bytes()
-            .all(|byte| byte == b'\t' || !byte.is_ascii_control())
-    });
-    !is_ours && is_text
+    !is_ours && is_field_value(value)
+}
+
+/// Whether a header may have this value: UTF-8 without control characters other than tabs.
+pub(super) fn is_field_value(value: &[u8]) -> bool {
+    let is_text = |byte: u8| byte == b'\t' || !byte.is_ascii_control();
+    std::str::from_utf8(value).is_ok_and(|value| value.bytes().all(is_text))
 }
 
 #[cfg(test)]

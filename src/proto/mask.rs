@@ -21,6 +21,17 @@ pub(super) fn unmask(piece: &mut [u8], mut key: [u8; KEY_BYTES], offset: usize) 
     }
 }
 
+/// Appends a payload, masked, in pieces that stay in the processor's first-level cache.
+pub(super) fn append(out: &mut Vec<u8>, payload: &[u8], key: [u8; KEY_BYTES]) {
+    const PIECE_BYTES: usize = 8 * 1024;
+
+    for piece in payload.chunks(PIECE_BYTES) {
+        let at = out.len();
+        out.extend_from_slice(piece);
+        unmask(&mut out[at..], key, 0);
+    }
+}
+
 /// A payload that was moved over its key.
 pub(super) struct Unmasked<'a> {
     /// The payload and one NUL behind it.

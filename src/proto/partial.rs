@@ -4,11 +4,11 @@ use std::mem;
 use std::ops::Range;
 
 use super::deflate::Inflater;
-use super::frame::MAX_HEADER;
+use super::frame::{MAX_HEADER, terminate};
 use super::mask::{KEY_BYTES, unmask, unmask_down};
 use super::message::{Assembly, append};
 use super::pool::Pool;
-use super::{Agreement, Header, Kind, Limits, Opcode, Parsed, ProtoError, parse_header};
+use super::{Agreement, Header, Kind, Limits, Opcode, Parsed, ProtoError, Role, parse_header};
 
 /// A payload is unmasked, checked and copied in chunks of this length, which fit into the processor's
 /// first-level cache.
@@ -106,6 +106,7 @@ impl Partial {
         &mut self,
         interest: Interest,
         limits: &Limits,
+        role: Role,
         agreement: Option<Agreement>,
         pool: &mut Pool,
         input: &mut [u8],
@@ -116,7 +117,7 @@ impl Partial {
                 Some(frame) => frame,
                 None => {
                     let (header_taken, header) =
-                        self.read_header(&input[taken..], agreement.is_some())?;
+                        self.read_header(&input[taken..], role, agreement.is_some())?;
                     taken += header_taken;
                     let Some(header) = header else {
                         return Ok((taken, ReadEvent::Nothing));
@@ -124,8 +125,7 @@ impl Partial {
 
                     if header.opcode.is_control()
                         && interest.is_in(header.opcode)
-                        && header_taken >= KEY_BYTES
-                        && let Some(place) = unmask_whole(&header, input, taken)
+                        && let Some(place) = take_whole(&header, header_taken, input, taken)
                     {
                         taken += header.payload_len as usize;
                         return Ok((taken, ReadEvent::Control(header.opcode, place)));
@@ -166,11 +166,13 @@ impl Partial {
     fn read_header(
         &mut self,
         input: &[u8],
+        role: Role,
         may_compress: bool,
     ) -> Result<(usize, Option<Header>), ProtoError> {
         let mut taken = 0;
         loop {
-            let missing = match parse_header(&self.header[..self.header_len], may_compress)? {
+            let held = &self.header[..self.header_len];
+            let missing = match parse_header(held, role, may_compress)? {
                 Parsed::Done(header, _) => {
                     self.header_len = 0;
                     return Ok((taken, Some(header)));
@@ -227,12 +229,10 @@ impl Partial {
         pool: &mut Pool,
         piece: &mut [u8],
     ) -> Result<(), ProtoError> {
-        let offset = frame.header.payload_len - frame.missing;
-        unmask(
-            piece,
-            frame.header.key,
-            (offset % KEY_BYTES as u64) as usize,
-        );
+        if let Some(key) = frame.header.key {
+            let offset = frame.header.payload_len - frame.missing;
+            unmask(piece, key, (offset % KEY_BYTES as u64) as usize);
+        }
         match &mut self.message {
             Some(message) if !frame.header.opcode.is_control() && message.is_compressed() => {
                 let inflater = match &mut self.inflater {
@@ -287,7 +287,7 @@ impl Partial {
             return Ok(());
         };
         inflater.finish(pool.stage()?)?;
-        if agreement.is_some_and(|agreement| agreement.client_takeover) {
+        if agreement.is_some_and(|agreement| agreement.peer_takeover) {
             self.inflater = Some(inflater);
         } else {
             pool.recycle_inflater(inflater);
@@ -296,12 +296,22 @@ impl Partial {
     }
 }
 
-/// Unmasks the payload at `payload_at` of a control frame whose key precedes it, if it is complete. Returns
-/// the range of the payload and a NUL.
-fn unmask_whole(header: &Header, input: &mut [u8], payload_at: usize) -> Option<Range<usize>> {
-    let keyed_at = payload_at - KEY_BYTES;
-    let keyed_len = KEY_BYTES + header.payload_len as usize;
-    let keyed = input[keyed_at..].get_mut(..keyed_len)?;
-    let terminated_len = unmask_down(keyed).terminated.len();
-    Some(keyed_at..keyed_at + terminated_len)
+/// Unmasks the payload at `payload_at` of a control frame, if it is complete and so much of its header precedes it
+/// that there is room for a NUL behind it. Returns the range of the payload and the NUL.
+fn take_whole(
+    header: &Header,
+    header_taken: usize,
+    input: &mut [u8],
+    payload_at: usize,
+) -> Option<Range<usize>> {
+    let room = header.key.map_or(1, |_| KEY_BYTES);
+    let start = payload_at
+        .checked_sub(room)
+        .filter(|_| header_taken >= room)?;
+    let payload = input[start..].get_mut(..room + header.payload_len as usize)?;
+    let terminated_len = match header.key {
+        Some(_) => unmask_down(payload).terminated.len(),
+        None => terminate(payload).len(),
+    };
+    Some(start..start + terminated_len)
 }

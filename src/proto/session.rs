@@ -2,7 +2,7 @@
 
 use super::partial::{Interest, Partial, ReadEvent};
 use super::{
-    Agreement, Kind, Limits, Opcode, ProtoError, Scratch, WholeMessage, is_utf8, may_receive,
+    Agreement, Kind, Limits, Opcode, ProtoError, Role, Scratch, WholeMessage, is_utf8, may_receive,
 };
 
 /// The receiving side of one connection.
@@ -13,6 +13,7 @@ use super::{
 pub struct Session {
     partial: Option<Box<[Partial; 1]>>,
     agreement: Option<Agreement>,
+    role: Role,
     phase: Phase,
 }
 
@@ -94,19 +95,22 @@ impl Payload<'_> {
 }
 
 impl Session {
-    /// Creates the session of a connection after its opening handshake.
+    /// Creates the session of a connection after its opening handshake. The peer may send compressed messages, if
+    /// there is an agreement.
     #[must_use]
-    pub fn new() -> Self {
-        Self::default()
-    }
-
-    /// Creates the session of a peer that may send compressed messages, if there is an agreement.
-    #[must_use]
-    pub fn with_agreement(agreement: Option<Agreement>) -> Self {
+    pub fn new(role: Role, agreement: Option<Agreement>) -> Self {
         Self {
+            role,
             agreement,
             ..Self::default()
         }
+    }
+
+    /// Returns which end of the connection we are.
+    #[inline]
+    #[must_use]
+    pub fn role(&self) -> Role {
+        self.role
     }
 
     /// Returns what was negotiated about compression.
@@ -131,8 +135,9 @@ impl Session {
             return self.next_of_any(limits, scratch, input);
         }
         let input_len = input.len();
-        match WholeMessage::find(input, limits.max_message_size) {
-            Some(message) => match message.unmask(input) {
+        let role = self.role;
+        match WholeMessage::find(input, role, limits.max_message_size) {
+            Some(message) => match message.take(input, role) {
                 Ok(payload) => Step {
                     taken: message.end,
                     event: Event::Message(message.kind, Payload::Lent(payload)),
@@ -199,7 +204,8 @@ impl Session {
             None => scratch.partial()?,
         };
         let [partial] = &mut *held;
-        let found = partial.read(interest, limits, self.agreement, &mut scratch.pool, input);
+        let (role, agreement) = (self.role, self.agreement);
+        let found = partial.read(interest, limits, role, agreement, &mut scratch.pool, input);
         if found.is_err() || partial.is_empty() {
             scratch.recycle_partial(held);
         } else {

@@ -3,7 +3,7 @@
 #![allow(dead_code, reason = "each test file uses what it needs")]
 
 use portal::proto::{
-    Agreement, Event, Kind, Limits, Opcode, Payload, ProtoError, Scratch, Session,
+    Agreement, Event, Kind, Limits, Opcode, Payload, ProtoError, Role, Scratch, Session,
 };
 use proptest::sample::Index;
 
@@ -41,30 +41,43 @@ pub(crate) fn close(code: u16, reason: impl AsRef<[u8]>) -> Frame {
 }
 
 impl Frame {
-    pub(crate) fn write(&self, wire: &mut Vec<u8>) {
+    /// Writes it as it comes to somebody in this role.
+    pub(crate) fn write_to(&self, role: Role, wire: &mut Vec<u8>) {
         let len = self.payload.len();
+        let masked = if role == Role::Server { 0x80 } else { 0 };
         wire.push(self.first);
         match len {
-            0..126 => wire.push(0x80 | len as u8),
+            0..126 => wire.push(masked | len as u8),
             126..65_536 => {
-                wire.push(0x80 | 126);
+                wire.push(masked | 126);
                 wire.extend((len as u16).to_be_bytes());
             }
             _ => {
-                wire.push(0x80 | 127);
+                wire.push(masked | 127);
                 wire.extend((len as u64).to_be_bytes());
             }
         }
-        wire.extend(self.key);
-        let key = self.key.iter().cycle();
-        wire.extend(self.payload.iter().zip(key).map(|(byte, key)| byte ^ key));
+        match role {
+            Role::Server => {
+                wire.extend(self.key);
+                let key = self.key.iter().cycle();
+                wire.extend(self.payload.iter().zip(key).map(|(byte, key)| byte ^ key));
+            }
+            Role::Client => wire.extend(&self.payload),
+        }
     }
 }
 
+/// The frames as a server receives them.
 pub(crate) fn wire(frames: &[Frame]) -> Vec<u8> {
+    wire_to(Role::Server, frames)
+}
+
+/// The frames as somebody in this role receives them.
+pub(crate) fn wire_to(role: Role, frames: &[Frame]) -> Vec<u8> {
     let mut wire = Vec::new();
     for frame in frames {
-        frame.write(&mut wire);
+        frame.write_to(role, &mut wire);
     }
     wire
 }
@@ -103,8 +116,13 @@ impl Server {
 
     /// One whose client may send compressed messages.
     pub(crate) fn with_agreement(limits: &Limits, agreement: Option<Agreement>) -> Self {
+        Self::with_session(limits, Session::new(Role::Server, agreement))
+    }
+
+    /// One with this session, which may also be a client's.
+    pub(crate) fn with_session(limits: &Limits, session: Session) -> Self {
         Self {
-            session: Session::with_agreement(agreement),
+            session,
             scratch: Scratch::default(),
             limits: limits.clone(),
             seen: Vec::new(),
@@ -174,6 +192,12 @@ pub(crate) fn events(limits: &Limits, wire: &[u8], cuts: &[usize]) -> Vec<Seen> 
     events_with(None, limits, wire, cuts)
 }
 
+/// The same of somebody in this role.
+pub(crate) fn events_as(role: Role, limits: &Limits, wire: &[u8], cuts: &[usize]) -> Vec<Seen> {
+    let session = Session::new(role, None);
+    receive_cut(Server::with_session(limits, session), wire, cuts)
+}
+
 /// The same where compression was agreed on.
 pub(crate) fn events_with(
     agreement: Option<Agreement>,
@@ -181,7 +205,10 @@ pub(crate) fn events_with(
     wire: &[u8],
     cuts: &[usize],
 ) -> Vec<Seen> {
-    let mut server = Server::with_agreement(limits, agreement);
+    receive_cut(Server::with_agreement(limits, agreement), wire, cuts)
+}
+
+fn receive_cut(mut server: Server, wire: &[u8], cuts: &[usize]) -> Vec<Seen> {
     let mut from = 0;
     for &cut in cuts.iter().chain([&wire.len()]) {
         server.receive(&wire[from..cut]);

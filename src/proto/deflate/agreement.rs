@@ -4,7 +4,7 @@ use std::ops::RangeInclusive;
 
 use crate::proto::Extension;
 
-const NAME: &str = "permessage-deflate";
+pub(super) const NAME: &str = "permessage-deflate";
 
 /// Window sizes that a client may name, as powers of two (RFC 7692 section 7.1.2).
 const WINDOW_BITS: RangeInclusive<u8> = 8..=15;
@@ -17,44 +17,64 @@ pub(super) const OUR_WINDOW_BITS: RangeInclusive<u8> = 9..=15;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Agreement {
     /// Our messages may refer to our earlier ones.
-    pub server_takeover: bool,
-    /// The client's messages may refer to its earlier ones.
-    pub client_takeover: bool,
+    pub our_takeover: bool,
+    /// The peer's messages may refer to its earlier ones.
+    pub peer_takeover: bool,
     /// The window size of our messages, as a power of two.
-    pub server_window_bits: u8,
+    pub our_window_bits: u8,
     /// The client has requested that window size, so the response contains it.
     confirms_window: bool,
 }
 
 impl Agreement {
+    /// What a client has agreed on with a server; without a limit for our window, it is the largest.
+    pub(super) fn of_client(
+        our_takeover: bool,
+        peer_takeover: bool,
+        window_bits: Option<u8>,
+    ) -> Self {
+        Self {
+            our_takeover,
+            peer_takeover,
+            our_window_bits: window_bits.unwrap_or(*OUR_WINDOW_BITS.end()),
+            confirms_window: false,
+        }
+    }
+
+    /// Whether our messages may be compressed: our window is not smaller than those that we can do.
+    #[must_use]
+    pub fn lets_us_compress(self) -> bool {
+        OUR_WINDOW_BITS.contains(&self.our_window_bits)
+    }
+
     /// Returns the window size for messages without context takeover. Their compressed form is the same for
     /// all peers with the same result. None: the peer needs a compressor of its own.
     #[must_use]
     pub fn shared_window_bits(self) -> Option<u8> {
-        (!self.server_takeover).then_some(self.server_window_bits)
+        (!self.our_takeover).then_some(self.our_window_bits)
     }
 
     /// Returns it without references to earlier messages.
     #[must_use]
     pub fn without_takeover(self) -> Self {
         Self {
-            server_takeover: false,
-            client_takeover: false,
+            our_takeover: false,
+            peer_takeover: false,
             ..self
         }
     }
 
-    /// Appends the value of `Sec-WebSocket-Extensions` for the response.
+    /// Appends the value of `Sec-WebSocket-Extensions` for a server's response.
     pub(in crate::proto) fn write(self, out: &mut Vec<u8>) {
         out.extend_from_slice(NAME.as_bytes());
-        if !self.server_takeover {
+        if !self.our_takeover {
             out.extend_from_slice(b"; server_no_context_takeover");
         }
-        if !self.client_takeover {
+        if !self.peer_takeover {
             out.extend_from_slice(b"; client_no_context_takeover");
         }
         if self.confirms_window {
-            let window = format!("; server_max_window_bits={}", self.server_window_bits);
+            let window = format!("; server_max_window_bits={}", self.our_window_bits);
             out.extend_from_slice(window.as_bytes());
         }
     }
@@ -77,32 +97,30 @@ fn accept(offer: &Extension, takeover: bool) -> Option<Agreement> {
     for (name, value) in &offer.parameters {
         requested.take(name, value.as_deref())?;
     }
-    let server_window_bits = requested
-        .server_window_bits
-        .unwrap_or(*OUR_WINDOW_BITS.end());
-    OUR_WINDOW_BITS
-        .contains(&server_window_bits)
-        .then_some(Agreement {
-            server_takeover: takeover && !requested.server_no_takeover,
-            client_takeover: takeover && !requested.client_no_takeover,
-            server_window_bits,
-            confirms_window: requested.server_window_bits.is_some(),
-        })
+    let agreement = Agreement {
+        our_takeover: takeover && !requested.server_no_takeover,
+        peer_takeover: takeover && !requested.client_no_takeover,
+        our_window_bits: requested
+            .server_window_bits
+            .unwrap_or(*OUR_WINDOW_BITS.end()),
+        confirms_window: requested.server_window_bits.is_some(),
+    };
+    agreement.lets_us_compress().then_some(agreement)
 }
 
-/// The parameters of one offer.
+/// The parameters of one offer, or of the answer to one.
 #[derive(Default)]
-struct Requested {
-    server_no_takeover: bool,
-    client_no_takeover: bool,
+pub(super) struct Requested {
+    pub server_no_takeover: bool,
+    pub client_no_takeover: bool,
     server_window_bits: Option<u8>,
-    /// Every window size can be decompressed, so this parameter needs no response.
-    client_window_bits: Option<u8>,
+    /// Every window size can be decompressed, so a server need not confirm this.
+    pub client_window_bits: Option<u8>,
 }
 
 impl Requested {
     /// Adds one parameter. Returns None when it makes the offer unacceptable.
-    fn take(&mut self, name: &str, value: Option<&str>) -> Option<()> {
+    pub(super) fn take(&mut self, name: &str, value: Option<&str>) -> Option<()> {
         match (name, value) {
             ("server_no_context_takeover", None) => set(&mut self.server_no_takeover),
             ("client_no_context_takeover", None) => set(&mut self.client_no_takeover),

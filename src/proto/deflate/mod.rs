@@ -1,6 +1,6 @@
 //! Compressed messages: permessage-deflate (RFC 7692).
 //!
-//! - [`agree`] chooses among a client's offers; [`Agreement`] is the result.
+//! - [`agree`] chooses among a client's offers, [`DeflateOffer`] is our own; [`Agreement`] is the result.
 //! - [`Inflater`] decompresses what a session receives.
 //! - [`Deflaters`] and [`Deflater`] compress what is sent.
 //!
@@ -16,11 +16,13 @@ mod inflater;
 mod left_out;
 
 mod deflaters;
+mod offer;
 
 use super::memory::{self, Refused};
 
 pub use agreement::{Agreement, agree};
 pub use deflaters::Deflaters;
+pub use offer::DeflateOffer;
 
 #[cfg(feature = "deflate")]
 pub use deflater::Deflater;

@@ -3,7 +3,7 @@
 use super::Core;
 use super::output::Output;
 use crate::net::Token;
-use crate::proto::{self, FrameHead, Kind};
+use crate::proto::{self, FrameHead, Kind, Role};
 use crate::server::ServerError;
 use crate::server::websocket::mailbox::MailedMessage;
 use crate::server::websocket::queue_limit::Reservation;
@@ -43,6 +43,9 @@ impl Core {
         message: MailedMessage,
     ) -> bool {
         let token = reservation.token();
+        if self.address(token).role() == Role::Client {
+            return self.queue_prepared(reservation, message);
+        }
         let MailedMessage {
             frame,
             head_len,
@@ -68,7 +71,12 @@ impl Core {
 
     /// Returns the frame of the compressed message; None if no compression was negotiated, and if it would not
     /// be shorter.
-    fn deflate(&mut self, token: Token, kind: Kind, body: &[u8]) -> Option<(FrameHead, Vec<u8>)> {
+    pub(super) fn deflate(
+        &mut self,
+        token: Token,
+        kind: Kind,
+        body: &[u8],
+    ) -> Option<(FrameHead, Vec<u8>)> {
         let Self {
             conns,
             output:
@@ -80,13 +88,16 @@ impl Core {
             ..
         } = self;
         let conn = conns.get_mut(token)?;
-        let agreement = conn.session.agreement()?;
+        let agreement = conn
+            .session
+            .agreement()
+            .filter(|agreement| agreement.lets_us_compress())?;
         let deflated = match agreement.shared_window_bits() {
             Some(window_bits) => deflaters.deflate(window_bits, body),
             None => {
                 let own = conn.extra().deflater.get_or_insert_with(|| {
                     *made_deflater = true;
-                    Box::new(deflaters.own(agreement.server_window_bits))
+                    Box::new(deflaters.own(agreement.our_window_bits))
                 });
                 deflaters.deflate_by(own, body)
             }
@@ -96,7 +107,7 @@ impl Core {
     }
 
     /// Resets the compressor, because its last message is not sent: later ones must not refer to it.
-    fn forget_deflated(&mut self, token: Token) {
+    pub(super) fn forget_deflated(&mut self, token: Token) {
         let extra = self
             .conns
             .get_mut(token)
