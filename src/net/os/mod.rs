@@ -20,8 +20,8 @@ pub(crate) use in_memory::{Failing, Network, RemoteEnd, Write};
 #[cfg(feature = "tls")]
 pub(crate) use linux::crypto_memory;
 pub(crate) use linux::{
-    Backend, CombinedDescriptor, Descriptor, PollSet, Readiness, Signal, Wait, Waited, Waker,
-    lacks_resources, memory, memory_limit, process,
+    Awaited, Backend, CombinedDescriptor, Descriptor, DialingSocket, PollSet, Readiness, Signal,
+    Wait, Waited, Waker, lacks_resources, memory, memory_limit, process, random, wait_for_any,
 };
 
 #[cfg(test)]

@@ -24,10 +24,6 @@ pub(crate) enum TlsSide<'a> {
     /// The peer is shown this.
     Server(&'a Identity),
     /// The peer must be trusted to have this name.
-    #[cfg_attr(
-        not(test),
-        expect(dead_code, reason = "joined with the rest of the client later")
-    )]
     Client(&'a Trust, &'a ServerName),
 }
 

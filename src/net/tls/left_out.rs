@@ -55,6 +55,7 @@ impl ServerName {
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum TlsSide<'a> {
     Server(&'a Identity),
+    #[expect(dead_code, reason = "nothing of it exists")]
     Client(&'a Trust, &'a ServerName),
 }
 

@@ -1,10 +1,5 @@
 //! What a client trusts, and what it shows of itself.
 
-#![cfg_attr(
-    not(test),
-    expect(dead_code, reason = "joined with the rest of the client later")
-)]
-
 use std::sync::Arc;
 
 use rustls::ClientConfig;

@@ -1,10 +1,12 @@
 //! Linux: epoll and io_uring, eventfd and timerfd.
 
 mod batch;
+mod dialing;
 mod epoll;
 mod inherited;
 mod listener;
 mod memory_limit;
+pub(crate) mod random;
 mod ring;
 mod signal;
 mod socket;
@@ -12,6 +14,7 @@ mod sockets;
 mod sys;
 mod waker;
 
+pub(crate) use dialing::{Awaited, DialingSocket, wait_for_any};
 pub(crate) use listener::{Listener, lacks_resources};
 pub(crate) use memory_limit::memory_limit;
 #[cfg(test)]
