@@ -16,7 +16,7 @@ const SONAME: &str = "libportal-ws.so.0";
 
 /// The modules of `src/ffi` that C sees, in the header's order. The text on top of each opens its
 /// section; a line `# Name` in it begins a new one.
-const SECTIONS: [&str; 14] = [
+const SECTIONS: [&str; 15] = [
     "types",
     "status",
     "numbers",
@@ -26,6 +26,7 @@ const SECTIONS: [&str; 14] = [
     "pull",
     "options",
     "websocket",
+    "connect",
     "request",
     "answer",
     "page",

@@ -63,8 +63,8 @@
  *   there, let a thread know by sigwait, signalfd or a pipe, and call portal_server_close or
  *   portal_server_begin_close from that.
  * Forks
- *   In a child forked after a start, no id is valid, nothing is logged, and start, set_log, define_*
- *   and undefine_* return PORTAL_STATUS_UNSUPPORTED: no call waits for a thread of the parent. The
+ *   In a child forked after a start, no id is valid, nothing is logged, and start, connect, set_log,
+ *   define_* and undefine_* return PORTAL_STATUS_UNSUPPORTED: no call waits for a thread of the parent. The
  *   parent is not affected, whether the child exits or continues. A child forked inside a callback
  *   must not return from the callback: it must execute another program, or exit.
  * Versions
@@ -159,11 +159,13 @@ typedef enum portal_status_value {
    */
   PORTAL_STATUS_UTF8 = -5,
   /**
-   * Cannot listen: address in use, not permitted, malformed.
+   * Cannot listen: address in use, not permitted, malformed. In `error`: cannot connect: not found,
+   * refused, unreachable, timed out.
    */
   PORTAL_STATUS_ADDRESS = -6,
   /**
-   * Certificate or key missing or unreadable, or they do not match.
+   * Certificate or key missing or unreadable, or they do not match. In `error`: TLS with a server
+   * failed.
    */
   PORTAL_STATUS_TLS = -7,
   /**
@@ -193,7 +195,11 @@ typedef enum portal_status_value {
   /**
    * An allocation failed; nothing changed.
    */
-  PORTAL_STATUS_MEMORY = -14
+  PORTAL_STATUS_MEMORY = -14,
+  /**
+   * In `error`: a server answered a request of portal_connect with another status than 101.
+   */
+  PORTAL_STATUS_REJECTED = -15
 } portal_status_value;
 
 /**
@@ -356,7 +362,8 @@ typedef struct portal_error {
    */
   size_t size;
   /**
-   * PORTAL_STATUS_HANDLER, _PROTOCOL, _IO, _TOO_BIG, _UTF8, _MEMORY, or one added later.
+   * PORTAL_STATUS_HANDLER, _PROTOCOL, _IO, _TOO_BIG, _UTF8, _MEMORY; for a connection of
+   * portal_connect also _ADDRESS, _TLS, _REJECTED; or one added later.
    */
   portal_status status;
   /**
@@ -364,7 +371,7 @@ typedef struct portal_error {
    */
   uint32_t event;
   /**
-   * What the handler returned; 0 for other errors.
+   * What the handler returned; the HTTP status with which a server, or a proxy, has refused; else 0.
    */
   int32_t code;
   /**
@@ -376,6 +383,11 @@ typedef struct portal_error {
    * Human-readable. Never NULL.
    */
   const char *message;
+  /**
+   * With PORTAL_STATUS_REJECTED, the request with the headers of the server's answer; else NULL. Since
+   * 0.2.
+   */
+  const portal_request *request;
 } portal_error;
 
 /**
@@ -1146,6 +1158,50 @@ typedef enum portal_option {
    */
   PORTAL_OPTION_BACKEND = 24,
   /**
+   * Of a connection of portal_connect: the longest time before the second attempt. It doubles with
+   * each further one, up to RECONNECT_MAX, and begins again after a minute of being open; each
+   * attempt waits for a random part of it. 0 = there is one attempt.
+   *
+   * Number, ms. Default 0. Range 0 to 2,147,483,647.
+   */
+  PORTAL_OPTION_RECONNECT = 25,
+  /**
+   * Of a connection: the longest time before any attempt.
+   *
+   * Number, ms. Default 30,000. Range 1 to 2,147,483,647.
+   */
+  PORTAL_OPTION_RECONNECT_MAX = 26,
+  /**
+   * Of a connection: a PEM file with the certificate authorities that it trusts, in place of the
+   * system's.
+   *
+   * Text. Default "".
+   */
+  PORTAL_OPTION_TLS_CA = 27,
+  /**
+   * Of a connection: whether the server's certificate is verified: 1 yes, 0 no, for tests; the log
+   * warns of it, at level 2.
+   *
+   * Number. Default 1. Range 0 to 1.
+   */
+  PORTAL_OPTION_TLS_VERIFY = 28,
+  /**
+   * Of a connection: the name that the server is asked for (SNI, RFC 6066 section 3) and that its
+   * certificate must have. Empty = the URL's host.
+   *
+   * Text. Default "".
+   */
+  PORTAL_OPTION_TLS_SERVER_NAME = 29,
+  /**
+   * Of a connection: the proxy to connect through: "http://[user:password@]host[:port]" (CONNECT),
+   * "socks5h://[user:password@]host[:port]" (RFC 1928; the proxy resolves the name), or "env": as
+   * the variables https_proxy, http_proxy (lower case alone), all_proxy and no_proxy say at the
+   * call. Empty = none.
+   *
+   * Text. Default "".
+   */
+  PORTAL_OPTION_PROXY = 30,
+  /**
    * A path, such as "/metrics", at which GET returns the metrics of all servers of the process, with
    * the labels "server" (the id) and "port": in OpenMetrics 1.0 when the request accepts
    * application/openmetrics-text, else in Prometheus's text format. It takes precedence over a
@@ -1505,6 +1561,72 @@ PORTAL_API portal_status portal_set_data(portal_websocket websocket, void *data)
  * @since    0.1
  */
 PORTAL_API void *portal_data(portal_websocket websocket);
+
+/*
+ * ================================================================================================
+ * Connections to servers
+ * ================================================================================================
+ *
+ * A connection is a websocket like those of a server's clients: the same handlers, ids and functions.
+ * It is served on a loop of a server, with that server's dispatch, or on the library's own.
+ *
+ * `upgrade` sees each request before it is sent, and may set headers of it; `connect` sees the server's
+ * answer. An attempt that fails before `connect` calls `error`, with the event UPGRADE and the status
+ * ADDRESS (not found, refused, unreachable, timed out; a proxy's refusal), TLS, PROTOCOL (no valid
+ * answer, RFC 6455 section 4.1) or REJECTED (another status than 101), and no `disconnect`.
+ *
+ * With RECONNECT the id lives on: after a failed attempt, or a loss that was not by portal_close,
+ * portal_abort, the end of the server whose loop it uses or the peer's 1000, another attempt follows,
+ * after a random part of a delay that doubles each time, from RECONNECT up to RECONNECT_MAX. It is
+ * RECONNECT again after a minute of being open. In `error` and `disconnect` the state is CONNECTING if
+ * another attempt follows, else CLOSED. What was queued when a connection was lost is never sent.
+ */
+
+/**
+ * Begins to connect to a server, and returns.
+ *
+ * These options mean for the connection what they mean for a server's clients: SUBPROTOCOLS (all are
+ * offered, in order), DEFLATE, MAX_MESSAGE_SIZE, MAX_FRAGMENTS, MAX_HEADER_SIZE, MAX_QUEUED,
+ * HANDSHAKE_TIMEOUT (of each attempt, from resolving the name to the answer), IDLE_TIMEOUT,
+ * PING_INTERVAL and CLOSE_TIMEOUT; TLS_CERTIFICATE with TLS_KEY is what the server is shown of us. RECONNECT,
+ * RECONNECT_MAX, TLS_CA, TLS_VERIFY, TLS_SERVER_NAME and PROXY are of connections alone. Options of a
+ * server are without effect.
+ *
+ * @param server         A server, whose loops and dispatch the connection uses; with HOST "none" it has
+ *                       no listener. 0 means a loop of the library's own, with IO dispatch, which runs
+ *                       while there are such connections.
+ * @param url            "ws://host[:port]/path?query", "wss://..." or
+ *                       "ws+unix:/path/of.sock[:/path?query]", whose first path is percent-encoded;
+ *                       printable ASCII without a fragment. "user:password@" becomes Basic
+ *                       authorization. Borrowed until the call returns.
+ * @param options        Borrowed until the call returns. NULL means all defaults.
+ * @param handlers       As for portal_define_path. Borrowed until the call returns.
+ * @param user_data      Passed to every handler, never dereferenced. May be NULL. Must stay valid until
+ *                       `release`, which is called once, as the last callback.
+ * @param websocket_out  Receives the id, before the first callback can run; 0 on failure.
+ *
+ * @return PORTAL_STATUS_OK
+ * @return PORTAL_STATUS_ARGUMENT     NULL, a malformed URL, an invalid `size`, or a malformed proxy in
+ *                                    the environment.
+ * @return PORTAL_STATUS_GONE         The server has closed, or is closing.
+ * @return PORTAL_STATUS_TLS          A file for TLS is missing or unreadable, key and certificate do not
+ *                                    match, or there is no authority to trust.
+ * @return PORTAL_STATUS_IO           The system could not provide a descriptor or a thread.
+ * @return PORTAL_STATUS_UNSUPPORTED  A handler that this library does not know is set, wss:// in a build
+ *                                    without TLS, or the process is a child forked after a start.
+ * @return PORTAL_STATUS_MEMORY       An allocation failed.
+ *         On failure, `release` is not called.
+ *
+ * @threads  Any thread, and inside any callback. It may read files.
+ * @since    0.2
+ */
+PORTAL_API
+portal_status portal_connect(portal_server server,
+                             const char *url,
+                             const portal_options *options,
+                             const portal_handlers *handlers,
+                             void *user_data,
+                             portal_websocket *websocket_out);
 
 /*
  * ================================================================================================

@@ -32,6 +32,7 @@ NUMBER(PORTAL_STATUS_INTERNAL, -11);
 NUMBER(PORTAL_STATUS_HANDLER, -12);
 NUMBER(PORTAL_STATUS_PROTOCOL, -13);
 NUMBER(PORTAL_STATUS_MEMORY, -14);
+NUMBER(PORTAL_STATUS_REJECTED, -15);
 
 NUMBER(PORTAL_MESSAGE_TEXT, 1);
 NUMBER(PORTAL_MESSAGE_BINARY, 2);
@@ -76,6 +77,12 @@ NUMBER(PORTAL_OPTION_TLS_CERTIFICATE, 20);
 NUMBER(PORTAL_OPTION_TLS_KEY, 21);
 NUMBER(PORTAL_OPTION_TLS_CLIENT_CA, 22);
 NUMBER(PORTAL_OPTION_SERVER_HEADER, 23);
+NUMBER(PORTAL_OPTION_RECONNECT, 25);
+NUMBER(PORTAL_OPTION_RECONNECT_MAX, 26);
+NUMBER(PORTAL_OPTION_TLS_CA, 27);
+NUMBER(PORTAL_OPTION_TLS_VERIFY, 28);
+NUMBER(PORTAL_OPTION_TLS_SERVER_NAME, 29);
+NUMBER(PORTAL_OPTION_PROXY, 30);
 NUMBER(PORTAL_OPTION_UNIX_MODE, 35);
 NUMBER(PORTAL_OPTION_PROXY_PROTOCOL, 36);
 NUMBER(PORTAL_OPTION_TRUSTED_PROXIES, 37);
@@ -102,7 +109,8 @@ FIELD(portal_error, event, WORD + 4);
 FIELD(portal_error, code, WORD + 8);
 FIELD(portal_error, close_code, WORD + 12);
 FIELD(portal_error, message, WORD + 16);
-_Static_assert(sizeof(portal_error) == 2 * WORD + 16, "portal_error");
+FIELD(portal_error, request, 2 * WORD + 16);
+_Static_assert(sizeof(portal_error) == 3 * WORD + 16, "portal_error");
 
 FIELD(portal_handlers, size, 0);
 FIELD(portal_handlers, connect, WORD);
@@ -132,6 +140,7 @@ static void check_fields(portal_error error, portal_handlers handlers, portal_pu
   SAME(error.code, int32_t);
   SAME(error.close_code, uint32_t);
   SAME(error.message, const char *);
+  SAME(error.request, const portal_request *);
 
   SAME(handlers.size, size_t);
   SAME(handlers.connect, int32_t (*)(uint64_t, const portal_request *, void *));
@@ -170,6 +179,8 @@ int32_t portal_server_fd(portal_server);
 portal_status portal_server_wake(portal_server);
 portal_status portal_server_reload_tls(portal_server);
 uint64_t portal_server_metric(portal_server, uint32_t);
+portal_status portal_connect(portal_server server, const char *url, const portal_options *options,
+                             const portal_handlers *handlers, void *user_data, portal_websocket *websocket_out);
 portal_options *portal_options_create(void);
 portal_status portal_options_set_number(portal_options *, uint32_t, int64_t);
 portal_status portal_options_set_text(portal_options *, uint32_t, const char *);

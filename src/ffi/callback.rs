@@ -122,7 +122,8 @@ impl Application for Handlers {
         let Some(error) = self.functions.error else {
             return false;
         };
-        let report = report(failure, failure.message.as_ptr());
+        let request = failure.request.as_deref().map_or(ptr::null(), as_opaque);
+        let report = report(failure, failure.message.as_ptr(), request);
         // SAFETY: the host's function, with what the header promises it.
         call(|| unsafe { error(websocket, &raw const report, self.user_data.pointer()) });
         true
@@ -207,8 +208,12 @@ pub(super) fn lend(terminated: &[u8]) -> (*const c_void, usize) {
     }
 }
 
-/// Converts a failure. The caller keeps the message alive.
-fn report(failure: &Failure, message: *const c_char) -> portal_error {
+/// Converts a failure. The caller keeps the message and the request alive.
+fn report(
+    failure: &Failure,
+    message: *const c_char,
+    request: *const portal_request,
+) -> portal_error {
     portal_error {
         size: size_of::<portal_error>(),
         status: portal_status_value::from(failure.kind) as i32,
@@ -216,6 +221,7 @@ fn report(failure: &Failure, message: *const c_char) -> portal_error {
         code: failure.code,
         close_code: u32::from(failure.close_code),
         message,
+        request,
     }
 }
 
@@ -230,14 +236,14 @@ pub(super) struct Report {
     _message: Vec<u8>,
 }
 
-// SAFETY: its only pointer is to its own message, which does not change.
+// SAFETY: its pointers are to its own message and to a request that the same batch retains; neither changes.
 unsafe impl Send for Report {}
 
 impl Report {
-    pub(super) fn new(failure: &Failure) -> Self {
+    pub(super) fn new(failure: &Failure, request: *const Request) -> Self {
         let message = failure.message.to_bytes_with_nul().to_vec();
         Self {
-            error: vec![report(failure, message.as_ptr().cast())],
+            error: vec![report(failure, message.as_ptr().cast(), request.cast())],
             _message: message,
         }
     }
@@ -355,6 +361,7 @@ mod tests {
 
     fn failure_of(kind: FailureKind) -> Failure {
         Failure {
+            request: None,
             kind,
             event: EventKind::Message,
             code: 7,
@@ -461,8 +468,11 @@ mod tests {
             (FailureKind::Utf8, -5),
             (FailureKind::Io, -8),
             (FailureKind::Memory, -14),
+            (FailureKind::Address, -6),
+            (FailureKind::Tls, -7),
+            (FailureKind::Rejected, -15),
         ] {
-            let report = Report::new(&failure_of(kind));
+            let report = Report::new(&failure_of(kind), ptr::null());
             // SAFETY: the report is still here.
             assert_eq!(unsafe { (*report.error()).status }, status, "{kind:?}");
         }

@@ -25,17 +25,21 @@ pub struct portal_error {
     /// The number of bytes that the library has filled in. Check it before reading a field added
     /// after 0.1.
     pub size: usize,
-    /// PORTAL_STATUS_HANDLER, _PROTOCOL, _IO, _TOO_BIG, _UTF8, _MEMORY, or one added later.
+    /// PORTAL_STATUS_HANDLER, _PROTOCOL, _IO, _TOO_BIG, _UTF8, _MEMORY; for a connection of
+    /// portal_connect also _ADDRESS, _TLS, _REJECTED; or one added later.
     pub status: portal_status,
     /// The enum portal_event during which it occurred.
     pub event: u32,
-    /// What the handler returned; 0 for other errors.
+    /// What the handler returned; the HTTP status with which a server, or a proxy, has refused; else 0.
     pub code: i32,
     /// The close code with which the websocket is closed (RFC 6455 section 7.4); 0 when it stays
     /// open.
     pub close_code: u32,
     /// Human-readable. Never NULL.
     pub message: *const c_char,
+    /// With PORTAL_STATUS_REJECTED, the request with the headers of the server's answer; else NULL. Since
+    /// 0.2.
+    pub request: *const portal_request,
 }
 
 /// The callbacks of a path. Any function may be NULL: the event is then ignored.

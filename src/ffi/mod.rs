@@ -62,8 +62,8 @@
 //!   there, let a thread know by sigwait, signalfd or a pipe, and call portal_server_close or
 //!   portal_server_begin_close from that.
 //! Forks
-//!   In a child forked after a start, no id is valid, nothing is logged, and start, set_log, define_*
-//!   and undefine_* return PORTAL_STATUS_UNSUPPORTED: no call waits for a thread of the parent. The
+//!   In a child forked after a start, no id is valid, nothing is logged, and start, connect, set_log,
+//!   define_* and undefine_* return PORTAL_STATUS_UNSUPPORTED: no call waits for a thread of the parent. The
 //!   parent is not affected, whether the child exits or continues. A child forked inside a callback
 //!   must not return from the callback: it must execute another program, or exit.
 //! Versions
@@ -94,6 +94,7 @@
 
 mod answer;
 mod callback;
+mod connect;
 mod entry;
 mod guard;
 mod handlers;

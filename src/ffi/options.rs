@@ -153,6 +153,38 @@ pub enum portal_option {
     ///
     /// Number. Default 0. Range 0 to 2.
     PORTAL_OPTION_BACKEND = 24,
+    /// Of a connection of portal_connect: the longest time before the second attempt. It doubles with
+    /// each further one, up to RECONNECT_MAX, and begins again after a minute of being open; each
+    /// attempt waits for a random part of it. 0 = there is one attempt.
+    ///
+    /// Number, ms. Default 0. Range 0 to 2,147,483,647.
+    PORTAL_OPTION_RECONNECT = 25,
+    /// Of a connection: the longest time before any attempt.
+    ///
+    /// Number, ms. Default 30,000. Range 1 to 2,147,483,647.
+    PORTAL_OPTION_RECONNECT_MAX = 26,
+    /// Of a connection: a PEM file with the certificate authorities that it trusts, in place of the
+    /// system's.
+    ///
+    /// Text. Default "".
+    PORTAL_OPTION_TLS_CA = 27,
+    /// Of a connection: whether the server's certificate is verified: 1 yes, 0 no, for tests; the log
+    /// warns of it, at level 2.
+    ///
+    /// Number. Default 1. Range 0 to 1.
+    PORTAL_OPTION_TLS_VERIFY = 28,
+    /// Of a connection: the name that the server is asked for (SNI, RFC 6066 section 3) and that its
+    /// certificate must have. Empty = the URL's host.
+    ///
+    /// Text. Default "".
+    PORTAL_OPTION_TLS_SERVER_NAME = 29,
+    /// Of a connection: the proxy to connect through: "http://[user:password@]host[:port]" (CONNECT),
+    /// "socks5h://[user:password@]host[:port]" (RFC 1928; the proxy resolves the name), or "env": as
+    /// the variables https_proxy, http_proxy (lower case alone), all_proxy and no_proxy say at the
+    /// call. Empty = none.
+    ///
+    /// Text. Default "".
+    PORTAL_OPTION_PROXY = 30,
     /// A path, such as "/metrics", at which GET returns the metrics of all servers of the process, with
     /// the labels "server" (the id) and "port": in OpenMetrics 1.0 when the request accepts
     /// application/openmetrics-text, else in Prometheus's text format. It takes precedence over a

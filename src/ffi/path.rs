@@ -122,7 +122,7 @@ pub unsafe extern "C" fn portal_options_define_path(
 /// # Safety
 ///
 /// `handlers` is NULL, or readable for `size` bytes, its first field.
-unsafe fn read_handlers(handlers: *const portal_handlers) -> Outcome<portal_handlers> {
+pub(super) unsafe fn read_handlers(handlers: *const portal_handlers) -> Outcome<portal_handlers> {
     let handlers = place(handlers.cast_mut())?;
     // SAFETY: `size` comes first, and the pointer is aligned and not NULL.
     let size = unsafe { handlers.cast::<usize>().read() };

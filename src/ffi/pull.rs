@@ -152,8 +152,8 @@ impl Records for Filling {
             }
             RecordEvent::Pong(payload) => (EventKind::Pong, 0, lent(payload)),
             RecordEvent::Drain => (EventKind::Drain, 0, nothing),
-            RecordEvent::Error(failure) => {
-                let report = Report::new(failure);
+            RecordEvent::Error(failure, request) => {
+                let report = Report::new(failure, request);
                 let error = report.error();
                 kept = Some(Box::new(report));
                 (
@@ -230,6 +230,7 @@ mod tests {
 
     fn failure() -> Failure {
         Failure {
+            request: None,
             kind: FailureKind::Protocol,
             event: EventKind::Message,
             code: 0,
@@ -279,7 +280,7 @@ mod tests {
         assert!(push(2, RecordEvent::Message(Kind::Text, kept(b"hi\0"))).is_none());
         assert!(push(3, RecordEvent::Pong(kept(b"\0"))).is_none());
         assert!(push(4, RecordEvent::Drain).is_none());
-        let report = push(5, RecordEvent::Error(&failure)).expect("an error to keep");
+        let report = push(5, RecordEvent::Error(&failure, ptr::null())).expect("an error to keep");
         assert!(push(6, RecordEvent::Disconnect(1001, kept(b"bye\0"))).is_none());
         assert_eq!(filling.room(), 0);
         drop(failure);

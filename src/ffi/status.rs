@@ -27,9 +27,11 @@ pub enum portal_status_value {
     PORTAL_STATUS_TOO_BIG = -4,
     /// Text that is not UTF-8; nothing was queued.
     PORTAL_STATUS_UTF8 = -5,
-    /// Cannot listen: address in use, not permitted, malformed.
+    /// Cannot listen: address in use, not permitted, malformed. In `error`: cannot connect: not found,
+    /// refused, unreachable, timed out.
     PORTAL_STATUS_ADDRESS = -6,
-    /// Certificate or key missing or unreadable, or they do not match.
+    /// Certificate or key missing or unreadable, or they do not match. In `error`: TLS with a server
+    /// failed.
     PORTAL_STATUS_TLS = -7,
     /// A system call failed; the log has the details.
     PORTAL_STATUS_IO = -8,
@@ -45,6 +47,8 @@ pub enum portal_status_value {
     PORTAL_STATUS_PROTOCOL = -13,
     /// An allocation failed; nothing changed.
     PORTAL_STATUS_MEMORY = -14,
+    /// In `error`: a server answered a request of portal_connect with another status than 101.
+    PORTAL_STATUS_REJECTED = -15,
 }
 
 use portal_status_value::*;
@@ -78,13 +82,16 @@ impl From<FailureKind> for portal_status_value {
             FailureKind::TooBig => PORTAL_STATUS_TOO_BIG,
             FailureKind::Utf8 => PORTAL_STATUS_UTF8,
             FailureKind::Io => PORTAL_STATUS_IO,
+            FailureKind::Address => PORTAL_STATUS_ADDRESS,
+            FailureKind::Tls => PORTAL_STATUS_TLS,
+            FailureKind::Rejected => PORTAL_STATUS_REJECTED,
             FailureKind::Memory => PORTAL_STATUS_MEMORY,
         }
     }
 }
 
 /// Name and description of each status; the index is the negated number.
-const STATUSES: [(&CStr, &CStr); 15] = [
+const STATUSES: [(&CStr, &CStr); 16] = [
     (c"PORTAL_STATUS_OK", c"Success."),
     (
         c"PORTAL_STATUS_ARGUMENT",
@@ -105,7 +112,7 @@ const STATUSES: [(&CStr, &CStr); 15] = [
     (c"PORTAL_STATUS_UTF8", c"The text is not UTF-8."),
     (
         c"PORTAL_STATUS_ADDRESS",
-        c"Cannot listen on the address: it is in use, not permitted or malformed.",
+        c"Cannot use the address: it is in use, not permitted, malformed or not reachable.",
     ),
     (
         c"PORTAL_STATUS_TLS",
@@ -124,6 +131,10 @@ const STATUSES: [(&CStr, &CStr); 15] = [
         c"The peer violated the protocol.",
     ),
     (c"PORTAL_STATUS_MEMORY", c"An allocation failed."),
+    (
+        c"PORTAL_STATUS_REJECTED",
+        c"The server answered with another status than 101.",
+    ),
 ];
 
 const UNKNOWN: (&CStr, &CStr) = (c"PORTAL_STATUS_UNKNOWN", c"Unknown status.");
@@ -188,7 +199,7 @@ mod tests {
     fn a_status_that_is_none_has_a_name_and_a_text_too() {
         // SAFETY: names and texts are valid until the process ends.
         let seen = |text: *const c_char| unsafe { CStr::from_ptr(text) };
-        for status in [1, -15, i32::MAX, i32::MIN] {
+        for status in [1, -16, i32::MAX, i32::MIN] {
             assert_eq!(seen(portal_status_name(status)), c"PORTAL_STATUS_UNKNOWN");
             assert!(!seen(portal_status_text(status)).is_empty());
         }

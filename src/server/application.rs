@@ -48,20 +48,28 @@ pub(crate) enum FailureKind {
     Io,
     /// Memory for the peer's message was refused.
     Memory,
+    /// The server was not found, or cannot be reached.
+    Address,
+    /// TLS with the server failed.
+    Tls,
+    /// The server answered with another status than 101.
+    Rejected,
 }
 
 /// What went wrong with one websocket.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(crate) struct Failure {
     pub kind: FailureKind,
     /// In which event it happened.
     pub event: EventKind,
-    /// What the handler returned; else 0.
+    /// What the handler returned, or the HTTP status; else 0.
     pub code: i32,
     /// The close code; 0 when the websocket stays open.
     pub close_code: u16,
     /// Human-readable.
     pub message: CString,
+    /// With the answer of a server that has rejected ours.
+    pub request: Option<Box<Request>>,
 }
 
 impl Failure {
@@ -74,6 +82,7 @@ impl Failure {
             code,
             close_code: 0,
             message: CString::new(message).unwrap_or_default(),
+            request: None,
         }
     }
 }
@@ -117,7 +126,8 @@ pub(crate) enum RecordEvent<'a> {
     Message(Kind, RecordBytes),
     Pong(RecordBytes),
     Drain,
-    Error(&'a Failure),
+    /// With the request that it names, which the batch retains.
+    Error(&'a Failure, *const Request),
     Disconnect(u16, RecordBytes),
 }
 

@@ -12,23 +12,32 @@ use super::metrics::Metrics;
 use super::slot::{Slot, State};
 use super::{Application, EventKind, Failure, Request, handler_calls};
 use crate::net::{Token, memory};
-use crate::proto::{Kind, Payload};
+use crate::proto::{Kind, Payload, Role};
 
 /// The websocket to which an event belongs.
 #[derive(Clone, Copy)]
 pub(crate) struct Target {
     pub websocket: u64,
     pub token: Token,
+    /// What we are to its peer.
+    pub role: Role,
     pub slot: &'static Slot,
     /// The number of its path.
     pub path: u32,
 }
 
 impl Target {
-    /// Sets the state to CLOSED: `disconnect` is about to run.
+    /// `disconnect` is about to run: sets the state to CLOSED, unless the loop has decided on it.
     pub(crate) fn close(&self) {
-        // Fails only if it is CLOSED already.
-        let _ = self.slot.advance(self.token.generation, State::Closed);
+        if self.role == Role::Server {
+            // Fails only if it is CLOSED already.
+            let _ = self.slot.advance(self.token.generation, State::Closed);
+        }
+    }
+
+    /// Whether an event is the last one of this websocket.
+    pub(crate) fn ends_with(&self, event: &Event<'_>) -> bool {
+        self.role == Role::Server && matches!(event, Event::Disconnect(..))
     }
 }
 
@@ -39,7 +48,7 @@ pub(crate) enum Event<'a> {
     Pong(Payload<'a>),
     Drain,
     Failure(Box<Failure>),
-    /// The close code and the reason; nothing follows.
+    /// The close code and the reason. Nothing follows, except for a connection of ours.
     Disconnect(u16, CString),
 }
 
@@ -147,6 +156,7 @@ impl Target {
         Self {
             websocket: 1,
             token,
+            role: Role::Server,
             slot,
             path,
         }

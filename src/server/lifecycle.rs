@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::dispatch::sink::Sink;
 use super::event_loop::Loop;
 use super::handshake::own_paths::OwnPaths;
-use super::registry::{Server, find, find_or_join, join_ending, register};
+use super::registry::{Server, find_or_join, join_ending, register};
 use super::shared::{Shared, refused};
 use super::{Dispatch, Options, ServerError, handler_calls, host, scrape};
 use crate::net::{self, Address, Listener, memory, process};
@@ -64,6 +64,7 @@ fn start_now(
                 .map_err(refused)?;
         }
         let _ = place.mailbox.set(one.mailbox);
+        let _ = place.slots.set(one.core.borrow().conns.slot_arena().shared);
         let _ = parked.descriptor.set(one.core.borrow().poller.descriptor());
         loops.push(Box::new(one));
     }
@@ -148,11 +149,6 @@ pub(crate) fn wait(server: u64) -> Result<(), ServerError> {
     }
     wait_until_ended(&server);
     Ok(())
-}
-
-/// A metric by its number in `enum portal_metric`; 0 when the server is gone or it is unknown.
-pub(crate) fn metric(server: u64, which: u32) -> u64 {
-    find(server).map_or(0, |server| server.metric(which))
 }
 
 /// Waits until nothing of a server runs any more.

@@ -5,6 +5,7 @@
 mod admission;
 mod answering;
 mod application;
+mod connect;
 mod dispatch;
 mod error;
 mod event;
@@ -20,6 +21,7 @@ mod log;
 mod memory_budget;
 mod metrics;
 mod options;
+mod own_loop;
 mod parked;
 mod registry;
 mod scrape;
@@ -37,12 +39,13 @@ pub(crate) use answering::{
 pub(crate) use application::{
     Application, EventKind, Failure, FailureKind, Record, RecordBytes, RecordEvent, Records,
 };
+pub(crate) use connect::{connect, public_part};
 pub(crate) use error::ServerError;
 pub(crate) use handler_calls::{count_handler, run_foreign, set_debug_on_error};
 pub(crate) use handshake::own_paths::OwnPaths;
 pub(crate) use handshake::request::Request;
 pub(crate) use host::{Call, CallStep, fd, poll, pull, run, wake};
-pub(crate) use lifecycle::{close, metric, start, wait};
+pub(crate) use lifecycle::{close, start, wait};
 pub(crate) use log::LogCallback;
 pub(crate) use options::{Dispatch, Options};
 pub(crate) use sending::{
@@ -117,6 +120,15 @@ pub(crate) fn set_log(level: u32, callback: Option<Arc<LogCallback>>) -> ServerR
 /// The port that a server listens on; 0 when it is gone, listens on a Unix socket or not at all.
 pub(crate) fn port(server: u64) -> u16 {
     registry::find(server).map_or(0, |server| server.port())
+}
+
+/// A metric by its number in `enum portal_metric`, of a server or, for 0, of the library's own loop; 0 when it is gone
+/// or the number is unknown.
+pub(crate) fn metric(server: u64, which: u32) -> u64 {
+    match server {
+        0 => own_loop::metric(which),
+        server => registry::find(server).map_or(0, |server| server.metric(which)),
+    }
 }
 
 /// Stops accepting connections, and continues to serve those that exist.

@@ -6,7 +6,7 @@ use std::ops::RangeInclusive;
 use super::ServerError;
 use super::error::ServerResult;
 use super::trusted_proxies;
-use crate::net::{self, Address, IdentityFiles, Pair};
+use crate::net::{self, Address, IdentityFiles, Pair, Proxy, ServerName, TrustFiles};
 
 /// On which threads the application is told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -104,6 +104,15 @@ pub(crate) struct Options {
     pub(crate) unix_mode: u32,
     /// The code with which a closing server closes its websockets.
     pub(crate) close_code: u16,
+    /// Of a connection: before its second attempt; 0: there is none.
+    pub(crate) reconnect: u32,
+    pub(crate) reconnect_max: u32,
+    /// Of a connection: whom it trusts. The certificate that it shows is that of `tls`.
+    pub(crate) trust: TrustFiles,
+    /// Empty: the URL's host.
+    pub(crate) tls_server_name: String,
+    /// A URL, or `env`; empty: none.
+    pub(crate) proxy: String,
 }
 
 /// One line of the table of settings.
@@ -143,6 +152,8 @@ enum Field {
     DeflateMode,
     Backend,
     CloseCode,
+    /// Whether certificates are verified.
+    Verify,
     /// A part that this build leaves out.
     LeftOut,
 }
@@ -162,7 +173,7 @@ const NO_LISTENER: &str = "none";
 const DEFLATES: bool = cfg!(feature = "deflate");
 
 #[rustfmt::skip] // one setting a line
-pub(crate) const SETTINGS: [Setting; 33] = [
+pub(crate) const SETTINGS: [Setting; 39] = [
     text(1, "HOST", "::", Field::Text(|to| &mut to.host, check_host)),
     number(2, "THREADS", "", 1, 0..=1024, Field::U32(|to| &mut to.threads)),
     number(3, "DISPATCH", "", 0, 0..=2, Field::Dispatch),
@@ -187,6 +198,12 @@ pub(crate) const SETTINGS: [Setting; 33] = [
     text(22, "TLS_CLIENT_CA", "", if_encrypts(Field::Text(|to| &mut to.tls.client_ca, check_file))),
     text(23, "SERVER_HEADER", "", Field::Text(|to| &mut to.server_header, check_header_value)),
     number(24, "BACKEND", "", 0, 0..=2, Field::Backend),
+    number(25, "RECONNECT", "ms", 0, 0..=MAX_TIME_MS, Field::U32(|to| &mut to.reconnect)),
+    number(26, "RECONNECT_MAX", "ms", 30_000, 1..=MAX_TIME_MS, Field::U32(|to| &mut to.reconnect_max)),
+    text(27, "TLS_CA", "", if_encrypts(Field::Text(|to| &mut to.trust.authorities, check_file))),
+    number(28, "TLS_VERIFY", "", 1, 0..=1, if_encrypts(Field::Verify)),
+    text(29, "TLS_SERVER_NAME", "", if_encrypts(Field::Text(|to| &mut to.tls_server_name, check_server_name))),
+    text(30, "PROXY", "", Field::Text(|to| &mut to.proxy, check_proxy)),
     text(33, "METRICS_PATH", "", Field::Text(|to| &mut to.metrics_path, check_literal_path)),
     number(34, "SHARED_PATHS", "", 1, 0..=1, Field::Bool(|to| &mut to.shared_paths)),
     number(35, "UNIX_MODE", "", 0, 0..=0o777, Field::U32(|to| &mut to.unix_mode)),
@@ -274,6 +291,11 @@ impl Default for Options {
             proxy_protocol: false,
             trusted_proxies: Vec::new(),
             close_code: 0,
+            reconnect: 0,
+            reconnect_max: 0,
+            trust: TrustFiles::default(),
+            tls_server_name: String::new(),
+            proxy: String::new(),
         };
         for setting in &SETTINGS {
             let kept = match setting.value {
@@ -395,6 +417,7 @@ impl Options {
                 require(matches!(value, 1001 | 1012 | 1013 | 3000..=4999))?;
                 self.close_code = u16::try_from(value).map_err(|_| ServerError::Argument)?;
             }
+            Field::Verify => self.trust.skips_verification = value == 0,
             Field::LeftOut => return Err(ServerError::Unsupported),
             Field::Text(..) | Field::List(..) => return Err(ServerError::Argument),
         }
@@ -420,12 +443,18 @@ impl Options {
             | Field::Dispatch
             | Field::DeflateMode
             | Field::Backend
-            | Field::CloseCode => Err(ServerError::Argument),
+            | Field::CloseCode
+            | Field::Verify => Err(ServerError::Argument),
         }
     }
 }
 
 impl Options {
+    /// HOST `none`.
+    pub(super) fn set_no_listener(&mut self) {
+        self.host = NO_LISTENER.to_owned();
+    }
+
     /// Whether a server with these options has a listener.
     pub(super) fn listens(&self) -> bool {
         self.host != NO_LISTENER
@@ -449,6 +478,14 @@ impl Options {
             .filter(|len| *len > LONG)
             .flat_map(|len| std::iter::repeat_n(len + 64, COPIES))
     }
+}
+
+fn check_server_name(name: &str) -> ServerResult {
+    require(name.is_empty() || ServerName::parse(name).is_some())
+}
+
+fn check_proxy(proxy: &str) -> ServerResult {
+    require(matches!(proxy, "" | "env") || Proxy::parse(proxy).is_some())
 }
 
 fn find(number: u32) -> ServerResult<&'static Setting> {
@@ -843,7 +880,7 @@ mod tests {
     #[test]
     fn an_unknown_setting_or_the_wrong_kind_is_refused() {
         let mut options = Options::default();
-        for number in [0, 25, u32::MAX] {
+        for number in [0, 32, u32::MAX] {
             assert_eq!(options.set_number(number, 1), Err(Argument));
             assert_eq!(options.set_text(number, ""), Err(Argument));
         }

@@ -173,7 +173,11 @@ fn write(page: &mut Page, servers: &[Arc<Shared>], is_open_metrics: bool) -> fmt
         writeln!(page, "# HELP {name}{described} {help}")?;
         writeln!(page, "# TYPE {name}{described} {kind}")?;
         for server in servers {
-            let (id, port, value) = (server.id(), server.port(), server.metric(metric.number));
+            let (id, port, value) = (
+                server.scraped_id(),
+                server.port(),
+                server.metric(metric.number),
+            );
             if metric.number == CERTIFICATE_EXPIRES && value == 0 {
                 continue;
             }
@@ -203,7 +207,7 @@ fn write_histogram(page: &mut Page, servers: &[Arc<Shared>], scraped: &Scraped) 
     writeln!(page, "# HELP {name} {help}")?;
     writeln!(page, "# TYPE {name} histogram")?;
     for server in servers {
-        let (id, port) = (server.id(), server.port());
+        let (id, port) = (server.scraped_id(), server.port());
         let labels = format_args!("server=\"{id}\",port=\"{port}\"");
         let Distribution { cumulative, sum } = server.loops.iter().map(of).collect();
         for ((_, le), count) in bounds.iter().zip(cumulative) {

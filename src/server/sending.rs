@@ -16,12 +16,15 @@ use super::websocket::slot_arena::{self, Address};
 use super::error::ServerResult;
 use super::{ServerError, host};
 use crate::net::memory;
-use crate::proto::{self, FrameHead, Kind};
+use crate::proto::{self, FrameHead, Kind, Role};
 
 /// Queues one message, which is compressed only if it may be.
 #[inline]
 pub(crate) fn send(websocket: u64, kind: Kind, data: &[u8], may_deflate: bool) -> ServerResult {
     let address = slot_arena::find(websocket)?;
+    if address.role() == Role::Client {
+        return send_to_server(websocket, kind, data, may_deflate);
+    }
     if kind == Kind::Text && !proto::is_utf8(data) {
         return address.live().and(Err(ServerError::Utf8));
     }
@@ -44,6 +47,32 @@ pub(crate) fn send(websocket: u64, kind: Kind, data: &[u8], may_deflate: bool) -
     here.unwrap_or_else(|| post_message(address, kind, &head, data, limit, may_deflate))
 }
 
+/// [`send`] on a connection of ours.
+#[inline(never)]
+fn send_to_server(websocket: u64, kind: Kind, data: &[u8], may_deflate: bool) -> ServerResult {
+    let address = slot_arena::find(websocket)?;
+    if kind == Kind::Text && !proto::is_utf8(data) {
+        return address.live().and(Err(ServerError::Utf8));
+    }
+    let head = proto::data_head(kind, data.len() as u64);
+    let Address {
+        slot,
+        mailbox,
+        token,
+    } = address;
+    let cost = (head.as_slice().len() + Role::Client.key_len() + data.len()) as u64;
+    let limit = address.max_queued();
+    let here = Loop::current(mailbox, |current| {
+        slot.reserve(token.generation, cost, limit)?;
+        let mut core = current.core.borrow_mut();
+        if mailbox.has_mail() {
+            core.take_mail_before(token, cost);
+        }
+        core.send_masked(token, kind, &head, data, may_deflate)
+    });
+    here.unwrap_or_else(|| post_message(address, kind, &head, data, limit, may_deflate))
+}
+
 /// Mails one message to the websocket's loop, which queues it.
 #[inline(never)]
 fn post_message(
@@ -55,19 +84,25 @@ fn post_message(
     may_deflate: bool,
 ) -> ServerResult {
     address.live()?;
-    let head = head.as_slice();
+    let head_len = head.as_slice().len() + address.role().key_len();
     if memory::is_short() {
         return Err(ServerError::Memory);
     }
     let mut frame = Vec::new();
-    memory::try_reserve_exact(&mut frame, head.len() + data.len())?;
-    let cost = (head.len() + data.len()) as u64 + Mail::COST_BYTES;
+    memory::try_reserve_exact(&mut frame, head_len + data.len())?;
+    let cost = (head_len + data.len()) as u64 + Mail::COST_BYTES;
     let reservation = Reservation::of_message(address, cost, limit)?;
-    frame.extend_from_slice(head);
-    frame.extend_from_slice(data);
+    match address.role() {
+        Role::Server => {
+            head.write(&mut frame);
+            frame.extend_from_slice(data);
+        }
+        // The loop has the keys.
+        Role::Client => proto::append_masked(&mut frame, head, data, [0; 4]),
+    }
     let message = MailedMessage {
         frame,
-        head_len: head.len(),
+        head_len,
         kind,
         may_deflate,
     };
@@ -89,8 +124,9 @@ pub(crate) fn ping(websocket: u64, payload: &[u8]) -> ServerResult {
         return Err(ServerError::TooBig);
     }
     let payload = memory::copy(payload)?;
+    let role = address.role();
     let Address { mailbox, token, .. } = address;
-    let cost = ping_cost(&payload) as u64;
+    let cost = ping_cost(role, &payload) as u64;
     let here = Loop::current(mailbox, |current| {
         let reservation = Reservation::of_ping(address, cost)?;
         let mut core = current.core.borrow_mut();
@@ -100,7 +136,7 @@ pub(crate) fn ping(websocket: u64, payload: &[u8]) -> ServerResult {
     });
     here.unwrap_or_else(|| {
         let reservation = Reservation::of_ping(address, cost + Mail::COST_BYTES)?;
-        mailbox.post(Mail::Ping(token, payload));
+        mailbox.post(Mail::Ping(token, role, payload));
         reservation.commit();
         Ok(())
     })
@@ -127,7 +163,10 @@ pub(crate) fn close(websocket: u64, code: u32, reason: &[u8]) -> ServerResult {
         mailbox,
         token,
     } = address;
-    slot.close(token.generation)?;
+    match address.role() {
+        Role::Server => slot.close(token.generation)?,
+        Role::Client => slot.close_outgoing(token.generation)?,
+    }
     let mut reason = Some(reason);
     on_loop(mailbox, |core| {
         core.take_mail();
@@ -190,7 +229,7 @@ pub(crate) fn set_data(websocket: u64, data: *mut c_void) -> ServerResult {
     let address = slot_arena::find(websocket)?;
     let released = address
         .slot
-        .set_data(address.token.generation, data, address.mailbox.low())?;
+        .set_data(address.token.generation, data, address.low())?;
     address.report(released);
     Ok(())
 }

@@ -13,7 +13,7 @@ use super::host_threads::HostThreads;
 use super::memory_budget::Budget;
 use super::metrics::{Metrics, PublishedTraffic};
 use super::websocket::mailbox::{Mail, Mailbox};
-use super::websocket::slot_arena;
+use super::websocket::slot_arena::{self, Chunks};
 use super::{Dispatch, Options, ServerError};
 use crate::locks;
 use crate::net::{Identity, Listener, memory};
@@ -40,6 +40,8 @@ pub(crate) struct Shared {
     /// What clients that come are shown; None: they do not speak TLS.
     identity: Option<RwLock<Identity>>,
     id: OnceLock<u64>,
+    /// Of the library's own loop: told of the end of each of its connections.
+    connection_ended: OnceLock<fn()>,
     /// A [`Stage`], which only goes forward.
     stage: AtomicU8,
     /// Dropped when accepting ends; loops that listen hold it, too.
@@ -60,6 +62,8 @@ pub(crate) struct LoopShare {
     /// Connections dealt to it.
     pub connections: AtomicU64,
     pub mailbox: OnceLock<&'static Mailbox>,
+    /// The slots of its mailbox.
+    pub slots: OnceLock<&'static Chunks>,
     /// [`Mail::EndIdlePages`] is on its way to it.
     pub ends_idle_pages: AtomicBool,
 }
@@ -88,6 +92,7 @@ impl Shared {
             port: listener.as_ref().map_or(0, |listener| listener.port()),
             identity,
             id: OnceLock::new(),
+            connection_ended: OnceLock::new(),
             stage: AtomicU8::new(Stage::Accepting as u8),
             listener: Mutex::new(listener),
             admission: Admission::new(options)?,
@@ -103,6 +108,26 @@ impl Shared {
     /// 0 until the server is registered.
     pub(crate) fn id(&self) -> u64 {
         self.id.get().copied().unwrap_or(0)
+    }
+
+    /// It has no application's server, but is the library's own: `ended` is told of the end of each connection.
+    pub(crate) fn serve_own_connections(&self, ended: fn()) {
+        let _ = self.connection_ended.set(ended);
+    }
+
+    /// The id as metrics name it: that of the library's own loop is 0.
+    pub(crate) fn scraped_id(&self) -> u64 {
+        match self.connection_ended.get() {
+            Some(_) => 0,
+            None => self.id(),
+        }
+    }
+
+    /// A connection of ours has ended for good.
+    pub(crate) fn outgoing_ended(&self) {
+        if let Some(ended) = self.connection_ended.get() {
+            ended();
+        }
     }
 
     /// The server's id is known from now on.
@@ -301,12 +326,10 @@ impl Shared {
     /// Deals a new connection to a loop: its number and its mailbox. None when the accepting one keeps
     /// it.
     pub(crate) fn assign(&self, accepting: usize) -> Option<(usize, &'static Mailbox)> {
-        let deals = self.options.dispatch != Dispatch::Host;
-        let load = |place: &LoopShare| place.connections.load(Ordering::Relaxed);
-        let least = (0..self.loops.len())
-            .filter(|_| deals)
-            .min_by_key(|&n| load(&self.loops[n]));
-        let number = least.unwrap_or(accepting);
+        let number = match self.options.dispatch {
+            Dispatch::Host => accepting,
+            _ => self.least_loaded(),
+        };
         self.loops[number]
             .connections
             .fetch_add(1, Ordering::Relaxed);
@@ -314,6 +337,12 @@ impl Shared {
         mailbox
             .filter(|_| number != accepting)
             .map(|mailbox| (number, mailbox))
+    }
+
+    /// Returns the loop with the fewest connections.
+    pub(crate) fn least_loaded(&self) -> usize {
+        let load = |number: &usize| self.loops[*number].connections.load(Ordering::Relaxed);
+        (0..self.loops.len()).min_by_key(load).unwrap_or(0)
     }
 
     /// Counts a connection that loop `number` has without being assigned it.

@@ -82,6 +82,9 @@ pub(crate) struct Slot {
     /// Pings of the application that are queued. Changed only by who has reserved bytes, so that the
     /// slot cannot pass to the next client meanwhile, and by the loop.
     pings: AtomicU32,
+    /// MAX_QUEUED of a connection of ours, which has its own; one of more than 32 bits is the greatest. 0: it is a
+    /// client's.
+    max_queued: AtomicU32,
 }
 
 /// A release that the loop has to be told of.
@@ -213,6 +216,18 @@ impl Slot {
         }
     }
 
+    /// Sets the limit of a connection that has its own.
+    pub(crate) fn set_max_queued(&self, max: u64) {
+        let max = u32::try_from(max).unwrap_or(u32::MAX);
+        self.max_queued.store(max, Ordering::Release);
+    }
+
+    /// Returns the limit of a connection that has its own; 0 of a client's.
+    #[inline]
+    pub(crate) fn max_queued(&self) -> u64 {
+        u64::from(self.max_queued.load(Ordering::Acquire))
+    }
+
     /// Counts one more ping of the application, whose bytes are reserved, unless too many wait.
     pub(crate) fn count_ping(&self) -> Result<(), ServerError> {
         let add = |pings| (pings < MAX_PINGS).then_some(pings + 1);
@@ -240,6 +255,26 @@ impl Slot {
             _ => Err(ServerError::Gone),
         });
         closed.map(|_| ())
+    }
+
+    /// The application closes a connection of ours, in whatever state it is.
+    pub(crate) fn close_outgoing(&self, generation: u32) -> Result<(), ServerError> {
+        let closed = self.update(generation, |word| match word.state() {
+            State::Connecting | State::Open => Ok(word.with(State::ClosingLocally)),
+            _ => Err(ServerError::Gone),
+        });
+        closed.map(|_| ())
+    }
+
+    /// Another attempt of a connection of ours follows, unless the application has closed it.
+    pub(crate) fn restart(&self, generation: u32) -> Result<(), ServerError> {
+        let restarted = self.update(generation, |word| match word.state() {
+            State::Connecting | State::Open | State::Closing => {
+                Ok(word.with(State::Connecting) & !DRAIN_BIT)
+            }
+            _ => Err(ServerError::Gone),
+        });
+        restarted.map(|_| ())
     }
 
     /// The application ends a websocket whose `disconnect` has not begun.

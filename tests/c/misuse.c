@@ -131,7 +131,7 @@ static void options_have_kinds_and_ranges(void)
     static const uint32_t texts[] = { PORTAL_OPTION_HOST, PORTAL_OPTION_ORIGINS, PORTAL_OPTION_SUBPROTOCOLS,
         PORTAL_OPTION_TLS_CERTIFICATE, PORTAL_OPTION_TLS_KEY, PORTAL_OPTION_TLS_CLIENT_CA,
         PORTAL_OPTION_SERVER_HEADER };
-    static const uint32_t unknown[] = { 0, PORTAL_OPTION_BACKEND + 1, UINT32_MAX };
+    static const uint32_t unknown[] = { 0, PORTAL_OPTION_PROXY + 1, UINT32_MAX };
     portal_options *options = portal_options_create();
 
     CHECK(options != NULL);

@@ -61,7 +61,8 @@
              (is (search (ecase kind (:text "Text.") (:number "Number"))
                          (of option "comment"))
                  "~a" keyword))
-    (dolist (option options)
+    ;; Lisp has no connections to servers yet.
+    (dolist (option (remove-if (lambda (option) (eql 0 (search "Of a connection" (of option "comment")))) options))
       (is (member (of option "name") known :test #'string=) "~a" (of option "name")))))
 
 (test statistics-are-in-the-order-of-c-s-numbers

@@ -11,7 +11,7 @@ use std::ptr;
 use std::sync::Arc;
 
 use crate::net::{Token, memory};
-use crate::proto::Payload;
+use crate::proto::{Payload, Role};
 use crate::server::event::{Event, Target};
 use crate::server::handshake::paths::Paths;
 use crate::server::{Record, RecordBytes, RecordEvent, Records, Request};
@@ -128,13 +128,17 @@ impl<'a> Puller<'a> {
             Event::Message(kind, payload) => RecordEvent::Message(kind, self.retain(payload)?),
             Event::Pong(payload) => RecordEvent::Pong(self.retain(payload)?),
             Event::Drain => RecordEvent::Drain,
-            Event::Failure(it) => {
+            Event::Failure(mut it) => {
+                let request = it.request.take();
+                let request = request.map_or(ptr::null(), |it| self.batch.retain_request(*it));
                 failure = it;
-                RecordEvent::Error(&failure)
+                RecordEvent::Error(&failure, request)
             }
             Event::Disconnect(code, reason) => {
                 target.close();
-                self.batch.ended.push(target.token);
+                if target.role == Role::Server {
+                    self.batch.ended.push(target.token);
+                }
                 let reason = reason.into_bytes_with_nul();
                 RecordEvent::Disconnect(code, self.batch.retain_terminated(reason))
             }

@@ -10,7 +10,7 @@ use crate::server::handshake::paths;
 impl Loop {
     /// Delivers one event. After `disconnect` the connection is released.
     pub(crate) fn deliver_event(&self, turn: &mut Turn<'_, '_>, target: Target, event: Event<'_>) {
-        let is_last = matches!(event, Event::Disconnect(..));
+        let is_last = target.ends_with(&event);
         let Target { token, path, .. } = target;
         turn.paths.renew();
         match &mut *turn.sink {

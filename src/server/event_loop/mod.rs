@@ -4,6 +4,7 @@
 //! a callback: the state is in a `RefCell`, bytes that foreign code sees are moved out of it first, and a
 //! callback that sends finds the loop by [`Loop::current`].
 
+mod connecting;
 pub(crate) mod core;
 mod delivery;
 mod opening;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use crate::net::{Peer, Token, memory};
-use crate::proto::{self, Agreement, Offer, Refusal, RequestHead, Session};
+use crate::proto::{self, Agreement, Offer, Refusal, RequestHead, Role, Session};
 use crate::server::dispatch::sink::Sink;
 use crate::server::event::{Event, Target};
 use crate::server::event_loop::core::Pending;
@@ -13,12 +13,12 @@ use crate::server::event_loop::{Loop, Turn};
 use crate::server::handler_calls::{self, Verdict};
 use crate::server::handshake::page::{Page, PageRequest};
 use crate::server::handshake::paths::{Entered, Found, PathGuard};
-use crate::server::handshake::request::RequestParts;
+use crate::server::handshake::request::{Head, RequestParts};
 use crate::server::log::ConnectionName;
 use crate::server::options::Deflate;
 use crate::server::shared::Stage;
 use crate::server::slot::State;
-use crate::server::websocket::client_queue::ClientEvent;
+use crate::server::websocket::client_queue::{ClientEvent, ClientQueue};
 use crate::server::websocket::client_thread::Client;
 use crate::server::websocket::connections::{Conn, Phase};
 use crate::server::{EventKind, Failure, Request, ServerError, scrape};
@@ -216,7 +216,8 @@ impl Loop {
                 .position(|offered| offered == name)
         });
         let parts = RequestParts {
-            head: request,
+            head: Head::from(request),
+            role: Role::Server,
             peer: *peer,
             params: &entered.params,
             offered: &offer.subprotocols,
@@ -282,19 +283,25 @@ impl Loop {
         }
     }
 
-    fn call_upgrade_on_own_thread(&self, target: Target, request: Box<Request>) {
-        let mut core = self.core.borrow_mut();
-        let token = target.token;
+    /// Starts a client's own thread.
+    pub(super) fn start_client(&self, target: Target, peer: Peer) -> io::Result<ClientQueue> {
         let client = Client {
             target,
             mailbox: self.mailbox,
             metrics: Arc::clone(&self.server.metrics),
             name: ConnectionName {
                 websocket: target.websocket,
-                peer: Some(request.peer_address()),
+                peer: Some(peer),
             },
         };
-        match client.start() {
+        client.start()
+    }
+
+    fn call_upgrade_on_own_thread(&self, target: Target, request: Box<Request>) {
+        let token = target.token;
+        let started = self.start_client(target, request.peer_address());
+        let mut core = self.core.borrow_mut();
+        match started {
             Ok(queue) => {
                 queue.push(ClientEvent::Upgrade(request));
                 let Some(conn) = core.conns.get_mut(token) else {
@@ -378,7 +385,7 @@ impl Loop {
             .agreement
             .take()
             .and_then(|agreement| request.restrict(agreement));
-        conn.session = Session::with_agreement(agreement);
+        conn.session = Session::new(Role::Server, agreement);
         conn.drop_idle_extra();
         // Fails if another thread has aborted it; its mail is under way.
         let _ = slot.advance(token.generation, State::Open);

@@ -3,6 +3,7 @@
 use std::ffi::CString;
 
 use crate::net::Token;
+use crate::proto::Role;
 use crate::server::event::Event;
 use crate::server::event_loop::core::Pending;
 use crate::server::event_loop::{Loop, Turn};
@@ -13,9 +14,17 @@ use crate::server::websocket::connections::Phase;
 
 impl Loop {
     /// Runs the callbacks that have become pending.
+    #[inline]
     pub(super) fn run_pending(&self, turn: &mut Turn<'_, '_>) {
         report_collected();
         let count = self.core.borrow().pending.len();
+        if count > 0 {
+            self.run_all_pending(turn, count);
+        }
+    }
+
+    #[inline(never)]
+    fn run_all_pending(&self, turn: &mut Turn<'_, '_>, count: usize) {
         for _ in 0..count {
             if !turn.sink.has_room() {
                 return;
@@ -33,13 +42,20 @@ impl Loop {
             return;
         };
         let event = match pending {
+            Pending::Verdict(verdict, request) if target.role == Role::Client => {
+                return self.send_request(token, verdict, &request);
+            }
             Pending::Verdict(verdict, request) => {
                 return self.apply_decision(turn, token, verdict, request);
             }
+            Pending::Request(peer) => return self.prepare_request(turn, target, peer),
             Pending::ThreadEnded => return self.client_thread_ended(token),
             Pending::Drain if target.slot.word().state() != State::Open => return,
             Pending::Drain => Event::Drain,
             Pending::Failure(failure) => Event::Failure(failure),
+            Pending::Disconnect if target.role == Role::Client => {
+                return self.outgoing_ended(turn, target);
+            }
             Pending::Disconnect if !self.core.borrow().is_connected(token) => {
                 return self.release_connection(token);
             }
@@ -72,7 +88,7 @@ impl Loop {
     }
 
     /// Returns what `disconnect` receives.
-    fn close_status(&self, token: Token) -> (u16, CString) {
+    pub(super) fn close_status(&self, token: Token) -> (u16, CString) {
         let mut core = self.core.borrow_mut();
         let Some(conn) = core.conns.get_mut(token) else {
             return (1006, CString::default());

@@ -3,13 +3,13 @@
 use std::sync::atomic::Ordering;
 
 use crate::net::{IoEvent, Poller, Token, memory};
-use crate::proto::{self, ProtoError, Step, WholeMessage};
+use crate::proto::{self, ProtoError, Role, Step, WholeMessage};
 use crate::server::dispatch::sink::Sink;
 use crate::server::event::Event;
 use crate::server::event_loop::core::Core;
 use crate::server::event_loop::core::input::{ARENA_BYTES, Input};
 use crate::server::event_loop::{Loop, Turn};
-use crate::server::slot::State;
+use crate::server::slot::{Slot, State};
 use crate::server::websocket::connections::{Conn, Phase};
 use crate::server::{Application, EventKind, handler_calls};
 
@@ -48,6 +48,17 @@ enum Pause {
     Later,
 }
 
+/// A websocket whose messages are delivered.
+struct Place {
+    token: Token,
+    websocket: u64,
+    path: u32,
+    slot: &'static Slot,
+    /// It is not read while more is queued.
+    low: u64,
+    max_message_size: usize,
+}
+
 /// What to do with a connection's input.
 enum Next<'a> {
     Step(Step<'a>),
@@ -55,6 +66,8 @@ enum Next<'a> {
     Ignore,
     /// Read a request.
     Request,
+    /// Read the answer to ours.
+    Answer,
 }
 
 impl Loop {
@@ -224,6 +237,7 @@ impl Loop {
                     Some(consumed) => at += consumed,
                     None => return (at, Some(Pause::Later)),
                 },
+                Next::Answer => at += self.read_answer(turn, token, &mut input[at..]),
                 Next::Pause(pause) => return (at, Some(pause)),
                 Next::Ignore => return (input.len(), None),
             }
@@ -251,27 +265,61 @@ impl Loop {
     ) -> usize {
         let mut core = self.core.borrow_mut();
         let slot = core.conns.slot(token.index);
-        let max_message_size = core.input.limits.max_message_size;
+        let max_message_size = core.limits_of(token).max_message_size;
         let reads_plainly =
             |conn: &&mut Conn| conn.phase == Phase::Open && conn.session.reads_plainly();
         let Some(conn) = core.conns.get_mut(token).filter(reads_plainly) else {
             return 0;
         };
-        let path = conn.path;
+        let (path, role) = (conn.path, conn.session.role());
+        let place = Place {
+            token,
+            websocket,
+            path,
+            slot,
+            low: core.low_of(token),
+            max_message_size,
+        };
         drop(core);
+        match role {
+            Role::Server => self.deliver_each::<true>(turn, &place, budget, input),
+            Role::Client => self.deliver_each::<false>(turn, &place, budget, input),
+        }
+    }
 
-        let low = self.mailbox.low();
+    /// [`Loop::deliver_whole_messages`] of a websocket that we serve, or of a connection of ours.
+    #[inline(always)]
+    fn deliver_each<const IS_SERVED: bool>(
+        &self,
+        turn: &mut Turn<'_, '_>,
+        place: &Place,
+        budget: &mut usize,
+        input: &mut [u8],
+    ) -> usize {
+        let Place {
+            token,
+            websocket,
+            path,
+            slot,
+            low,
+            max_message_size,
+        } = *place;
+        let role = if IS_SERVED {
+            Role::Server
+        } else {
+            Role::Client
+        };
         let (mut at, mut count) = (0, 0);
         while *budget > 0 && slot.is_open_with(token.generation, low) {
             let rest = &mut input[at..];
-            let Some(message) = WholeMessage::find(rest, max_message_size) else {
+            let Some(message) = WholeMessage::find(rest, role, max_message_size) else {
                 break;
             };
             turn.paths.renew();
             let Some(application) = turn.paths.application(path) else {
                 break;
             };
-            let Ok(payload) = message.unmask(rest) else {
+            let Ok(payload) = message.take(rest, role) else {
                 self.core.borrow_mut().fail(token, ProtoError::NotUtf8);
                 return input.len();
             };
@@ -297,13 +345,14 @@ impl Loop {
         input: &'a mut [u8],
     ) -> Next<'a> {
         let mut core = self.core.borrow_mut();
-        let low = self.mailbox.low();
+        let low = core.low_of(token);
         let Core {
             conns,
             input: Input {
                 limits, scratch, ..
             },
             traffic,
+            outgoings,
             ..
         } = &mut *core;
         let word = conns.slot(token.index).word();
@@ -326,10 +375,15 @@ impl Loop {
             }
             Phase::Closing => (),
             Phase::Opening if turn.sink.has_room() => return Next::Request,
-            Phase::Opening => return Next::Pause(Pause::NextTurn),
+            Phase::Answering if turn.sink.has_room() => return Next::Answer,
+            Phase::Opening | Phase::Answering => return Next::Pause(Pause::NextTurn),
             Phase::Deciding => return Next::Pause(Pause::Later),
             _ => return Next::Ignore,
         }
+        let limits = match conn.session.role() {
+            Role::Server => limits,
+            Role::Client => outgoings.limits(token).unwrap_or(limits),
+        };
         let step = memory::frugal(|| conn.session.next(limits, scratch, input));
         traffic.messages_in += u64::from(matches!(step.event, proto::Event::Message(..)));
         Next::Step(step)

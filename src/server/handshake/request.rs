@@ -1,20 +1,66 @@
-//! The HTTP request of an opening handshake, as the application sees it.
+//! The HTTP request of an opening handshake, as the application sees it: of a client, or of ours with what the
+//! server has answered.
 
+use std::borrow::Cow;
 use std::cell::{Cell, OnceCell, RefCell};
 use std::ffi::CStr;
 use std::io::Write as _;
 
+use percent_encoding::percent_decode_str;
+
 use crate::net::{Peer, TlsFact, TlsFacts, memory};
-use crate::proto::{self, Agreement, Body, Names, RequestHead};
+use crate::proto::{self, Agreement, Body, Names, RequestHead, ResponseHead, Role, Url};
 use crate::server::ServerError;
 use crate::server::error::ServerResult;
 use crate::server::handshake::pairs::Pairs;
 use crate::server::handshake::text::{Span, Text, reserve};
 use crate::server::options::Deflate;
 
+/// The strings of a request.
+pub(crate) struct Head<'a> {
+    /// Strings may be lent from here.
+    pub text: &'a [u8],
+    pub target: &'a str,
+    /// Decoded.
+    pub path: Cow<'a, str>,
+    pub query_len: usize,
+    /// Of our own request, those of the server's answer.
+    pub headers: &'a [(&'a str, &'a [u8])],
+}
+
+impl<'a> From<&'a RequestHead<'_>> for Head<'a> {
+    fn from(head: &'a RequestHead<'_>) -> Self {
+        Self {
+            text: head.text,
+            target: &head.target,
+            path: head.path(),
+            query_len: head.query.len(),
+            headers: &head.headers,
+        }
+    }
+}
+
+impl<'a> Head<'a> {
+    /// Of our own request, with the headers of the server's answer once there is one.
+    pub(crate) fn of_ours(url: &'a Url, answer: Option<&'a ResponseHead<'_>>) -> Self {
+        let (path, query) = url.target.split_once('?').unwrap_or((&url.target, ""));
+        Self {
+            text: answer.map_or(&[], |answer| answer.text),
+            target: &url.target,
+            path: String::from_utf8_lossy(&percent_decode_str(path).collect::<Vec<u8>>())
+                .into_owned()
+                .into(),
+            query_len: query.len(),
+            headers: answer.map_or(&[], |answer| &answer.headers),
+        }
+    }
+}
+
 /// What a request is made of.
 pub(crate) struct RequestParts<'a> {
-    pub head: &'a RequestHead<'a>,
+    pub head: Head<'a>,
+    /// Whether we are the server that it is for, or the client that sends it.
+    pub role: Role,
     pub peer: Peer,
     /// Of the path, decoded.
     pub params: &'a [(String, String)],
@@ -30,6 +76,7 @@ pub(crate) struct RequestParts<'a> {
 /// that stays as long as the request.
 #[derive(Debug)]
 pub(crate) struct Request {
+    role: Role,
     text: Text,
     target: Span,
     path: Span,
@@ -76,17 +123,16 @@ impl Request {
     ///
     /// Memory.
     pub(crate) fn new(parts: &RequestParts<'_>) -> ServerResult<Box<Self>> {
-        let head = parts.head;
+        let head = &parts.head;
         let mut writer = Writer::new(head.text)?;
         let target = writer.place(head.target.as_bytes())?;
-        let path = head.path();
-        let path = if path == head.target {
+        let path = if head.path == head.target {
             target
         } else {
-            writer.add(path.as_bytes())?
+            writer.add(head.path.as_bytes())?
         };
         let mut headers = reserve(head.headers.len())?;
-        for (name, value) in &head.headers {
+        for (name, value) in head.headers {
             let (name, value) = (writer.place(name.as_bytes())?, writer.place(value)?);
             headers.push(Header {
                 name,
@@ -94,7 +140,7 @@ impl Request {
                 joined: value,
             });
         }
-        for (first, values) in repeated(&head.headers) {
+        for (first, values) in repeated(head.headers) {
             headers[first].joined = writer.add(&values?)?;
         }
         let mut params = reserve(parts.params.len())?;
@@ -106,10 +152,11 @@ impl Request {
             offered.push(writer.add(name.as_bytes())?);
         }
         Ok(Box::new(Self {
+            role: parts.role,
             text: writer.text,
             target,
             path,
-            query: target.last(head.query.len()),
+            query: target.last(head.query_len),
             peer: parts.peer,
             peer_name: OnceCell::new(),
             tls: None,
@@ -137,8 +184,10 @@ impl Request {
     #[cfg(test)]
     pub(crate) fn example() -> Box<Self> {
         let mut head = *b"GET /a%20b?q HTTP/1.1\r\nHost: h\r\n\r\n";
+        let head = proto::parse_head(&mut head).expect("a good request");
         let parts = RequestParts {
-            head: &proto::parse_head(&mut head).expect("a good request"),
+            head: Head::from(&head),
+            role: Role::Server,
             peer: Peer::Unix,
             params: &[("name".into(), "a b".into())],
             offered: &["chat".into()],
@@ -260,7 +309,11 @@ impl Request {
         if self.sealed.get() {
             return Err(ServerError::Busy);
         }
-        if !proto::may_set_header(name, value) {
+        let may_set = match self.role {
+            Role::Server => proto::may_set_header(name, value),
+            Role::Client => proto::may_set_request_header(name, value),
+        };
+        if !may_set {
             return Err(ServerError::Argument);
         }
         let (name, value) = (copy(name)?, copy(value)?);
@@ -462,8 +515,10 @@ mod tests {
         let start = &b"GET /room/caf%C3%A9?x=1 HTTP/1.1\r\nHost: h\r\n"[..];
         let mut head = [start, headers, b"\r\n"].concat();
         let offered: Vec<String> = offered.iter().map(|&name| name.into()).collect();
+        let head = proto::parse_head(&mut head).expect("a good request");
         let parts = RequestParts {
-            head: &proto::parse_head(&mut head).expect("a good request"),
+            head: Head::from(&head),
+            role: Role::Server,
             peer: Peer::Inet("[2001:db8::1]:5000".parse().expect("an address")),
             params: &[("name".into(), "caf\u{e9}".into())],
             offered: &offered,
@@ -506,8 +561,10 @@ mod tests {
             ("ws://h", c"/", c"/", c""),
         ] {
             let mut head = format!("GET {sent} HTTP/1.1\r\nHost: h\r\n\r\n").into_bytes();
+            let head = proto::parse_head(&mut head).expect("a good request");
             let parts = RequestParts {
-                head: &proto::parse_head(&mut head).expect("a good request"),
+                head: Head::from(&head),
+                role: Role::Server,
                 peer: Peer::Unix,
                 params: &[],
                 offered: &[],

@@ -37,6 +37,8 @@ pub(crate) enum ClientEvent {
     Upgrade(Box<Request>),
     Event(Event<'static>),
     Batch(Batch),
+    /// Nothing follows: the thread shall end.
+    End,
 }
 
 /// Messages that arrived together.
@@ -71,7 +73,7 @@ impl ClientEvent {
     /// Returns how many messages, and bytes of them, it counts in the queue, if it is of the kind that is bounded.
     pub(super) fn weight(&self) -> Option<Weight> {
         match self {
-            Self::Upgrade(_) => None,
+            Self::Upgrade(_) | Self::End => None,
             Self::Event(event) => Some(Weight {
                 messages: 1,
                 bytes: event.payload()?.terminated().len(),

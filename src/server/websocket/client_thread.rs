@@ -12,7 +12,7 @@ use std::sync::Arc;
 use scoped_tls::scoped_thread_local;
 
 use crate::net::process;
-use crate::proto::Payload;
+use crate::proto::{Payload, Role};
 use crate::server::event::{Event, Target};
 use crate::server::handshake::paths::{self, Paths};
 use crate::server::log::ConnectionName;
@@ -74,6 +74,7 @@ impl Client {
                     false
                 }
                 ClientEvent::Event(event) => self.run(event, paths),
+                ClientEvent::End => true,
             };
             if weight.is_some_and(|weight| events.uncount(weight)) {
                 self.mailbox.post(Mail::ClientQueueLow(self.target.token));
@@ -97,7 +98,10 @@ impl Client {
         } = self.target;
         paths.renew();
         if let Some(application) = paths.application(path) {
-            let verdict = handler_calls::upgrade(&**application, websocket, &request);
+            let verdict = match self.target.role {
+                Role::Server => handler_calls::upgrade(&**application, websocket, &request),
+                Role::Client => handler_calls::upgrade_only(&**application, websocket, &request),
+            };
             self.mailbox.post(Mail::Verdict(token, verdict, request));
         }
     }
@@ -140,7 +144,7 @@ impl Client {
         if !is_dropped {
             event.call(&**application, &self.target, &self.metrics, || self.name);
         }
-        matches!(event, Event::Disconnect(..))
+        self.target.ends_with(&event)
     }
 }
 

@@ -1,15 +1,16 @@
 //! The table of a loop's connections.
 
 use crate::net::{Token, memory};
-use crate::proto::{Agreement, Deflater, Session};
+use crate::proto::{Agreement, Deflater, Role, Session};
 use crate::server::event::Target;
 use crate::server::handshake::incoming_request::IncomingRequest;
+use crate::server::handshake::paths;
 use crate::server::id::{IdKind, id};
 use crate::server::slot::{Freed, Slot, State};
 use crate::server::websocket::client_queue::ClientQueue;
 use crate::server::websocket::mailbox::Mail;
 use crate::server::websocket::outbox::Outbox;
-use crate::server::websocket::slot_arena::{Chunk, SlotArena};
+use crate::server::websocket::slot_arena::{Address, Chunk, SlotArena};
 
 /// What phase of its life a connection is in.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -19,6 +20,12 @@ pub(crate) enum Phase {
     Free,
     /// The request is being read.
     Opening,
+    /// Of ours: the next attempt has not begun.
+    Waiting,
+    /// Of ours: there is no socket yet.
+    Connecting,
+    /// Of ours: the server has not answered.
+    Answering,
     /// `upgrade` decides, on the client's own thread.
     Deciding,
     /// Messages are exchanged.
@@ -159,6 +166,15 @@ impl Conn {
 
     pub(crate) fn client_queue(&self) -> Option<&ClientQueue> {
         self.extra.as_ref()?.client_queue.as_ref()
+    }
+
+    /// Whether it is a connection of ours that the server has not accepted, and may still.
+    pub(crate) fn is_unanswered(&self) -> bool {
+        match self.phase {
+            Phase::Waiting | Phase::Connecting | Phase::Answering => true,
+            Phase::Deciding => self.session.role() == Role::Client,
+            _ => false,
+        }
     }
 
     /// Whether a frame whose bytes are counted may still be queued.
@@ -310,18 +326,46 @@ impl Conns {
         Some(Token { index, generation })
     }
 
+    /// Adds a connection of ours, whose slot its opener has taken. Returns None when memory is refused.
+    pub(crate) fn insert_outgoing(&mut self, token: Token, conn: Conn) -> Option<()> {
+        let group = token.index as usize / Chunk::SLOTS;
+        while self.chunks.len() <= group {
+            let chunk = self.slot_arena.chunk(self.chunks.len())?;
+            self.add_group(chunk)?;
+        }
+        *self.at(token.index) = Conn {
+            generation: token.generation,
+            ..conn
+        };
+        self.live += 1;
+        Some(())
+    }
+
     fn grow(&mut self) -> Option<()> {
+        loop {
+            let Some(chunk) = self.slot_arena.chunk(self.chunks.len()) else {
+                self.slot_arena.grow()?;
+                continue;
+            };
+            self.add_group(chunk)?;
+            if chunk.role == Role::Server {
+                return Some(());
+            }
+        }
+    }
+
+    /// Adds the entries for a chunk of slots.
+    fn add_group(&mut self, chunk: &'static Chunk) -> Option<()> {
         let group = self.chunks.len();
         let mut entries = Vec::new();
         memory::try_reserve_exact(&mut entries, Chunk::SLOTS).ok()?;
         entries.resize_with(Chunk::SLOTS, Conn::default);
         memory::try_reserve(&mut self.chunks, 1).ok()?;
-        let chunk = match self.slot_arena.chunks.get(group) {
-            Some(chunk) => chunk,
-            None => self.slot_arena.grow()?,
-        };
         self.chunks
             .push(entries.into_boxed_slice().try_into().ok()?);
+        if chunk.role == Role::Client {
+            return Some(());
+        }
         let first = (group * Chunk::SLOTS) as u32;
         for (slot, index) in chunk.slots.iter().zip(first..) {
             if slot.word().state() == State::Closed {
@@ -380,6 +424,7 @@ impl Conns {
         Some(Target {
             websocket: self.id(token),
             token,
+            role: self.address(token).role(),
             slot: self.slot(token.index),
             path: self.get(token)?.path,
         })
@@ -395,6 +440,18 @@ impl Conns {
     pub(crate) fn slot(&self, index: u32) -> &'static Slot {
         let index = index as usize;
         &self.slot_arena.chunks[index / Chunk::SLOTS].slots[index % Chunk::SLOTS]
+    }
+
+    /// Returns where a websocket is found, which is or was here.
+    #[inline]
+    pub(crate) fn address(&self, token: Token) -> Address {
+        let index = token.index as usize;
+        let chunk = self.slot_arena.chunks[index / Chunk::SLOTS];
+        Address {
+            slot: &chunk.slots[index % Chunk::SLOTS],
+            mailbox: self.slot_arena.mailbox,
+            token,
+        }
     }
 
     /// Returns the websocket's id.
@@ -418,7 +475,10 @@ impl Conns {
         self.chunks[index / Chunk::SLOTS][index % Chunk::SLOTS] = Conn::default();
         self.live -= 1;
         if freed == Freed::Free {
-            self.push_free(token.index);
+            match self.address(token).role() {
+                Role::Server => self.push_free(token.index),
+                Role::Client => self.slot_arena.shared.give_back_outgoing(token.index),
+            }
         }
         true
     }
@@ -432,17 +492,30 @@ impl Drop for Conns {
         for (token, cost) in mails.iter().filter_map(Mail::cost) {
             self.slot(token.index).release(cost, 0);
         }
+        for mail in mails {
+            if let Mail::Connect(new) = mail {
+                let conn = Conn {
+                    phase: Phase::Waiting,
+                    ..Conn::default()
+                };
+                // Without memory its slot stays as it is.
+                let _ = self.insert_outgoing(new.token, conn);
+                paths::leave(new.path);
+            }
+        }
         for group in 0..self.groups() {
             for token in self.group(group).collect::<Vec<_>>() {
                 let slot = self.slot(token.index);
                 let _ = slot.advance(token.generation, State::Closed);
-                slot.free();
+                let freed = slot.free();
+                if freed == Freed::Free && self.address(token).role() == Role::Client {
+                    self.slot_arena.shared.give_back_outgoing(token.index);
+                }
             }
         }
-        let chunks = Vec::new();
         let empty = SlotArena {
-            mailbox: self.slot_arena.mailbox,
-            chunks,
+            chunks: Vec::new(),
+            ..self.slot_arena
         };
         std::mem::replace(&mut self.slot_arena, empty).give_back();
     }

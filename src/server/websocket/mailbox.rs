@@ -3,24 +3,29 @@
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use crate::locks;
-use crate::net::{Peer, Socket, Token, Waker};
-use crate::proto::Kind;
+use crate::net::{ConnectError, Peer, Socket, Token, Waker};
+use crate::proto::{Kind, Role};
 use crate::server::Request;
 use crate::server::dispatch::pull::Batch;
 use crate::server::handler_calls::Verdict;
 use crate::server::slot::Released;
 use crate::server::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
 use crate::server::sync::channel::{Receiver, Sender, unbounded};
+use crate::server::websocket::outgoing::NewConnection;
 use crate::server::websocket::wake_flag::{WakeFlag, WorkAdded};
 
 /// One request of another thread.
 pub(crate) enum Mail {
     /// A connection that another loop accepted.
     Connection(Socket, Peer),
+    /// A connection of ours that is to be opened.
+    Connect(Box<NewConnection>),
+    /// Its attempt of this number has led to a socket, or has failed.
+    Connected(Token, u32, Box<Result<(Socket, Peer), ConnectError>>),
     /// A message to send; the length of its frame and [`Mail::COST_BYTES`] are counted in the slot.
     Message(Token, MailedMessage),
-    /// A ping's payload; its cost is counted as for a message, and as a ping.
-    Ping(Token, Vec<u8>),
+    /// A ping's payload; the length of its frame and [`Mail::COST_BYTES`] are counted in the slot, and a ping.
+    Ping(Token, Role, Vec<u8>),
     /// A close frame's payload; the state is CLOSING already.
     Close(Token, u16, Vec<u8>),
     /// The connection shall end now.
@@ -61,17 +66,17 @@ impl Mail {
             Self::Message(token, message) => {
                 Some((*token, message.frame.len() as u64 + Self::COST_BYTES))
             }
-            Self::Ping(token, payload) => {
-                Some((*token, ping_cost(payload) as u64 + Self::COST_BYTES))
+            Self::Ping(token, role, payload) => {
+                Some((*token, ping_cost(*role, payload) as u64 + Self::COST_BYTES))
             }
             _ => None,
         }
     }
 }
 
-/// What a ping counts in the queue: its payload and a header of two bytes.
-pub(crate) fn ping_cost(payload: &[u8]) -> usize {
-    payload.len() + 2
+/// What a ping counts in the queue: its payload, a header of two bytes, and the masking key if it has one.
+pub(crate) fn ping_cost(role: Role, payload: &[u8]) -> usize {
+    payload.len() + 2 + role.key_len()
 }
 
 /// The way into a loop. Mailboxes live as long as the process; one loop after the other has one.
@@ -171,12 +176,17 @@ impl Mailbox {
     /// closed, when this loop has ended: a connection, unlike what names a websocket, would be
     /// anybody's who has the mailbox next.
     pub(crate) fn post_connection(&self, server: u64, socket: Socket, peer: Peer) -> bool {
+        self.post_to(server, Mail::Connection(socket, peer))
+    }
+
+    /// Leaves a request for the loop of this server. False when it has ended.
+    pub(crate) fn post_to(&self, server: u64, mail: Mail) -> bool {
         let attached = self.attached();
         if attached.server != server {
             return false;
         }
         // Before `attached` is unlocked: the loop cannot be detached meanwhile.
-        let _ = self.sender.send(Mail::Connection(socket, peer));
+        let _ = self.sender.send(mail);
         drop(attached);
         self.announce();
         true

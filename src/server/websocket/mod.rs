@@ -6,6 +6,7 @@ pub(crate) mod client_thread;
 pub(crate) mod connections;
 pub(crate) mod mailbox;
 pub(crate) mod outbox;
+pub(crate) mod outgoing;
 pub(crate) mod queue_limit;
 pub(crate) mod segment;
 pub(crate) mod slot_arena;

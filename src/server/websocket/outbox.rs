@@ -106,6 +106,19 @@ impl Outbox {
         Ok(())
     }
 
+    /// Queues a frame of `len` bytes, counted in the slot, which `write` appends.
+    pub(crate) fn append_with(
+        &mut self,
+        len: usize,
+        write: impl FnOnce(&mut Vec<u8>),
+    ) -> Result<(), TryReserveError> {
+        let segment = self.segment_for(len)?;
+        write(&mut segment.bytes);
+        self.unsent += len;
+        self.counted += len;
+        Ok(())
+    }
+
     /// Queues a whole frame, counted in the slot, without a copy if it is large.
     pub(crate) fn append_owned(&mut self, frame: Vec<u8>) -> Result<(), TryReserveError> {
         if frame.len() < MAX_SEGMENT_BYTES / 2 {

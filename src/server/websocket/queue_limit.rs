@@ -72,13 +72,13 @@ impl Reservation {
 
 impl Drop for Reservation {
     fn drop(&mut self) {
-        let Address { slot, mailbox, .. } = self.address;
+        let slot = self.address.slot;
         // Before the bytes: as long as these are counted, the slot is not given to the next client.
         if self.pings > 0 {
             slot.uncount_pings(self.pings);
         }
         if self.bytes > 0 {
-            let released = slot.release_elsewhere(self.bytes, mailbox.low());
+            let released = slot.release_elsewhere(self.bytes, self.address.low());
             self.address.report(released);
         }
     }

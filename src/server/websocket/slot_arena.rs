@@ -2,8 +2,10 @@
 //!
 //! Slots stand in chunks that are never freed, so a look-up is three loads and can meet a dead id, but
 //! never dead memory. Chunks belong to a mailbox for ever; a mailbox and its chunks are lent to one loop
-//! after the other.
+//! after the other. The slots of clients are given out by the loop; those of our own connections to servers, which
+//! have chunks of their own, by whoever connects.
 
+use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard};
 
 use once_cell::sync::OnceCell;
@@ -11,8 +13,9 @@ use once_cell::sync::OnceCell;
 use super::mailbox::Mailbox;
 use crate::locks;
 use crate::net::Token;
+use crate::proto::Role;
 use crate::server::ServerError;
-use crate::server::id::{IdKind, parts};
+use crate::server::id::{IdKind, id, parts};
 use crate::server::slot::{Slot, Word};
 
 /// Slots of one loop.
@@ -20,6 +23,8 @@ pub(crate) struct Chunk {
     pub number: u32,
     /// Its place among the chunks of its mailbox.
     position: u32,
+    /// What we are to the peers of its connections.
+    pub role: Role,
     pub mailbox: &'static Mailbox,
     pub slots: [Slot; Self::SLOTS],
 }
@@ -50,14 +55,20 @@ pub(crate) fn find(websocket: u64) -> Result<Address, ServerError> {
     let row = TABLE[number >> 16].get().ok_or(gone)?;
     let chunk = row[number >> 8 & 0xff].get().ok_or(gone)?;
     let place = number & 0xff;
-    Ok(Address {
-        slot: &chunk.slots[place],
-        mailbox: chunk.mailbox,
-        token: Token {
-            index: chunk.position << 8 | place as u32,
-            generation,
-        },
-    })
+    Ok(chunk.address(place, generation))
+}
+
+impl Chunk {
+    fn address(&'static self, place: usize, generation: u32) -> Address {
+        Address {
+            slot: &self.slots[place],
+            mailbox: self.mailbox,
+            token: Token {
+                index: self.position << 8 | place as u32,
+                generation,
+            },
+        }
+    }
 }
 
 impl Address {
@@ -65,6 +76,30 @@ impl Address {
     #[inline]
     pub(crate) fn live(&self) -> Result<Word, ServerError> {
         self.slot.live(self.token.generation)
+    }
+
+    /// Returns what we are to its peer.
+    #[inline]
+    pub(crate) fn role(&self) -> Role {
+        match self.slot.max_queued() {
+            0 => Role::Server,
+            _ => Role::Client,
+        }
+    }
+
+    /// MAX_QUEUED of this websocket.
+    #[inline]
+    pub(crate) fn max_queued(&self) -> u64 {
+        match self.slot.max_queued() {
+            0 => self.mailbox.max_queued(),
+            own => own,
+        }
+    }
+
+    /// At most so many bytes are queued when the peer is read from again, and `drain` is due.
+    #[inline]
+    pub(crate) fn low(&self) -> u64 {
+        self.max_queued() / 2
     }
 }
 
@@ -78,9 +113,78 @@ pub(crate) fn queued_of(mailbox: &Mailbox) -> u64 {
         .sum()
 }
 
+/// The chunks of a mailbox, by their positions.
+pub(crate) struct Chunks {
+    mailbox: &'static Mailbox,
+    list: Mutex<ChunkList>,
+}
+
+#[derive(Default)]
+struct ChunkList {
+    chunks: Vec<&'static Chunk>,
+    /// Indices of slots that connections of ours may have.
+    free: VecDeque<u32>,
+}
+
+impl Chunks {
+    fn list(&self) -> MutexGuard<'_, ChunkList> {
+        locks::lock(&self.list)
+    }
+
+    /// Gives a slot to a new connection of ours. Returns also its id; None when all ids of the process are in use.
+    pub(crate) fn take_outgoing(&self) -> Option<(Address, u64)> {
+        let mut list = self.list();
+        if list.free.is_empty() {
+            let first = self.add(&mut list, Role::Client)?.position << 8;
+            list.free.extend(first..first + Chunk::SLOTS as u32);
+        }
+        let index = list.free.pop_front()? as usize;
+        let (chunk, place) = (list.chunks[index / Chunk::SLOTS], index % Chunk::SLOTS);
+        let generation = chunk.slots[place].allocate();
+        let number = chunk.number << 8 | place as u32;
+        let websocket = id(IdKind::Websocket, generation, number);
+        Some((chunk.address(place, generation), websocket))
+    }
+
+    /// Takes back the slot of a connection of ours, whose generation has risen.
+    pub(crate) fn give_back_outgoing(&self, index: u32) {
+        self.list().free.push_back(index);
+    }
+
+    /// Adds a chunk; None when all 65,536 are in use.
+    fn add(&self, list: &mut ChunkList, role: Role) -> Option<&'static Chunk> {
+        let number = {
+            let mut arenas = arenas();
+            let number = arenas.chunks;
+            if number as usize == ROW_CHUNKS * ROW_CHUNKS {
+                return None;
+            }
+            arenas.chunks += 1;
+            number
+        };
+        let position = list.chunks.len() as u32;
+        let row = TABLE[number as usize / ROW_CHUNKS]
+            .get_or_init(|| Box::new([const { OnceCell::new() }; ROW_CHUNKS]));
+        let chunk = row[number as usize % ROW_CHUNKS].get_or_init(|| {
+            let slots = std::array::from_fn(|_| Slot::new());
+            Box::new(Chunk {
+                number,
+                position,
+                role,
+                mailbox: self.mailbox,
+                slots,
+            })
+        });
+        list.chunks.push(chunk);
+        Some(chunk)
+    }
+}
+
 /// A mailbox and the chunks that belong to it for ever; lent to one loop after the other.
 pub(crate) struct SlotArena {
     pub mailbox: &'static Mailbox,
+    pub shared: &'static Chunks,
+    /// Those that a loop has seen.
     pub chunks: Vec<&'static Chunk>,
 }
 
@@ -102,37 +206,32 @@ fn arenas() -> MutexGuard<'static, Arenas> {
 impl SlotArena {
     /// Takes one that is free, or makes one.
     pub(crate) fn take() -> Self {
-        arenas().free.pop().unwrap_or_else(|| Self {
-            mailbox: Box::leak(Box::default()),
-            chunks: Vec::new(),
+        arenas().free.pop().unwrap_or_else(|| {
+            let mailbox = Box::leak(Box::default());
+            let list = Mutex::default();
+            Self {
+                mailbox,
+                shared: Box::leak(Box::new(Chunks { mailbox, list })),
+                chunks: Vec::new(),
+            }
         })
     }
 
-    /// Adds a chunk; None when all 65,536 are in use.
-    pub(crate) fn grow(&mut self) -> Option<&'static Chunk> {
-        let number = {
-            let mut arenas = arenas();
-            let number = arenas.chunks;
-            if number as usize == ROW_CHUNKS * ROW_CHUNKS {
-                return None;
-            }
-            arenas.chunks += 1;
-            number
-        };
-        let position = self.chunks.len() as u32;
-        let row = TABLE[number as usize / ROW_CHUNKS]
-            .get_or_init(|| Box::new([const { OnceCell::new() }; ROW_CHUNKS]));
-        let chunk = row[number as usize % ROW_CHUNKS].get_or_init(|| {
-            let slots = std::array::from_fn(|_| Slot::new());
-            Box::new(Chunk {
-                number,
-                position,
-                mailbox: self.mailbox,
-                slots,
-            })
-        });
-        self.chunks.push(chunk);
-        Some(chunk)
+    /// Returns the chunk at a position, if there is one.
+    pub(crate) fn chunk(&mut self, position: usize) -> Option<&'static Chunk> {
+        if position >= self.chunks.len() {
+            let list = self.shared.list();
+            let seen = self.chunks.len();
+            self.chunks.extend_from_slice(&list.chunks[seen..]);
+        }
+        self.chunks.get(position).copied()
+    }
+
+    /// Adds a chunk for clients; None when all 65,536 are in use.
+    pub(crate) fn grow(&self) -> Option<()> {
+        self.shared
+            .add(&mut self.shared.list(), Role::Server)
+            .map(|_| ())
     }
 
     /// Returns it for the next loop.

@@ -172,7 +172,7 @@ impl Core {
     }
 
     /// Reserves memory for one more connection in each list in which it may be entered.
-    fn reserve_lists(&mut self, has_address: bool) -> Option<()> {
+    pub(super) fn reserve_lists(&mut self, has_address: bool) -> Option<()> {
         let clients = self.conns.live() + 1;
         memory::frugal(|| {
             let Self {

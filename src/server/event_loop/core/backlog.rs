@@ -52,7 +52,7 @@ impl Core {
     /// Whether so much is queued, for the peer or for the client's own thread, that reading must pause.
     pub(crate) fn is_above_low_water(&mut self, token: Token) -> bool {
         let queued = self.slot(token).word().queued();
-        let low = self.mailbox.low();
+        let low = self.low_of(token);
         self.conns.get_mut(token).is_some_and(|conn| {
             conn.phase == Phase::Open
                 && (queued > low || conn.client_queue().is_some_and(|queue| !queue.has_room()))
@@ -64,7 +64,7 @@ impl Core {
         let Some(conn) = self.conns.get_mut(token).filter(|conn| conn.reading.paused) else {
             return;
         };
-        if conn.phase != Phase::Open || self.slot(token).word().queued() <= self.mailbox.low() {
+        if conn.phase != Phase::Open || self.slot(token).word().queued() <= self.low_of(token) {
             self.schedule_backlog(token);
         }
     }

@@ -79,13 +79,15 @@ impl Core {
     /// Closes a websocket from our side.
     pub(crate) fn close(&mut self, token: Token, code: u16, reason: Vec<u8>) {
         let now = self.clock.now();
-        let Some(conn) = self
-            .conns
-            .get_mut(token)
-            .filter(|conn| conn.phase == Phase::Open)
-        else {
+        let Some(conn) = self.conns.get_mut(token) else {
             return;
         };
+        if conn.is_unanswered() {
+            return self.give_up(token);
+        }
+        if conn.phase != Phase::Open {
+            return;
+        }
         conn.begin_ending(Phase::Closing, now);
         conn.session.drop_messages();
         conn.extra().pending_close = Some((Some(code), reason));

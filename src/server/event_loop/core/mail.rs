@@ -37,8 +37,8 @@ impl Core {
                 let queued = self.queue_mailed_message(reservation, message);
                 self.traffic.messages_out += u64::from(queued);
             }
-            Mail::Ping(token, payload) => {
-                let reservation = self.reservation_of_mail(token, ping_cost(&payload), 1);
+            Mail::Ping(token, role, payload) => {
+                let reservation = self.reservation_of_mail(token, ping_cost(role, &payload), 1);
                 self.queue_ping(reservation, &payload);
             }
             Mail::Close(token, code, reason) => self.close(token, code, reason),
@@ -63,6 +63,8 @@ impl Core {
             }
             Mail::ThreadEnded(token) => self.pending.push_back((token, Pending::ThreadEnded)),
             Mail::Connection(socket, peer) => self.register(socket, peer),
+            Mail::Connect(new) => self.connect(*new),
+            Mail::Connected(token, attempt, result) => self.connected(token, attempt, *result),
             Mail::BatchReturned(batch) => self.take_back(*batch),
         }
     }
@@ -77,11 +79,7 @@ impl Core {
     }
 
     pub(super) fn address(&self, token: Token) -> Address {
-        Address {
-            slot: self.slot(token),
-            mailbox: self.mailbox,
-            token,
-        }
+        self.conns.address(token)
     }
 
     /// Returns the reservation of what has arrived by mail. The mail's own cost is uncounted.

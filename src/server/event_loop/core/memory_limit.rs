@@ -151,7 +151,7 @@ impl Core {
             let slot = self.slot(token);
             slot.uncount_pings(pings);
             // No `drain` follows: nothing more can be sent.
-            let _ = slot.release(bytes as u64, self.mailbox.low());
+            let _ = slot.release(bytes as u64, self.low_of(token));
         }
         if rest > MAX_REST_BYTES {
             return self.end(token, Some(over_limit()));

@@ -10,14 +10,19 @@ mod certificate_check;
 mod clients;
 pub(crate) mod clock;
 mod closing;
+pub(crate) mod connecting;
 mod deflating;
 mod handing_over;
 pub(crate) mod input;
 mod mail;
+mod masking;
+mod masking_keys;
 mod memory_limit;
+mod outgoings;
 mod output;
 mod peers;
 mod periods;
+mod sampling;
 mod shutdown;
 mod teardown;
 mod timeouts;
@@ -30,13 +35,14 @@ use std::ffi::CString;
 use std::io;
 use std::sync::Arc;
 
-use crate::net::{Listener, Poller, Token, memory};
+use crate::net::{Listener, Peer, Poller, Token, memory};
 use crate::server::dispatch::pull::Batch;
 use crate::server::event_loop::core::acceptor::Acceptor;
 use crate::server::event_loop::core::batches::Batches;
 use crate::server::event_loop::core::certificate_check::CertificateCheck;
 use crate::server::event_loop::core::clock::Clock;
 use crate::server::event_loop::core::input::Input;
+use crate::server::event_loop::core::outgoings::Outgoings;
 use crate::server::event_loop::core::output::Output;
 use crate::server::event_loop::core::peers::Peers;
 use crate::server::event_loop::core::periods::Periods;
@@ -61,6 +67,8 @@ pub(crate) enum Pending {
     Verdict(Verdict, Box<Request>),
     /// The client's own thread has ended.
     ThreadEnded,
+    /// A connection of ours has a socket to this peer: the request is to be sent.
+    Request(Peer),
 }
 
 pub(crate) struct Core {
@@ -76,6 +84,7 @@ pub(crate) struct Core {
     turn_samples: TurnSamples,
     certificate_check: CertificateCheck,
     peers: Peers,
+    pub outgoings: Outgoings,
     account: Account,
     pub pending: VecDeque<(Token, Pending)>,
     /// Ended connections whose ids cannot be freed yet, because mail to them is under way.
@@ -113,6 +122,7 @@ impl Core {
             batches: Batches::default(),
             turn_samples: TurnSamples::default(),
             peers: Peers::default(),
+            outgoings: Outgoings::default(),
             account: Account::new(Arc::clone(&server.budget), mailbox),
             pending: memory::long_queue()?,
             pending_frees: memory::long_list()?,
@@ -176,6 +186,7 @@ impl Pending {
             code: 0,
             close_code,
             message,
+            request: None,
         }))
     }
 }

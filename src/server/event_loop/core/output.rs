@@ -2,6 +2,7 @@
 
 use std::io;
 
+use super::masking_keys::MaskingKeys;
 use crate::net::{Token, memory};
 use crate::proto::Deflaters;
 use crate::server::Options;
@@ -18,6 +19,7 @@ pub(super) struct Output {
     #[expect(clippy::vec_box, reason = "boxes are moved, not their content")]
     spare_outboxes: Vec<Box<Outbox>>,
     pub deflaters: Deflaters,
+    pub masking_keys: MaskingKeys,
     /// A connection got a compressor of its own since its memory was last counted.
     pub made_deflater: bool,
     /// Messages of so many bytes are compressed where that was agreed on.
@@ -30,6 +32,7 @@ impl Output {
             scheduled: memory::long_list()?,
             spare_outboxes: Vec::new(),
             made_deflater: false,
+            masking_keys: MaskingKeys::default(),
             deflaters: Deflaters::new(options.deflate_level).on_promise(memory::promise_one),
             // Nothing becomes shorter than nothing.
             deflate_min_bytes: options.deflate_min_size.max(1),

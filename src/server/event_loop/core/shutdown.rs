@@ -34,6 +34,7 @@ impl Core {
                 };
                 match conn.phase {
                     Phase::Opening => self.end(token, None),
+                    _ if conn.is_unanswered() => self.give_up(token),
                     Phase::Open => self.close_with_server(token),
                     // A page that is received slowly has as much time as a websocket from now on.
                     Phase::Finishing | Phase::Lingering if !conn.connected => {

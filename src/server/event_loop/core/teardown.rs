@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 
 use super::{Core, Pending};
 use crate::net::Token;
+use crate::proto::Role;
 use crate::server::FailureKind;
 use crate::server::slot::State;
 use crate::server::websocket::connections::{Conn, Phase};
@@ -16,6 +17,11 @@ impl Core {
         let Some(conn) = self.conns.get_mut(token) else {
             return;
         };
+        if matches!(conn.phase, Phase::Answering | Phase::Deciding)
+            && conn.session.role() == Role::Client
+        {
+            return self.left_unanswered(token, error);
+        }
         let is_opening = conn.phase == Phase::Opening;
         if let Some(error) = error
             .as_ref()
@@ -62,7 +68,8 @@ impl Core {
         let Some(conn) = self.conns.get_mut(token) else {
             return;
         };
-        let is_deciding = conn.phase == Phase::Deciding;
+        let role = conn.session.role();
+        let is_deciding = conn.phase == Phase::Deciding && role == Role::Server;
         conn.phase = Phase::Ended;
         conn.writing.blocked = false;
         conn.session.abandon(&mut self.input.scratch);
@@ -88,12 +95,17 @@ impl Core {
         // Fails if it is closing already.
         let _ = slot.advance(token.generation, State::Closing);
         // A `drain` that becomes pending now is not called any more.
-        let _ = slot.release(unsent.0 as u64, self.mailbox.low());
-        let address = self.peers.take_counted(token);
-        if !counted {
-            self.acceptor.end_late_refusal();
+        let _ = slot.release(unsent.0 as u64, self.low_of(token));
+        match role {
+            Role::Server => {
+                let address = self.peers.take_counted(token);
+                if !counted {
+                    self.acceptor.end_late_refusal();
+                }
+                self.server.leave(self.number, counted, address);
+            }
+            Role::Client => self.note_attempt_error(token, error.as_ref()),
         }
-        self.server.leave(self.number, counted, address);
         self.server
             .metrics
             .open
@@ -133,7 +145,10 @@ impl Core {
         let is_there = |conn: &Conn| conn.phase != Phase::Ended;
         if self.conns.get(token).is_some_and(is_there) {
             log::debug!("{}: aborted", self.name(token));
-            self.end(token, None);
+            match self.conns.get(token).is_some_and(Conn::is_unanswered) {
+                true => self.give_up(token),
+                false => self.end(token, None),
+            }
         }
     }
 

@@ -48,11 +48,12 @@ impl Core {
         }
         let next = self.clock.now().wrapping_add(1) % ROUND_TICKS;
         // Groups are checked in the first ticks of a round.
-        Some(if next < groups {
-            1
-        } else {
-            1 + ROUND_TICKS - next
-        })
+        let round = match next < groups {
+            true => 1,
+            false => 1 + ROUND_TICKS - next,
+        };
+        let attempt = self.outgoings.ticks_left(self.clock.now());
+        Some(attempt.map_or(round, |attempt| attempt.clamp(1, round)))
     }
 
     /// Checks the timeouts of the connections whose groups belong to these ticks.
@@ -66,6 +67,7 @@ impl Core {
     #[cold]
     #[inline(never)]
     fn sweep_groups(&mut self, ticks: Ticks) {
+        self.check_attempts();
         self.acceptor.retry();
         self.acceptor.check_recovery(&self.clock);
         if self.certificate_check.is_due(self.clock.now()) {
@@ -89,14 +91,16 @@ impl Core {
 
     fn check_timeouts(&mut self, token: Token) {
         let now = self.clock.now();
-        let Self { conns, periods, .. } = self;
-        let Some(conn) = conns.get_mut(token) else {
+        let periods = self.periods_of(token);
+        let Some(conn) = self.conns.get_mut(token) else {
             return;
         };
         let age = now.wrapping_sub(conn.phase_started_tick);
         let silence = now.wrapping_sub(conn.last_received_tick);
         match conn.phase {
             Phase::Free | Phase::Deciding | Phase::Ended => (),
+            // Their attempt has a timer.
+            Phase::Waiting | Phase::Connecting | Phase::Answering => (),
             Phase::Opening => {
                 let request = conn
                     .extra
@@ -180,8 +184,8 @@ impl Core {
         // Queried at each check, not only at the end: otherwise bytes that were received long ago would add a
         // whole CLOSE_TIMEOUT.
         self.peer_is_acknowledging(token);
-        let Self { conns, periods, .. } = self;
-        let Some(conn) = conns.get_mut(token) else {
+        let periods = self.periods_of(token);
+        let Some(conn) = self.conns.get_mut(token) else {
             return;
         };
         let age = now.wrapping_sub(conn.phase_started_tick);

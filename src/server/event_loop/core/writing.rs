@@ -4,9 +4,11 @@ use std::collections::TryReserveError;
 use std::io::{self, IoSlice};
 
 use super::input::Input;
+use super::masking_keys::Mask;
+use super::output::Output;
 use super::{Core, Pending};
 use crate::net::{Token, memory};
-use crate::proto::{self, FrameHead, Kind, MAX_CONTROL_FRAME};
+use crate::proto::{self, FrameHead, Kind, MAX_CONTROL_FRAME, Role};
 use crate::server::ServerError;
 use crate::server::error::ServerResult;
 use crate::server::websocket::connections::{Conn, Extra, Phase};
@@ -196,10 +198,15 @@ impl Core {
     }
 
     /// Queues a ping of the application, which is counted.
-    pub(crate) fn queue_ping(&mut self, reservation: Reservation, payload: &[u8]) {
+    pub(crate) fn queue_ping(&mut self, mut reservation: Reservation, payload: &[u8]) {
+        let token = reservation.token();
+        let role = self.address(token).role();
+        let Some(mask) = self.mask_of(token) else {
+            return self.release(token, reservation.all());
+        };
         self.queue(reservation, |outbox| {
-            let write = |out: &mut Vec<u8>| proto::write_ping(out, payload);
-            outbox.append_control(ping_cost(payload), write)?;
+            let write = |out: &mut Vec<u8>| mask.write(out, |out| proto::write_ping(out, payload));
+            outbox.append_control(ping_cost(role, payload), write)?;
             outbox.count_ping();
             Ok::<(), TryReserveError>(())
         });
@@ -229,14 +236,22 @@ impl Core {
 
     /// Queues an uncounted frame behind all others.
     pub(crate) fn queue_frame(&mut self, token: Token, write: impl FnOnce(&mut Vec<u8>)) {
+        let Some(mask) = self.mask_of(token) else {
+            return;
+        };
         self.queue_uncounted(token, |outbox| {
-            outbox.append_uncounted(MAX_CONTROL_FRAME, write)
+            outbox.append_uncounted(MAX_CONTROL_FRAME, |out| mask.write(out, write))
         });
     }
 
     /// Queues an uncounted ping or pong ahead of messages.
     pub(super) fn queue_control_frame(&mut self, token: Token, write: impl FnOnce(&mut Vec<u8>)) {
-        self.queue_uncounted(token, |outbox| outbox.append_control(0, write));
+        let Some(mask) = self.mask_of(token) else {
+            return;
+        };
+        self.queue_uncounted(token, |outbox| {
+            outbox.append_control(0, |out| mask.write(out, write))
+        });
     }
 
     /// Queues a response to a request, of at most `len` bytes.
@@ -371,9 +386,9 @@ impl Core {
         };
         if let Some(extra) = conn.extra.as_mut()
             && extra.pong.is_some()
-            && queue_pong(outbox, extra).is_err()
+            && let Err(error) = queue_pong(outbox, extra, conn.session.role(), output)
         {
-            return self.end(token, Some(io::ErrorKind::OutOfMemory.into()));
+            return self.end(token, Some(error));
         }
         let (sent, counted, result) = outbox.send(poller, token, first);
         let pings = outbox.take_sent_pings();
@@ -441,6 +456,8 @@ impl Core {
     }
 
     /// Shuts writing down, and waits for the end of the peer's stream.
+    #[cold]
+    #[inline(never)]
     fn finish_writing(&mut self, token: Token) {
         let now = self.clock.now();
         let conn = self.conns.entry_mut(token);
@@ -453,7 +470,7 @@ impl Core {
 
     /// Uncounts bytes that have left the queue, and does what follows from that.
     pub(super) fn release(&mut self, token: Token, cost: u64) {
-        let low = self.mailbox.low();
+        let low = self.low_of(token);
         if self.slot(token).release(cost, low) {
             self.pending.push_back((token, Pending::Drain));
         }
@@ -463,9 +480,17 @@ impl Core {
 
 /// Queues the reply to the newest ping, ahead of messages.
 #[cold]
-fn queue_pong(outbox: &mut Outbox, extra: &mut Extra) -> Result<(), TryReserveError> {
-    let Some(pong) = extra.pong.take() else {
-        return Ok(());
-    };
-    outbox.append_control(0, |out| proto::write_pong(out, &pong))
+#[inline(never)]
+fn queue_pong(
+    outbox: &mut Outbox,
+    extra: &mut Extra,
+    role: Role,
+    output: &mut Output,
+) -> io::Result<()> {
+    let payload = extra.pong.take().unwrap_or_default();
+    let mask = Mask::draw(role, &mut output.masking_keys)?;
+    let write = |out: &mut Vec<u8>| mask.write(out, |out| proto::write_pong(out, &payload));
+    outbox
+        .append_control(0, write)
+        .map_err(|_| io::ErrorKind::OutOfMemory.into())
 }

@@ -468,7 +468,9 @@ impl Records for Recorder {
             }
             RecordEvent::Pong(bytes) => (EventKind::Pong, format!("pong of {}", bytes.len)),
             RecordEvent::Drain => (EventKind::Drain, "drain".to_owned()),
-            RecordEvent::Error(failure) => (EventKind::Error, format!("error {:?}", failure.kind)),
+            RecordEvent::Error(failure, _) => {
+                (EventKind::Error, format!("error {:?}", failure.kind))
+            }
             RecordEvent::Disconnect(code, _) => {
                 (EventKind::Disconnect, format!("disconnect {code}"))
             }
