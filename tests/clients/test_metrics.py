@@ -65,7 +65,7 @@ def test_both_formats_say_what_was_counted():
 
 def test_the_histograms_count_turns_and_queues():
     with running([SERVER, "METRICS_PATH=/metrics"]) as program:
-        with connect(program.url("/")) as client:
+        with connect(program.url("/"), compression=None) as client:
             for _ in range(500):
                 client.send("x" * 300)
                 client.recv(DEADLINE)
