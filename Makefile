@@ -7,6 +7,7 @@ SHELL := bash
 
 # Settings, for example `make echo PORT=8080`.
 PORT ?= 4433
+URL ?= ws://localhost:$(PORT)/echo
 SECONDS ?= 60
 PREFIX ?= /usr/local
 DESTDIR ?=
@@ -25,6 +26,11 @@ help:
 .PHONY: echo
 echo: $(BUILD)/echo
 	exec ./$< $(PORT)
+
+## connect       connect the client example to URL=ws://localhost:4433/echo
+.PHONY: connect
+connect: $(BUILD)/client
+	exec ./$< $(URL)
 
 ## test          everything: format, lints, tests in Rust and C, clients, soak, instructions, a short fuzz run
 .PHONY: test
@@ -112,7 +118,7 @@ $(BUILD)/cmake/build.ninja: CMakeLists.txt
 
 ## clients       Python, Node, Chromium, curl and OpenSSL talk to servers; the README's example serves
 .PHONY: clients
-clients: $(BUILD)/echo $(BUILD)/handover $(BUILD)/echo-server $(BUILD)/secure-server
+clients: $(BUILD)/echo $(BUILD)/client $(BUILD)/handover $(BUILD)/echo-server $(BUILD)/secure-server
 	scripts/install-clients $(BUILD)/clients
 	scripts/install-packages chromium certutil openssl systemd-socket-activate
 	$(CLIENT_SERVERS) CC="$(CC)" LIBRARY_FOLDER=$(abspath $(BUILD)/lib) \
@@ -122,7 +128,7 @@ clients: $(BUILD)/echo $(BUILD)/handover $(BUILD)/echo-server $(BUILD)/secure-se
 	  node --test --test-reporter=spec tests/clients/*.test.js
 
 CLIENT_SERVERS = ECHO_PROGRAM=$(BUILD)/echo ECHO_SERVER=$(BUILD)/echo-server SECURE_SERVER=$(BUILD)/secure-server \
-  HANDOVER_PROGRAM=$(BUILD)/handover
+  CLIENT_PROGRAM=$(BUILD)/client HANDOVER_PROGRAM=$(BUILD)/handover
 
 ## lisp          Portal for Common Lisp, on SBCL and ECL
 .PHONY: lisp
@@ -137,13 +143,16 @@ faults: $(BUILD)/faults-server
 	scripts/install-packages strace
 	PYTHONDONTWRITEBYTECODE=1 tests/faults/run $(BUILD)/faults-server
 
-## conformance   the Autobahn testsuite: cases 1 to 10, and of 12 and 13, which compress, a few sizes
+## conformance   the Autobahn testsuite for server and client: cases 1 to 10, and of 12 and 13, which compress, a few sizes
 .PHONY: conformance
-conformance: $(BUILD)/echo-server
+conformance: $(BUILD)/echo-server $(BUILD)/echo-client
 	AUTOBAHN_HOME=$(AUTOBAHN_HOME) tests/conformance/install
 	AUTOBAHN_HOME=$(AUTOBAHN_HOME) tests/conformance/run $(BUILD)/echo-server
 	AUTOBAHN_HOME=$(AUTOBAHN_HOME) tests/conformance/run --deflate 1 $(BUILD)/echo-server
 	AUTOBAHN_HOME=$(AUTOBAHN_HOME) tests/conformance/run --deflate 2 $(BUILD)/echo-server
+	AUTOBAHN_HOME=$(AUTOBAHN_HOME) tests/conformance/run --client $(BUILD)/echo-client
+	AUTOBAHN_HOME=$(AUTOBAHN_HOME) tests/conformance/run --client --deflate 1 $(BUILD)/echo-client
+	AUTOBAHN_HOME=$(AUTOBAHN_HOME) tests/conformance/run --client --deflate 2 $(BUILD)/echo-client
 
 ## proxies       clients talk to a server through lighttpd, nginx, HAProxy, Apache and Caddy
 .PHONY: proxies
@@ -159,6 +168,10 @@ proxies: $(BUILD)/proxied-server
 conformance-full: conformance
 	AUTOBAHN_HOME=$(AUTOBAHN_HOME) tests/conformance/run --deflate 1 --whole $(BUILD)/echo-server
 	AUTOBAHN_HOME=$(AUTOBAHN_HOME) tests/conformance/run --deflate 2 --whole $(BUILD)/echo-server
+	AUTOBAHN_HOME=$(AUTOBAHN_HOME) tests/conformance/run --client --deflate 1 --whole $(BUILD)/echo-client
+	AUTOBAHN_HOME=$(AUTOBAHN_HOME) tests/conformance/run --client --deflate 2 --whole $(BUILD)/echo-client
+	AUTOBAHN_HOME=$(AUTOBAHN_HOME) tests/conformance/run --client --settings 1,2 $(BUILD)/echo-client
+	AUTOBAHN_HOME=$(AUTOBAHN_HOME) tests/conformance/run --client --settings 1,0,2 $(BUILD)/echo-client
 
 ## fuzz          every fuzz target, for SECONDS=60 each
 .PHONY: fuzz
@@ -276,7 +289,13 @@ $(BUILD)/echo: c-examples/echo.c library
 $(BUILD)/handover: c-examples/handover.c library
 	$(C_PROGRAM)
 
+$(BUILD)/client: c-examples/client.c library
+	$(C_PROGRAM)
+
 $(BUILD)/echo-server: tests/conformance/server.c tests/server.h library
+	$(C_PROGRAM)
+
+$(BUILD)/echo-client: tests/conformance/client.c tests/server.h library
 	$(C_PROGRAM)
 
 $(BUILD)/secure-server: tests/clients/secure_server.c library
