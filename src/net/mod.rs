@@ -13,8 +13,9 @@ pub(crate) use address::{Address, Peer};
 pub(crate) use connect::{ConnectError, Connecting, Proxy, Remote, Route, connect};
 pub(crate) use event::{IoEvent, Token};
 pub(crate) use os::{
-    Backend, CombinedDescriptor, Descriptor, Listener, PollSet, Readiness, Signal, Socket, Wait,
-    Waited, Waker, lacks_resources, memory, memory_limit, process, random,
+    Backend, CombinedDescriptor, Descriptor, Listener, Outgoing, PollSet, Readiness, Signal,
+    Socket, Wait, Waited, Waker, lacks_resources, memory, memory_limit, process, random,
+    wait_for_outgoing,
 };
 #[cfg(test)]
 pub(crate) use os::{Failing, Network, RemoteEnd, Write};

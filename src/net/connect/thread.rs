@@ -1,424 +1,227 @@
-//! The thread that makes connections: it runs as long as there is one to make.
+//! The thread for all connections that are under way. It runs while there are any.
 
 use std::io;
-use std::net::{IpAddr, SocketAddr};
-use std::path::Path;
+use std::mem;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, Weak};
+use std::task::Poll;
+use std::thread;
 use std::time::{Duration, Instant};
 
-use super::error::ConnectError;
-use super::http_proxy::{self, Response};
-use super::proxy::Proxy;
-use super::race::Race;
-use super::remote::Remote;
-use super::resolver::{self, Answer};
-use super::route::Route;
-use super::socks5::{Conversation, Next};
-
+use super::attempt::Attempt;
+use super::background;
+use super::resolver::{Resolver, system_lookup};
+use super::route::{ConnectError, Route};
 use crate::locks;
-use crate::net::address::Peer;
-use crate::net::os::{Awaited, DialingSocket, Signal, Socket, process, wait_for_any};
+use crate::net::{Peer, Signal, Socket, memory, process, wait_for_outgoing};
 
-/// Told once how it went; it must not wait.
-pub(super) type Report = Box<dyn FnOnce(Result<(Socket, Peer), ConnectError>) + Send>;
+/// How long nothing is done when the system could not wait.
+const PAUSE: Duration = Duration::from_millis(10);
 
-/// A connection that is to be made.
-pub(super) struct Job {
-    pub route: Route,
-    pub deadline: Instant,
-    pub report: Report,
-    /// It is done, or given up.
-    pub is_over: Arc<AtomicBool>,
+static CONNECTOR: Connector = Connector::new(Resolver::new(&system_lookup));
+
+/// Is told the outcome, on the thread for all connections: it must not block.
+pub(crate) type Report = Box<dyn FnOnce(Result<(Socket, Peer), ConnectError>) + Send>;
+
+/// A connection that is under way. It is given up when this is dropped: the socket is closed, and nothing is
+/// reported, if that has not happened by then.
+#[derive(Debug)]
+#[must_use = "the connection is given up when it is dropped"]
+pub(crate) struct Connecting(Weak<Handle>);
+
+/// What both sides know of a connection that is under way.
+#[derive(Debug)]
+struct Handle {
+    is_given_up: AtomicBool,
+    /// Makes the thread look.
+    signal: Arc<Signal>,
 }
 
-#[derive(Default)]
-struct Shared {
-    added: Vec<Job>,
-    /// Of the thread that runs.
+impl Drop for Connecting {
+    fn drop(&mut self) {
+        // After a fork the thread, and the signal, are the parent's.
+        if process::is_forked_child() {
+            return;
+        }
+        if let Some(handle) = self.0.upgrade() {
+            handle.is_given_up.store(true, Ordering::SeqCst);
+            handle.signal.give();
+        }
+    }
+}
+
+/// Connects in the background. `report` is called once, without a lock being held, unless the connection is given
+/// up.
+///
+/// # Errors
+///
+/// The thread could not be started, or this is a forked child. `report` is not called.
+pub(crate) fn connect(route: Route, deadline: Instant, report: Report) -> io::Result<Connecting> {
+    CONNECTOR.connect(route, deadline, report)
+}
+
+/// The thread, and how it is reached.
+pub(super) struct Connector {
+    resolver: Resolver,
+    state: Mutex<State>,
+}
+
+struct State {
+    /// What the thread has not taken yet.
+    arrived: Vec<Order>,
+    /// The thread's signal, while it runs.
     signal: Option<Arc<Signal>>,
 }
 
-static SHARED: Mutex<Shared> = Mutex::new(Shared {
-    added: Vec::new(),
-    signal: None,
-});
-
-/// Adds a connection, and starts the thread if it does not run.
-pub(super) fn add(job: Job) -> io::Result<()> {
-    let mut shared = locks::lock(&SHARED);
-    if let Some(signal) = &shared.signal {
-        signal.give();
-    } else {
-        let signal = Arc::new(Signal::semaphore()?);
-        let own = Arc::clone(&signal);
-        let builder = std::thread::Builder::new().name("portal-connect".to_owned());
-        process::with_signals_blocked(|| builder.spawn(move || run(&own)))?;
-        shared.signal = Some(signal);
-    }
-    shared.added.push(job);
-    Ok(())
-}
-
-/// Lets the thread look at what has changed.
-pub(super) fn wake() {
-    if let Some(signal) = &locks::lock(&SHARED).signal {
-        signal.give();
-    }
-}
-
-fn run(signal: &Signal) {
-    let _ours = process::Uncancelled::begin();
-    let mut attempts: Vec<Attempt> = Vec::new();
-    loop {
-        {
-            let mut shared = locks::lock(&SHARED);
-            attempts.extend(shared.added.drain(..).map(Attempt::begin));
-            if attempts.is_empty() {
-                shared.signal = None;
-                return;
-            }
-        }
-        let now = Instant::now();
-        attempts.retain_mut(|attempt| attempt.proceed(now));
-        if attempts.is_empty() {
-            continue;
-        }
-        let sockets: Vec<_> = attempts.iter().flat_map(Attempt::sockets).collect();
-        let next = attempts.iter().map(Attempt::next).min();
-        let timeout = next.map(|next| next.saturating_duration_since(now));
-        let ready = wait_for_any(&sockets, signal, timeout);
-        while signal.take() {}
-        let Ok(ready) = ready else {
-            // Without memory for the wait: the next one may have it.
-            std::thread::sleep(Duration::from_millis(10));
-            continue;
-        };
-        let mut ready = &ready[..];
-        for attempt in &mut attempts {
-            let (own, rest) = ready.split_at(attempt.sockets().count());
-            attempt.note(own);
-            ready = rest;
-        }
-    }
-}
-
-/// A connection that is being made.
-struct Attempt {
+struct Order {
     route: Route,
     deadline: Instant,
-    report: Option<Report>,
-    is_over: Arc<AtomicBool>,
-    stage: Stage,
+    report: Report,
+    handle: Arc<Handle>,
 }
 
-enum Stage {
-    /// A name is being resolved.
-    Resolving(Answer),
-    Racing(Race),
-    Unix(DialingSocket),
-    /// A proxy is being talked to.
-    Proxy(DialingSocket, Talk),
-    Done(Result<(Socket, Peer), ConnectError>),
-}
+impl Connector {
+    pub(super) const fn new(resolver: Resolver) -> Self {
+        Self {
+            resolver,
+            state: Mutex::new(State {
+                arrived: Vec::new(),
+                signal: None,
+            }),
+        }
+    }
 
-/// A conversation with a proxy.
-struct Talk {
-    unsent: Vec<u8>,
-    with: Partner,
-}
-
-enum Partner {
-    Http(Response),
-    Socks5(Conversation),
-}
-
-impl Attempt {
-    fn begin(job: Job) -> Self {
-        let Job {
+    /// See [`connect`].
+    pub(super) fn connect(
+        &'static self,
+        route: Route,
+        deadline: Instant,
+        report: Report,
+    ) -> io::Result<Connecting> {
+        if process::is_forked_child() {
+            return Err(io::ErrorKind::Unsupported.into());
+        }
+        process::watch_forks()?;
+        let mut state = locks::lock(&self.state);
+        memory::try_reserve(&mut state.arrived, 1).map_err(|_| io::ErrorKind::OutOfMemory)?;
+        let signal = match &state.signal {
+            Some(signal) => Arc::clone(signal),
+            None => {
+                let signal = Arc::new(Signal::semaphore()?);
+                let of_thread = Arc::clone(&signal);
+                background::start("portal-connect", move || self.run(&of_thread))?;
+                Arc::clone(state.signal.insert(signal))
+            }
+        };
+        let handle = Arc::new(Handle {
+            is_given_up: AtomicBool::new(false),
+            signal,
+        });
+        let connecting = Connecting(Arc::downgrade(&handle));
+        handle.signal.give();
+        state.arrived.push(Order {
             route,
             deadline,
             report,
-            is_over,
-        } = job;
-        Self {
-            stage: begin(&route),
-            route,
-            deadline,
-            report: Some(report),
-            is_over,
+            handle,
+        });
+        Ok(connecting)
+    }
+
+    fn run(&'static self, signal: &Arc<Signal>) {
+        let mut jobs = Vec::new();
+        if catch_unwind(AssertUnwindSafe(|| self.serve(&mut jobs, signal))).is_err() {
+            log::error!("the thread for connections panicked");
+            locks::lock(&self.state).signal = None;
+            jobs.iter_mut().for_each(Job::fail);
         }
     }
 
-    /// Goes on as far as possible without waiting. Returns false when it is over.
-    fn proceed(&mut self, now: Instant) -> bool {
-        if self.is_over.load(Ordering::Acquire) {
+    fn serve(&'static self, jobs: &mut Vec<Job>, signal: &Arc<Signal>) {
+        while self.take_orders(jobs, signal) {
+            let now = Instant::now();
+            jobs.retain_mut(|job| job.advance(now));
+            let Some(next) = jobs.iter().map(|job| job.attempt.next_at()).min() else {
+                continue;
+            };
+            let time = next.saturating_duration_since(Instant::now());
+            let sockets = jobs.iter().flat_map(|job| job.attempt.sockets());
+            if let Err(error) = wait_for_outgoing(signal, sockets, time) {
+                log::warn!("cannot wait for connections: {error}");
+                thread::sleep(PAUSE);
+            }
+            while signal.take() {}
+        }
+    }
+
+    /// Begins with what has arrived. Returns false when there is nothing left: the thread ends.
+    fn take_orders(&'static self, jobs: &mut Vec<Job>, signal: &Arc<Signal>) -> bool {
+        let arrived = {
+            let mut state = locks::lock(&self.state);
+            if state.arrived.is_empty() && jobs.is_empty() {
+                state.signal = None;
+                return false;
+            }
+            mem::take(&mut state.arrived)
+        };
+        let has_room = memory::try_reserve(jobs, arrived.len()).is_ok();
+        let now = Instant::now();
+        for order in arrived {
+            if order.handle.is_given_up.load(Ordering::SeqCst) {
+                continue;
+            }
+            let attempt = match has_room {
+                true => Attempt::new(order.route, order.deadline, &self.resolver, signal, now),
+                false => Err(io::Error::from(io::ErrorKind::OutOfMemory).into()),
+            };
+            match attempt {
+                Ok(attempt) => jobs.push(Job {
+                    attempt,
+                    handle: order.handle,
+                    report: Some(order.report),
+                }),
+                Err(error) => tell(order.report, Err(error)),
+            }
+        }
+        true
+    }
+}
+
+/// A connection that is under way, and who wants it.
+struct Job {
+    attempt: Attempt,
+    handle: Arc<Handle>,
+    report: Option<Report>,
+}
+
+impl Job {
+    /// Does what is possible now. Returns whether it goes on.
+    fn advance(&mut self, now: Instant) -> bool {
+        if self.handle.is_given_up.load(Ordering::SeqCst) {
             return false;
         }
-        let found = match &self.stage {
-            Stage::Resolving(answer) => locks::lock(answer).take(),
-            _ => None,
+        let Poll::Ready(result) = self.attempt.advance(now) else {
+            return true;
         };
-        if let Some(found) = found {
-            self.stage = resolved(&self.route, found, now);
+        if let Some(report) = self.report.take() {
+            tell(report, result);
         }
-        if let Stage::Racing(race) = &mut self.stage
-            && !race.proceed(now)
-        {
-            let (text, error) = race.failure();
-            let message = format!("cannot connect to {}: {text}", place(&self.route));
-            self.stage = Stage::Done(Err(ConnectError::new(message, &error)));
-        }
-        if now >= self.deadline && !matches!(self.stage, Stage::Done(_)) {
-            self.stage = Stage::Done(Err(self.timed_out()));
-        }
-        match std::mem::replace(&mut self.stage, Stage::Done(Err(given_up()))) {
-            Stage::Done(result) => {
-                // Whoever gives up at the same time does not want to know any more.
-                if !self.is_over.swap(true, Ordering::AcqRel)
-                    && let Some(report) = self.report.take()
-                {
-                    report(result);
-                }
-                false
-            }
-            stage => {
-                self.stage = stage;
-                true
-            }
-        }
+        false
     }
 
-    fn timed_out(&self) -> ConnectError {
-        let place = place(&self.route);
-        let what = match &self.stage {
-            Stage::Resolving(_) => format!("the name of {place} is being resolved"),
-            Stage::Racing(race) => format!("no answer from {}", race.silent()),
-            Stage::Unix(_) | Stage::Done(_) => format!("no answer from {place}"),
-            Stage::Proxy(..) => format!("no answer from the proxy {place}"),
-        };
-        ConnectError::new(
-            format!("timed out: {what}"),
-            &io::ErrorKind::TimedOut.into(),
-        )
-    }
-
-    /// When something is to be done at the latest.
-    fn next(&self) -> Instant {
-        let next = match &self.stage {
-            Stage::Racing(race) => race.next(),
-            _ => None,
-        };
-        next.map_or(self.deadline, |next| next.min(self.deadline))
-    }
-
-    fn sockets(&self) -> impl Iterator<Item = (&DialingSocket, Awaited)> {
-        let (one, many) = match &self.stage {
-            Stage::Resolving(_) | Stage::Done(_) => (None, &[][..]),
-            Stage::Racing(race) => (None, &race.running[..]),
-            Stage::Unix(socket) => (Some((socket, Awaited::Writable)), &[][..]),
-            Stage::Proxy(socket, talk) => {
-                let awaited = match talk.unsent.is_empty() {
-                    true => Awaited::Readable,
-                    false => Awaited::Writable,
-                };
-                (Some((socket, awaited)), &[][..])
-            }
-        };
-        let many = many.iter().map(|(_, socket)| (socket, Awaited::Writable));
-        one.into_iter().chain(many)
-    }
-
-    /// Notes which of its sockets are as awaited.
-    fn note(&mut self, ready: &[bool]) {
-        if !ready.contains(&true) {
-            return;
-        }
-        let route = &self.route;
-        match &mut self.stage {
-            Stage::Racing(race) => {
-                if let Some(socket) = race.take_winner(ready) {
-                    self.stage = connected(route, socket);
-                }
-            }
-            Stage::Unix(socket) => {
-                if let Err(error) = socket.outcome() {
-                    self.stage = failed(route, &error);
-                } else {
-                    self.finish();
-                }
-            }
-            Stage::Proxy(socket, talk) => match talk.go_on(socket) {
-                Ok(true) => self.finish(),
-                Ok(false) => (),
-                Err(error) => self.stage = Stage::Done(Err(error)),
-            },
-            Stage::Resolving(_) | Stage::Done(_) => (),
-        }
-    }
-
-    /// The connection is made.
-    fn finish(&mut self) {
-        let stage = std::mem::replace(&mut self.stage, Stage::Done(Err(given_up())));
-        self.stage = match stage {
-            Stage::Unix(socket) | Stage::Proxy(socket, _) => finish(&self.route, socket),
-            stage => stage,
-        };
-    }
-}
-
-impl Talk {
-    /// Sends and reads what it can. Returns true when the tunnel is there.
-    fn go_on(&mut self, socket: &DialingSocket) -> Result<bool, ConnectError> {
-        let lost =
-            |error: io::Error| ConnectError::new(format!("the proxy failed: {error}"), &error);
-        if !self.unsent.is_empty() {
-            let sent = or_nothing(socket.send(&self.unsent)).map_err(lost)?;
-            self.unsent.drain(..sent.unwrap_or(0));
-            return Ok(false);
-        }
-        let mut buffer = [0; 4096];
-        // What follows the answer belongs to the tunnel, and must stay where it is.
-        let most = match &self.with {
-            Partner::Http(_) => buffer.len(),
-            Partner::Socks5(conversation) => conversation.missing().min(buffer.len()),
-        };
-        let Some(count) = or_nothing(socket.peek(&mut buffer[..most])).map_err(lost)? else {
-            return Ok(false);
-        };
-        if count == 0 {
-            let error = io::ErrorKind::UnexpectedEof.into();
-            let message = "the proxy ended the connection";
-            return Err(ConnectError::new(message, &error));
-        }
-        let (taken, next) = match &mut self.with {
-            Partner::Http(response) => {
-                let (taken, is_complete) = response.read(&buffer[..count])?;
-                let next = if is_complete {
-                    Next::Connected
-                } else {
-                    Next::Wait
-                };
-                (taken, next)
-            }
-            Partner::Socks5(conversation) => (count, conversation.read(&buffer[..count])?),
-        };
-        // It is there: it was just looked at.
-        socket.receive(&mut buffer[..taken]).map_err(lost)?;
-        match next {
-            Next::Wait => Ok(false),
-            Next::Connected => Ok(true),
-            Next::Send(bytes) => {
-                self.unsent = bytes;
-                Ok(false)
-            }
+    fn fail(&mut self) {
+        if let Some(report) = self.report.take() {
+            let message = "the thread for connections has failed".to_owned();
+            let error = ConnectError::new(io::ErrorKind::Other, message);
+            tell(report, Err(error));
         }
     }
 }
 
-/// None: not now.
-fn or_nothing(result: io::Result<usize>) -> io::Result<Option<usize>> {
-    match result {
-        Ok(count) => Ok(Some(count)),
-        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
-        Err(error) => Err(error),
+/// Reports an outcome. If that panics, the other connections go on.
+fn tell(report: Report, result: Result<(Socket, Peer), ConnectError>) {
+    if catch_unwind(AssertUnwindSafe(|| report(result))).is_err() {
+        log::error!("the report of a connection panicked");
     }
-}
-
-/// Begins with the way to the first server: the remote, or the proxy.
-fn begin(route: &Route) -> Stage {
-    if let Remote::Unix(path) = &route.remote {
-        return begin_unix(route, path);
-    }
-    let Some((host, port)) = first_host(route) else {
-        return failed(route, &io::ErrorKind::InvalidInput.into());
-    };
-    if let Ok(address) = host.parse::<IpAddr>() {
-        let address = SocketAddr::new(address, port);
-        return Stage::Racing(Race::new(vec![address], Instant::now()));
-    }
-    match resolver::resolve(host, port, wake) {
-        Ok(answer) => Stage::Resolving(answer),
-        Err(error) => failed(route, &error),
-    }
-}
-
-fn begin_unix(route: &Route, path: &Path) -> Stage {
-    match DialingSocket::connect_unix(path) {
-        Ok(socket) => Stage::Unix(socket),
-        Err(error) => failed(route, &error),
-    }
-}
-
-fn first_host(route: &Route) -> Option<(&str, u16)> {
-    match (&route.proxy, &route.remote) {
-        (Some(proxy), _) => Some(proxy.place()),
-        (None, Remote::Host { name, port }) => Some((name, *port)),
-        (None, Remote::Unix(_)) => None,
-    }
-}
-
-/// Returns the first server as people know it.
-fn place(route: &Route) -> String {
-    match &route.proxy {
-        Some(proxy) => {
-            let (host, port) = proxy.place();
-            format!("{host}:{port}")
-        }
-        None => route.remote.to_string(),
-    }
-}
-
-fn resolved(route: &Route, found: io::Result<Vec<SocketAddr>>, now: Instant) -> Stage {
-    match found {
-        Ok(addresses) if !addresses.is_empty() => Stage::Racing(Race::new(addresses, now)),
-        Ok(_) => {
-            let message = format!("name not found: {} has no address", place(route));
-            Stage::Done(Err(ConnectError::new(
-                message,
-                &io::ErrorKind::NotFound.into(),
-            )))
-        }
-        Err(error) => {
-            let message = format!("name not found: {}: {error}", place(route));
-            Stage::Done(Err(ConnectError::new(message, &error)))
-        }
-    }
-}
-
-/// The socket to the first server is there.
-fn connected(route: &Route, socket: DialingSocket) -> Stage {
-    let Some(proxy) = &route.proxy else {
-        return finish(route, socket);
-    };
-    let talk = match proxy {
-        Proxy::Http { authorization, .. } => Talk {
-            unsent: http_proxy::request(&route.remote, authorization.as_deref()),
-            with: Partner::Http(Response::default()),
-        },
-        Proxy::Socks5 { user, .. } => {
-            let (conversation, first) = Conversation::begin(&route.remote, user.as_ref());
-            Talk {
-                unsent: first,
-                with: Partner::Socks5(conversation),
-            }
-        }
-    };
-    Stage::Proxy(socket, talk)
-}
-
-fn finish(route: &Route, socket: DialingSocket) -> Stage {
-    match socket.finish() {
-        Ok((socket, peer)) => Stage::Done(Ok((Socket::System(socket), peer))),
-        Err(error) => failed(route, &error),
-    }
-}
-
-fn failed(route: &Route, error: &io::Error) -> Stage {
-    let message = format!("cannot connect to {}: {error}", place(route));
-    Stage::Done(Err(ConnectError::new(message, error)))
-}
-
-fn given_up() -> ConnectError {
-    ConnectError::new("given up", &io::ErrorKind::Interrupted.into())
 }

@@ -20,8 +20,8 @@ pub(crate) use in_memory::{Failing, Network, RemoteEnd, Write};
 #[cfg(feature = "tls")]
 pub(crate) use linux::crypto_memory;
 pub(crate) use linux::{
-    Awaited, Backend, CombinedDescriptor, Descriptor, DialingSocket, PollSet, Readiness, Signal,
-    Wait, Waited, Waker, lacks_resources, memory, memory_limit, process, random, wait_for_any,
+    Backend, CombinedDescriptor, Descriptor, Outgoing, PollSet, Readiness, Signal, Wait, Waited,
+    Waker, lacks_resources, memory, memory_limit, process, random, wait_for_outgoing,
 };
 
 #[cfg(test)]
@@ -139,6 +139,11 @@ pub(crate) enum Socket {
 }
 
 impl Socket {
+    /// Makes the socket of a connection from one that has connected.
+    pub(crate) fn connected(outgoing: Outgoing) -> Self {
+        Self::System(outgoing.into_socket())
+    }
+
     /// Sends a last message and closes, without waiting. The peer receives what fits into the send buffer,
     /// and no reset.
     pub(crate) fn leave_with(self, message: &[u8]) {

@@ -1,11 +1,11 @@
 //! Linux: epoll and io_uring, eventfd and timerfd.
 
 mod batch;
-mod dialing;
 mod epoll;
 mod inherited;
 mod listener;
 mod memory_limit;
+mod outgoing;
 pub(crate) mod random;
 mod ring;
 mod signal;
@@ -14,9 +14,9 @@ mod sockets;
 mod sys;
 mod waker;
 
-pub(crate) use dialing::{Awaited, DialingSocket, wait_for_any};
 pub(crate) use listener::{Listener, lacks_resources};
 pub(crate) use memory_limit::memory_limit;
+pub(crate) use outgoing::{Outgoing, wait_for_outgoing};
 #[cfg(test)]
 pub(crate) use ring::RingSockets;
 pub(crate) use signal::Signal;

@@ -30,6 +30,13 @@ impl Socket {
         Ok(count)
     }
 
+    /// Reads what has arrived, and leaves it to be read again.
+    pub(super) fn peek(&self, into: &mut [u8]) -> io::Result<usize> {
+        let peek = || rustix::net::recv(&self.0, &mut *into, RecvFlags::PEEK);
+        let (count, _) = retry_on_intr(peek)?;
+        Ok(count)
+    }
+
     #[inline]
     pub(super) fn send(&self, bytes: &[u8]) -> io::Result<usize> {
         let send = || rustix::net::send(&self.0, bytes, SendFlags::NOSIGNAL);
