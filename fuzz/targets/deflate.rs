@@ -9,8 +9,7 @@
 use libfuzzer_sys::fuzz_target;
 use portal::proto::{
     Agreement, Deflaters, Event, Extension, Kind, Limits, Payload, ProtoError, Role, Scratch,
-    Session,
-    agree,
+    Session, agree,
 };
 
 const LIMITS: Limits = Limits {
