@@ -10,7 +10,7 @@ use super::event_loop::core::Core;
 use super::slot::State;
 use super::websocket::client_thread;
 use super::websocket::mailbox::{Mail, Mailbox, MailedMessage, ping_cost};
-use super::websocket::queue_limit::Reservation;
+use super::websocket::reservation::Reservation;
 use super::websocket::slot_arena::{self, Address};
 
 use super::error::ServerResult;

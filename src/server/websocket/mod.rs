@@ -7,7 +7,7 @@ pub(crate) mod connections;
 pub(crate) mod mailbox;
 pub(crate) mod outbox;
 pub(crate) mod outgoing;
-pub(crate) mod queue_limit;
+pub(crate) mod reservation;
 pub(crate) mod segment;
 pub(crate) mod slot_arena;
 pub(crate) mod wake_flag;

@@ -6,7 +6,7 @@ use crate::net::Token;
 use crate::proto::{self, FrameHead, Kind, Role};
 use crate::server::ServerError;
 use crate::server::websocket::mailbox::MailedMessage;
-use crate::server::websocket::queue_limit::Reservation;
+use crate::server::websocket::reservation::Reservation;
 
 impl Core {
     /// Queues one message, compressed if that is shorter. The uncompressed frame's bytes are counted.

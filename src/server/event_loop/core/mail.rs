@@ -6,7 +6,7 @@ use super::accepting::SHORTAGE;
 use super::{Core, Pending};
 use crate::net::Token;
 use crate::server::websocket::mailbox::{Mail, ping_cost};
-use crate::server::websocket::queue_limit::Reservation;
+use crate::server::websocket::reservation::Reservation;
 use crate::server::websocket::slot_arena::Address;
 
 impl Core {

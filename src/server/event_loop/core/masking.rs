@@ -7,7 +7,7 @@ use crate::proto::{self, FrameHead, Kind, Role};
 use crate::server::ServerError;
 use crate::server::error::ServerResult;
 use crate::server::websocket::mailbox::MailedMessage;
-use crate::server::websocket::queue_limit::Reservation;
+use crate::server::websocket::reservation::Reservation;
 use crate::server::websocket::segment::MAX_SEGMENT_BYTES;
 
 impl Core {

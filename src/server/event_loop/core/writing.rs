@@ -14,7 +14,7 @@ use crate::server::error::ServerResult;
 use crate::server::websocket::connections::{Conn, Extra, Phase};
 use crate::server::websocket::mailbox::ping_cost;
 use crate::server::websocket::outbox::Outbox;
-use crate::server::websocket::queue_limit::Reservation;
+use crate::server::websocket::reservation::Reservation;
 use crate::server::websocket::segment::MAX_SEGMENT_BYTES;
 
 /// A message of so many bytes is sent at once, without a copy, if nothing is queued before it.

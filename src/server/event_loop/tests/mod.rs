@@ -41,7 +41,7 @@ use crate::server::handshake::paths;
 use crate::server::metrics::Metrics;
 use crate::server::websocket::connections::Phase;
 use crate::server::websocket::mailbox::{Mail, MailedMessage};
-use crate::server::websocket::queue_limit::Reservation;
+use crate::server::websocket::reservation::Reservation;
 use crate::server::websocket::slot_arena;
 use crate::server::{
     Application, Dispatch, EventKind, Failure, FailureKind, Options, Record, RecordEvent, Records,

@@ -1,5 +1,4 @@
-//! The limit of a send queue (MAX_QUEUED): bytes are counted for a websocket, or refused as FULL, before they
-//! are queued, and uncounted if they never are.
+//! What is counted in a send queue and not yet queued.
 
 use crate::net::Token;
 use crate::server::error::ServerResult;
