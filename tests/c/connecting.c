@@ -113,7 +113,7 @@ static void a_failed_attempt_says_why(void)
     websocket = connect_with(text, NULL);
     expect_error(websocket, PORTAL_STATUS_ADDRESS, 0, "refused");
     websocket = connect_with("ws://name.invalid/", NULL);
-    expect_error(websocket, PORTAL_STATUS_ADDRESS, 0, "name not found: name.invalid:80");
+    expect_error(websocket, PORTAL_STATUS_ADDRESS, 0, "name not found: name.invalid");
     websocket = connect_with("ws+unix:/there/is/nothing", NULL);
     expect_error(websocket, PORTAL_STATUS_ADDRESS, 0, "/there/is/nothing");
     EVENTUALLY(releases() == before + 4);
