@@ -632,7 +632,7 @@ typedef enum portal_metric {
    */
   PORTAL_METRIC_HANDLER_ERRORS = 10,
   /**
-   * Handshakes that were not complete within HANDSHAKE_TIMEOUT.
+   * Handshakes, and attempts to connect, that were not complete within HANDSHAKE_TIMEOUT.
    */
   PORTAL_METRIC_HANDSHAKE_TIMEOUTS = 14,
   /**
@@ -874,7 +874,7 @@ PORTAL_API portal_status portal_server_reload_tls(portal_server server);
 /**
  * Returns one metric of a server.
  *
- * @param server  Any id.
+ * @param server  Any id. 0: of the library's own loop, see portal_connect.
  * @param which   A number of enum portal_metric.
  *
  * @return The metric; 0 when the server is gone or the number is unknown.

@@ -55,7 +55,7 @@ pub enum portal_metric {
     PORTAL_METRIC_PROTOCOL_ERRORS = 9,
     /// Handlers that failed.
     PORTAL_METRIC_HANDLER_ERRORS = 10,
-    /// Handshakes that were not complete within HANDSHAKE_TIMEOUT.
+    /// Handshakes, and attempts to connect, that were not complete within HANDSHAKE_TIMEOUT.
     PORTAL_METRIC_HANDSHAKE_TIMEOUTS = 14,
     /// Connections that were dropped because nothing was received from the peer by the next ping.
     PORTAL_METRIC_PING_TIMEOUTS = 15,
@@ -323,7 +323,7 @@ pub extern "C" fn portal_server_reload_tls(server: portal_server) -> portal_stat
 
 /// Returns one metric of a server.
 ///
-/// @param server  Any id.
+/// @param server  Any id. 0: of the library's own loop, see portal_connect.
 /// @param which   A number of enum portal_metric.
 ///
 /// @return The metric; 0 when the server is gone or the number is unknown.
