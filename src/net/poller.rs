@@ -838,9 +838,10 @@ mod encrypted_tests {
             skips_verification: true,
             ..TrustFiles::default()
         };
-        let (trust, name) = (Trust::read(&files), ServerName::parse("a.example"));
+        let trust = Trust::read(&files).unwrap();
+        let name = ServerName::parse("a.example").unwrap();
         let beginning = Beginning {
-            tls: Some(TlsSide::Client(&trust.unwrap(), &name.unwrap())),
+            tls: Some(TlsSide::Client(&trust, &name)),
             ..Beginning::default()
         };
         poller.add(socket, TOKEN, beginning).unwrap();

@@ -208,7 +208,7 @@ fn write_histogram(page: &mut Page, servers: &[Arc<Shared>], scraped: &Scraped) 
     writeln!(page, "# TYPE {name} histogram")?;
     for server in servers {
         let (id, port) = (server.scraped_id(), server.port());
-        let labels = format_args!("server=\"{id}\",port=\"{port}\"");
+        let labels = format!("server=\"{id}\",port=\"{port}\"");
         let Distribution { cumulative, sum } = server.loops.iter().map(of).collect();
         for ((_, le), count) in bounds.iter().zip(cumulative) {
             writeln!(page, "{name}_bucket{{{labels},le=\"{le}\"}} {count}")?;
