@@ -62,15 +62,15 @@ int main(int argc, char **argv)
         .disconnect = on_disconnect, .error = on_error, .release = on_release };
     portal_options *options = portal_options_create();
     portal_websocket websocket;
-    char line[4096];
+    char *line = NULL;
+    size_t size = 0;
 
-    sem_init(&connected, 0, 0);
-    sem_init(&released, 0, 0);
+    sem_init(&connected, 0, 0), sem_init(&released, 0, 0);
     must(portal_options_set_number(options, PORTAL_OPTION_RECONNECT, 1000), "set an option");
     must(portal_connect(0, argc > 1 ? argv[1] : "ws://localhost:4433/echo", options, &handlers, NULL, &websocket), "connect");
     portal_options_destroy(options);
     sem_wait(&connected);
-    while (fgets(line, sizeof line, stdin) != NULL)
+    while (getline(&line, &size, stdin) > 0)
         if (portal_send(websocket, PORTAL_MESSAGE_TEXT, line, strcspn(line, "\n")) != PORTAL_STATUS_OK)
             fprintf(stderr, "client: not sent: %s", line);
     portal_close(websocket, 0, NULL);
