@@ -80,7 +80,8 @@ fn from_variables(
     }
 }
 
-/// Whether a list of exceptions, separated by commas or blanks, has one for a host.
+/// Whether a list of exceptions, separated by commas or blanks, has one for a host. Beyond what curl does, an entry
+/// may have a port, brackets, or another spelling of the same IPv6 address.
 fn excepts(list: &str, host: &str, port: u16) -> bool {
     if list.trim() == "*" {
         return true;
