@@ -157,10 +157,13 @@ impl Slot {
         closed.map(|_| ())
     }
 
-    /// The application closes a connection of ours, in whatever state it is.
+    /// The application closes a connection of ours for good, in whatever state it is: one that was lost, or that the
+    /// peer closes, does not come back.
     pub(crate) fn close_outgoing(&self, generation: u32) -> Result<(), ServerError> {
         let closed = self.update(generation, |word| match word.state() {
-            State::Connecting | State::Open => Ok(word.with(State::ClosingLocally)),
+            State::Connecting | State::Open | State::Closing => {
+                Ok(word.with(State::ClosingLocally))
+            }
             _ => Err(ServerError::Gone),
         });
         closed.map(|_| ())
