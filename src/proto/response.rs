@@ -58,7 +58,10 @@ pub fn parse_response(head: &[u8]) -> Result<ResponseHead<'_>, AnswerError> {
     let headers = response.headers.iter();
     Ok(ResponseHead {
         text: head,
-        status: response.code.ok_or(AnswerError::Malformed)?,
+        status: response
+            .code
+            .filter(|code| *code >= 100)
+            .ok_or(AnswerError::Malformed)?,
         reason: response.reason.unwrap_or_default(),
         headers: headers.map(|header| (header.name, header.value)).collect(),
     })
