@@ -166,6 +166,89 @@ static void who_closes_while_connecting_hears_nothing_more(void)
     EVENTUALLY(releases() == before + 2);
 }
 
+static portal_status closed_with;
+
+static void close_in_error(portal_websocket websocket, const portal_error *error, void *user_data)
+{
+    CHECK_NUMBER(portal_state_of(websocket), PORTAL_STATE_CLOSING);
+    closed_with = portal_close(websocket, 0, NULL);
+    record_error(websocket, error, user_data);
+}
+
+static void who_closes_while_it_ends_sees_no_other_attempt(void)
+{
+    const portal_server echo = SERVE({ 0 });
+    const int before = releases();
+    const struct setting reconnecting[] = { { PORTAL_OPTION_RECONNECT, 1 }, { PORTAL_OPTION_MAX_MESSAGE_SIZE, 4 }, { 0 } };
+    portal_handlers handlers = handlers_of_ours();
+    portal_options *options = options_with(reconnecting);
+    portal_websocket websocket = 0;
+
+    handlers.error = close_in_error;
+    CHECK_OK(portal_connect(ours, url(echo, "/echo"), options, &handlers, NULL, &websocket));
+    portal_options_destroy(options);
+    journal_expect(PORTAL_EVENT_CONNECT);
+    CHECK_OK(portal_send(websocket, PORTAL_MESSAGE_TEXT, "large", 5));
+    CHECK_STATUS(journal_expect(PORTAL_EVENT_ERROR).status, PORTAL_STATUS_TOO_BIG);
+    CHECK_OK(closed_with);
+    const struct happening happening = journal_expect(PORTAL_EVENT_DISCONNECT);
+    CHECK_NUMBER(happening.type, 1009);
+    CHECK_NUMBER(happening.state, PORTAL_STATE_CLOSED);
+    EVENTUALLY(releases() == before + 1);
+    CHECK_OK(portal_server_close(echo));
+}
+
+static int32_t send_number(portal_websocket websocket, const portal_request *request, void *user_data)
+{
+    const char *number = portal_request_header(request, "X-Number");
+
+    (void)user_data;
+    return portal_send(websocket, PORTAL_MESSAGE_TEXT, number, strlen(number));
+}
+
+/* Numbers the requests; the first one waits until its attempt has timed out, and the next one waits too. */
+static int32_t number_late(portal_websocket websocket, portal_request *request, void *user_data)
+{
+    static int count;
+    char number[16];
+
+    (void)websocket;
+    (void)user_data;
+    snprintf(number, sizeof number, "%d", ++count);
+    CHECK_OK(portal_request_set_header(request, "X-Number", number));
+    if (count == 1) {
+        EVENTUALLY(portal_server_metric(ours, PORTAL_METRIC_HANDSHAKE_TIMEOUTS) == 1);
+        /* Not needed by the test, but the attempt that follows shall wait when this returns. */
+        usleep(100000);
+    }
+    return 0;
+}
+
+static void a_late_upgrade_decides_on_no_other_attempt(void)
+{
+    const portal_server numbered = SERVE({ 0 });
+    const int before = releases();
+    const struct setting reconnecting[] = { { PORTAL_OPTION_RECONNECT, 1 }, { PORTAL_OPTION_HANDSHAKE_TIMEOUT, 500 }, { 0 } };
+    const portal_handlers server_handlers = { .size = sizeof server_handlers, .connect = send_number };
+    portal_handlers handlers = handlers_of_ours();
+    portal_options *options = options_with(reconnecting);
+    portal_websocket websocket = 0;
+
+    define("/numbered", &server_handlers, NULL);
+    ours = SERVE({ PORTAL_OPTION_HOST, .text = "none" }, { PORTAL_OPTION_DISPATCH, PORTAL_DISPATCH_PER_CLIENT });
+    handlers.upgrade = number_late;
+    CHECK_OK(portal_connect(ours, url(numbered, "/numbered"), options, &handlers, NULL, &websocket));
+    portal_options_destroy(options);
+    expect_error(websocket, PORTAL_STATUS_ADDRESS, 0, "timed out");
+    journal_expect(PORTAL_EVENT_CONNECT);
+    CHECK_TEXT(journal_expect(PORTAL_EVENT_MESSAGE).data, "2");
+    CHECK_OK(portal_close(websocket, 0, NULL));
+    CHECK_NUMBER(journal_expect(PORTAL_EVENT_DISCONNECT).type, 1000);
+    EVENTUALLY(releases() == before + 1);
+    CHECK_OK(portal_server_close(ours));
+    CHECK_OK(portal_server_close(numbered));
+}
+
 static void a_connection_ends_with_its_server(void)
 {
     const portal_server echo = SERVE({ 0 });
@@ -263,6 +346,7 @@ static void all_ways(void)
     RUN(a_failed_attempt_says_why);
     RUN(a_lost_connection_comes_back_under_its_id);
     RUN(who_closes_while_connecting_hears_nothing_more);
+    RUN(who_closes_while_it_ends_sees_no_other_attempt);
 }
 
 int main(void)
@@ -284,6 +368,7 @@ int main(void)
             CHECK(pthread_join(host, NULL) == 0);
     }
     RUN(what_happens_is_pulled);
+    RUN(a_late_upgrade_decides_on_no_other_attempt);
     CHECK(journal_is_empty());
     return 0;
 }

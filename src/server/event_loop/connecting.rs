@@ -59,6 +59,13 @@ impl Loop {
     /// Sends the request as `upgrade` has decided.
     pub(super) fn send_request(&self, token: Token, verdict: Verdict, request: &Request) {
         let mut core = self.core.borrow_mut();
+        if core.is_late_verdict(token) {
+            // Its attempt has ended; a refusal is for good all the same.
+            if verdict != Verdict::Accept {
+                core.give_up(token);
+            }
+            return;
+        }
         let Some(conn) = core.conns.get_mut(token) else {
             return;
         };

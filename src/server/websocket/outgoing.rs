@@ -125,6 +125,8 @@ pub(crate) struct Outgoing {
     pub nonce: [u8; 16],
     /// Why the attempt has failed.
     pub failure: Option<Box<Failure>>,
+    /// Attempts that ended while `upgrade` decided on the connection's own thread: so many verdicts still come.
+    pub late_verdicts: u32,
     /// No further attempt follows.
     pub is_last: bool,
 }
@@ -139,6 +141,7 @@ impl Outgoing {
             opened: None,
             nonce: [0; 16],
             failure: None,
+            late_verdicts: 0,
             is_last: false,
         }
     }

@@ -250,6 +250,16 @@ impl Core {
         }
     }
 
+    /// Whether the verdict that has come is on an attempt that has ended. They come in the order of the attempts.
+    pub(crate) fn is_late_verdict(&mut self, token: Token) -> bool {
+        let Some(outgoing) = self.outgoings.get_mut(token) else {
+            return false;
+        };
+        let is_late = outgoing.late_verdicts > 0;
+        outgoing.late_verdicts -= u32::from(is_late);
+        is_late
+    }
+
     /// Ends a connection of ours for good, without an error, before it was open.
     pub(crate) fn give_up(&mut self, token: Token) {
         if let Some(outgoing) = self.outgoings.get_mut(token) {

@@ -69,7 +69,8 @@ impl Core {
             return;
         };
         let role = conn.session.role();
-        let is_deciding = conn.phase == Phase::Deciding && role == Role::Server;
+        let was_deciding = conn.phase == Phase::Deciding;
+        let is_deciding = was_deciding && role == Role::Server;
         conn.phase = Phase::Ended;
         conn.writing.blocked = false;
         conn.session.abandon(&mut self.input.scratch);
@@ -104,7 +105,12 @@ impl Core {
                 }
                 self.server.leave(self.number, counted, address);
             }
-            Role::Client => self.note_attempt_error(token, error.as_ref()),
+            Role::Client => {
+                self.note_attempt_error(token, error.as_ref());
+                if let Some(outgoing) = self.outgoing(token) {
+                    outgoing.late_verdicts += u32::from(was_deciding);
+                }
+            }
         }
         self.server
             .metrics
