@@ -5,7 +5,7 @@ use std::fmt;
 /// Why the answer of a server is not one to our handshake.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AnswerError {
-    /// It is not HTTP/1.x.
+    /// It is not HTTP/1.1: of another version, or no HTTP at all.
     NotHttp,
     /// It violates RFC 9112.
     Malformed,

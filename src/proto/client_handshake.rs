@@ -112,6 +112,9 @@ pub fn check_answer(
     offered: &[String],
     offer: Option<DeflateOffer>,
 ) -> Result<Answer, AnswerError> {
+    if head.is_http_1_0 {
+        return Err(AnswerError::NotHttp);
+    }
     let mut upgrades = head.header("Upgrade");
     let is_websocket = |value: &[u8]| value.eq_ignore_ascii_case(b"websocket");
     if !upgrades.next().is_some_and(is_websocket) || upgrades.next().is_some() {
@@ -255,6 +258,14 @@ mod tests {
         ] {
             assert_eq!(answer(&headers), Err(error), "{headers}");
         }
+    }
+
+    #[test]
+    fn http_1_0_has_no_upgrade_4_1() {
+        let head = format!("HTTP/1.0 101 Switching Protocols\r\n{GOOD}\r\n");
+        let head = parse_response(head.as_bytes()).expect("a good response");
+        let checked = check_answer(&head, NONCE, &[], None);
+        assert_eq!(checked, Err(AnswerError::NotHttp));
     }
 
     #[test]

@@ -12,6 +12,8 @@ pub struct ResponseHead<'a> {
     pub text: &'a [u8],
     /// 100 to 999.
     pub status: u16,
+    /// HTTP/1.0, which has no upgrade.
+    pub is_http_1_0: bool,
     /// What follows the status in its line; may be empty.
     pub reason: &'a str,
     /// Names and values as sent and in order, without white space around values.
@@ -62,6 +64,7 @@ pub fn parse_response(head: &[u8]) -> Result<ResponseHead<'_>, AnswerError> {
             .code
             .filter(|code| *code >= 100)
             .ok_or(AnswerError::Malformed)?,
+        is_http_1_0: response.version == Some(0),
         reason: response.reason.unwrap_or_default(),
         headers: headers.map(|header| (header.name, header.value)).collect(),
     })
@@ -100,6 +103,8 @@ mod tests {
             (b"HTTP/2.0 200 OK\r\n\r\n", AnswerError::NotHttp),
             (b"HTTP/1.1 1 OK\r\n\r\n", AnswerError::Malformed),
             (b"HTTP/1.1 abc OK\r\n\r\n", AnswerError::Malformed),
+            (b"HTTP/1.1 000 OK\r\n\r\n", AnswerError::Malformed),
+            (b"HTTP/1.1 099 OK\r\n\r\n", AnswerError::Malformed),
             (b"HTTP/1.1 200 OK\r\na b: c\r\n\r\n", AnswerError::Malformed),
             (b"HTTP/1.1 200 OK\r\n: c\r\n\r\n", AnswerError::Malformed),
             (many.as_bytes(), AnswerError::TooManyHeaders),

@@ -10,7 +10,7 @@ use crate::server::event_loop::{Loop, Turn};
 use crate::server::handshake::paths;
 use crate::server::log::report_collected;
 use crate::server::slot::State;
-use crate::server::websocket::connections::{Conn, Phase};
+use crate::server::websocket::connections::Phase;
 
 impl Loop {
     /// Runs the callbacks that have become pending.
@@ -43,12 +43,7 @@ impl Loop {
         };
         let event = match pending {
             Pending::Verdict(verdict, request) if target.role == Role::Client => {
-                let is_deciding = |conn: &Conn| conn.phase == Phase::Deciding;
-                // That of an attempt which has timed out meanwhile comes too late.
-                if self.core.borrow().conns.get(token).is_some_and(is_deciding) {
-                    self.send_request(token, verdict, &request);
-                }
-                return;
+                return self.send_request(token, verdict, &request);
             }
             Pending::Verdict(verdict, request) => {
                 return self.apply_decision(turn, token, verdict, request);
